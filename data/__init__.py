@@ -1,0 +1,75 @@
+"""EXAMPLES: data sets whose batches are pure functions of (seed, step).
+
+A data set is a module of this package with a frozen dataclass `Config` (no defaults) and
+`open(config) -> Dataset`. There is no iterator, so there is nothing to checkpoint: a run that
+resumes at step t asks for batch t, on any number of hosts.
+"""
+
+import dataclasses
+import difflib
+import importlib
+import pkgutil
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+
+
+class Dataset(Protocol):
+    """Training and evaluation examples.
+
+    A batch maps names to arrays whose first axis is the batch: for text `tokens` and `targets`
+    int32 [B, L], for regression `x` float32 [B, P] and `y` float32 [B]; always `weight` float32
+    [B], which is 1 for an example and 0 for padding.
+    """
+
+    unit: str  # what D counts: "token", "sample"
+    units_per_example: int  # targets in one example
+    train_examples: int | None  # examples in one epoch; None: endless
+    eval_examples: int
+    eval_bytes: int | None  # bytes of text behind the evaluation targets; None: not text
+    vocab_size: int | None  # None: not tokens
+    digest: str  # sha256 over the content and all that decides batches, but for the seed
+
+    def train_batch(
+        self, seed: int, step: int, batch_size: int, shard: tuple[int, int] = (0, 1)
+    ) -> dict[str, np.ndarray]:
+        """Rows k*B/K up to (k+1)*B/K, for shard (k, K), of global batch number `step` of size B."""
+        ...
+
+    def eval_batch(self, index: int, batch_size: int) -> dict[str, np.ndarray]:
+        """Examples index*B up to (index+1)*B of the evaluation set; rows past its end weigh 0."""
+        ...
+
+
+def names() -> list[str]:
+    """The data sets there are."""
+    modules = [module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg]
+    return sorted(name for name in modules if _is_dataset(importlib.import_module(f"data.{name}")))
+
+
+def load(name: str) -> ModuleType:
+    """The module of data set `name`, with its `Config` and `open` (ValueError where unknown)."""
+    if not isinstance(name, str) or name not in names():
+        allowed = names()
+        close = difflib.get_close_matches(str(name), allowed, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"data: {name!r}; {hint}allowed: {', '.join(allowed)}")
+    return importlib.import_module(f"data.{name}")
+
+
+def open_dataset(name: str, options: dict[str, Any]) -> Dataset:
+    """Opens data set `name`; `options` has exactly the fields of its Config.
+
+    Raises ValueError or FileNotFoundError with one line that names the field and what is allowed.
+    """
+    module = load(name)
+    fields = {field.name for field in dataclasses.fields(module.Config)}
+    for wrong, problem in ((set(options) - fields, "unknown"), (fields - set(options), "missing")):
+        if wrong:
+            raise ValueError(f"data.{min(wrong)}: {problem}; fields: {', '.join(sorted(fields))}")
+    return module.open(module.Config(**options))
+
+
+def _is_dataset(module: ModuleType) -> bool:
+    return hasattr(module, "Config") and hasattr(module, "open")

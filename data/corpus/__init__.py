@@ -1,0 +1,1 @@
+"""The embedded corpus: public-domain English prose and verse; see PROVENANCE.md."""

@@ -1,0 +1,91 @@
+"""Text for language models: windows of a token stream, in an order that is a function of the step.
+
+The training examples are the non-overlapping windows of the training stream: window i is tokens
+i*L .. i*L + L, the first L of which are inputs and the last L targets; each epoch visits all of
+them once. The evaluation examples are the windows of the validation stream in one fixed order, so
+that a capped evaluation is a sample of all documents. Their summed loss over `eval_bytes` is
+comparable between tokenizers; the separator's loss is in it, as the price of telling where a
+document ends, though it is no byte of text.
+"""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+
+from data import order
+from data.documents import find_documents
+from data.tokens import Streams, token_streams
+
+EVAL_SEED = 11
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Which text, in which tokens."""
+
+    source: str  # "embedded", "folder:PATH" or "tfds:NAME[/CONFIG][:TEXT_KEY]"
+    tokenizer: str  # "bytes", or "bpe:VOCABULARY", trained on the training side
+    sequence_length: int  # L, targets in one example
+    eval_tokens: int  # evaluate on this many targets, in whole windows; 0 = all
+
+
+class TextDataset:
+    """Windows of token streams; see data.Dataset."""
+
+    unit = "token"
+
+    def __init__(self, config: Config, streams: Streams):
+        length = config.sequence_length
+        self.units_per_example = length
+        self.vocab_size = len(streams.token_bytes)
+        self._train = _windows(streams.train, length, "training")
+        windows = _windows(streams.validation, length, "validation")
+        count = min(config.eval_tokens // length or len(windows), len(windows))
+        self._eval = windows[order.permute(np.arange(count), len(windows), EVAL_SEED, 0)]
+        self.train_examples, self.eval_examples = len(self._train), count
+        self.eval_bytes = int(streams.token_bytes[self._eval[:, 1:]].sum())
+        decided = f"text 1 {streams.digest} {length} {self.eval_examples}"
+        self.digest = hashlib.sha256(decided.encode()).hexdigest()
+
+    def train_batch(
+        self, seed: int, step: int, batch_size: int, shard: tuple[int, int] = (0, 1)
+    ) -> dict[str, np.ndarray]:
+        """See data.Dataset: `tokens` and `targets` int32 [B / K, L], `weight` float32 [B / K]."""
+        examples = order.example_indices(seed, step, batch_size, shard, self.train_examples)
+        return _batch(self._train[examples])
+
+    def eval_batch(self, index: int, batch_size: int) -> dict[str, np.ndarray]:
+        """See data.Dataset: `tokens` and `targets` int32 [B, L], `weight` float32 [B]."""
+        rows = order.eval_rows(index, batch_size, self.eval_examples)
+        return order.pad(_batch(self._eval[rows.start : rows.stop]), batch_size)
+
+
+def open(config: Config) -> TextDataset:
+    """Opens the text (ValueError or FileNotFoundError, in one line, where `config` is wrong)."""
+    if config.sequence_length < 1:
+        raise ValueError(f"data.sequence_length: {config.sequence_length}; allowed: at least 1")
+    if config.eval_tokens and config.eval_tokens < config.sequence_length:
+        raise ValueError(
+            f"data.eval_tokens: {config.eval_tokens}; "
+            f"allowed: 0 (all), or at least sequence_length = {config.sequence_length}"
+        )
+    return TextDataset(config, token_streams(find_documents(config.source), config.tokenizer))
+
+
+def _windows(stream: np.ndarray, length: int, side: str) -> np.ndarray:
+    """A view [windows, L + 1] of a stream [T]: a row shares its last token with the next one."""
+    if len(stream) <= length:
+        raise ValueError(
+            f"data.sequence_length: {length}; allowed: at most {max(len(stream) - 1, 0)}, "
+            f"for the {side} stream has {len(stream)} tokens"
+        )
+    return np.lib.stride_tricks.sliding_window_view(stream, length + 1)[::length]
+
+
+def _batch(windows: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "tokens": windows[:, :-1].astype(np.int32),
+        "targets": windows[:, 1:].astype(np.int32),
+        "weight": np.ones(len(windows), np.float32),
+    }

@@ -1,0 +1,28 @@
+"""WHAT IS TRAINED: one file per family, each with `Config` (a frozen dataclass) and `Model` (Flax
+linen).
+
+`Model(config).apply({"params": params}, batch, train=False)` maps a batch (dict of arrays) to the
+output that the family's task scores. A model knows no data source, no optimizer and no flags. Each
+parameter carries logical axis names; `train.sharding` maps them to a mesh. Parameters whose path
+starts with `embedding` or `head` are counted as such, all others as body.
+
+A new family is a new file here: `load` finds it by its name.
+"""
+
+import importlib
+import pkgutil
+import types
+
+_SHARED = ("transformer",)  # layers that families are made of
+
+
+def names() -> list[str]:
+    """Names of the families, sorted."""
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _SHARED)
+
+
+def load(name: str) -> types.ModuleType:
+    """Returns the module of a family. Raises KeyError for a name that is not in `names()`."""
+    if name not in names():
+        raise KeyError(name)
+    return importlib.import_module(f"models.{name}")

@@ -1,0 +1,95 @@
+"""gpt: decoder-only transformer language model.
+
+Pre-norm RMSNorm blocks with rotary positions, QK-norm, grouped key/value heads, GELU or SwiGLU.
+Embeddings are normalised on the way in, so that the residual stream starts at unit scale at every
+width. The embedding and head start small enough for the first loss to be log V.
+"""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from models import transformer
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    vocab_size: int  # V, must hold every token of the data
+    layers: int
+    width: int  # D
+    heads: int  # H; width / heads must be even (rotary positions)
+    kv_heads: int  # G, divides heads; heads = plain multi-head attention
+    hidden: int  # F, width of the perceptron
+    activation: str  # "gelu" | "swiglu"
+    qk_norm: bool  # normalise queries and keys per head (Dehghani et al. 2023)
+    rope_base: float
+    tied: bool  # the embedding is also the head
+    dropout: float  # rate, on each residual branch
+    remat: bool  # recompute blocks in the backward pass
+    dtype: str  # of matrix products: "float32" | "bfloat16"
+
+    def __post_init__(self):
+        if self.activation not in transformer.ACTIVATIONS:
+            raise ValueError(f"activation: {self.activation!r}; allowed: gelu, swiglu")
+        if self.dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"dtype: {self.dtype!r}; allowed: float32, bfloat16")
+        for field in ("vocab_size", "layers", "width", "heads", "kv_heads", "hidden"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field}: {getattr(self, field)}; must be at least 1")
+        if self.width % self.heads or (self.width // self.heads) % 2:
+            raise ValueError(
+                f"heads: {self.heads}; width {self.width} / heads must be even and whole"
+            )
+        if self.heads % self.kv_heads:
+            raise ValueError(f"kv_heads: {self.kv_heads}; must divide heads {self.heads}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout: {self.dropout}; must be in [0, 1)")
+
+
+class Model(nn.Module):
+    """batch["tokens"] int [B, L] -> logits float32 [B, L, V]."""
+
+    config: Config
+
+    @nn.compact
+    def __call__(self, batch: dict[str, jax.Array], *, train: bool = False) -> jax.Array:
+        c, dtype = self.config, jnp.dtype(self.config.dtype)
+        small = nn.initializers.normal(0.25 * c.width**-0.5)
+        embedding_VxD = self.param(
+            "embedding",
+            nn.with_logical_partitioning(small, ("vocab", "embed")),
+            (c.vocab_size, c.width),
+            jnp.float32,
+        )
+        x_BxLxD = jnp.take(embedding_VxD, batch["tokens"], axis=0)
+        x_BxLxD = transformer.RMSNorm(dtype, name="in_norm")(x_BxLxD)
+        blocks = transformer.stack(
+            c.layers,
+            remat=c.remat,
+            heads=c.heads,
+            kv_heads=c.kv_heads,
+            hidden=c.hidden,
+            activation=c.activation,
+            causal=True,
+            qk_norm=c.qk_norm,
+            rope_base=c.rope_base,
+            # The sum over 2 N residual branches keeps its scale at any depth (Radford et al. 2019).
+            out_gain=(2 * c.layers) ** -0.5,
+            dropout=c.dropout,
+            train=train,
+            dtype=dtype,
+        )
+        x_BxLxD, _ = blocks(x_BxLxD, None)
+        x_BxLxD = transformer.RMSNorm(dtype, name="out_norm")(x_BxLxD)
+        if c.tied:
+            head_DxV = embedding_VxD.T
+        else:
+            head_DxV = self.param(
+                "head",
+                nn.with_logical_partitioning(small, ("embed", "vocab")),
+                (c.width, c.vocab_size),
+                jnp.float32,
+            )
+        return transformer.dense(x_BxLxD, head_DxV.astype(dtype)).astype(jnp.float32)

@@ -1,0 +1,1 @@
+"""MANY RUNS: accounting, ladder, plan, sweep, records, laws, fit, forecast, report."""

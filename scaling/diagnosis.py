@@ -1,0 +1,224 @@
+"""What a fit says about itself: can these runs carry these parameters?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from scaling import engine
+from scaling.laws.law import to_coordinate, to_value
+
+SHARE_TOLERANCE = 1e-6  # an optimum is reached when the objective is this close, relatively
+_STEPS = np.array([0.5, 1, 1.5, 2, 3, 4, 6, 9, 14, 25, 60, 200])  # profile points, standard errors
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """Numbers and words about one fit.
+
+    Attributes:
+      start_share: share of the random starts that ended at the optimum (relative 1e-6).
+      gradient: largest derivative of the objective by a free coordinate, over the objective.
+      condition: condition number of the weighted Jacobian with columns of unit length.
+      profiles: profile-likelihood interval of each parameter in natural units, the others
+        re-optimised; None on a side where the data set no limit.
+      flat: parameters whose profile stays open: not identified by these runs.
+      at_bound: parameters that ended at the edge of their range.
+      redrawn: bootstrap resamples thrown away because too few runs differed.
+      warnings: sentences for people.
+    """
+
+    start_share: float
+    gradient: float
+    condition: float
+    profiles: Mapping[str, tuple[float | None, float | None]]
+    flat: tuple[str, ...]
+    at_bound: tuple[str, ...]
+    redrawn: int
+    warnings: tuple[str, ...]
+
+
+def standard_errors(at: engine.Local, moves: np.ndarray, runs: int) -> np.ndarray:
+    """Gauss-Newton standard errors [P] of the coordinates; infinite where they do not move."""
+    errors = np.full(len(moves), np.inf)
+    if moves.any() and runs > moves.sum():
+        jacobian = at.jacobian[:, moves] * np.sqrt(at.curvature)[:, None]
+        variance = np.sum(at.curvature * at.residual**2) / (runs - moves.sum())
+        covariance = np.linalg.pinv(jacobian.T @ jacobian, rcond=1e-15) * variance
+        errors[moves] = np.sqrt(np.maximum(np.diag(covariance), 0))
+    return errors
+
+
+def condition_number(at: engine.Local, moves: np.ndarray) -> float:
+    """Condition number of the weighted Jacobian, columns scaled to unit length."""
+    jacobian = at.jacobian[:, moves] * np.sqrt(at.curvature)[:, None]
+    length = np.linalg.norm(jacobian, axis=0)
+    if not moves.any() or not np.all(length > 0):
+        return float("inf")
+    return float(np.linalg.cond(jacobian / length))
+
+
+def deviance(problem: engine.Problem, at: engine.Local, weights: np.ndarray, value, dof: int):
+    """Twice the loss of log-likelihood at objective `value`, the noise scale profiled out.
+
+    Residuals with density exp(-loss(r) / s), where the loss grows as |r|^h, give
+    2 dof / h * log(value / minimum); h = 2 for squares, between 1 and 2 for Huber, measured as
+    sum(psi r) / sum(loss) (Euler's theorem).
+    """
+    total = max(at.value, 1e-300)
+    degree = float(np.clip(np.sum(at.curvature * at.residual**2) / total, 1.0, 2.0))
+    return 2 * dof / degree * np.log(np.maximum(value, total) / total)
+
+
+def profile(
+    problem: engine.Problem,
+    weights: np.ndarray,
+    theta: np.ndarray,
+    at: engine.Local,
+    free: np.ndarray,
+    level: float,
+) -> dict[str, tuple[float | None, float | None]]:
+    """Profile-likelihood interval of every free parameter, in coordinates of the fit.
+
+    Each parameter is held at points on both sides of its estimate while the others are fitted
+    again; the interval ends where the deviance passes the `level` quantile of F(1, dof). A side is
+    None where that never happens before the parameter's bound.
+    """
+    low, high = engine.bounds(problem.law)
+    moves = engine.movable(problem, at, theta, free)
+    dof = problem.runs - int(free.sum())
+    errors = standard_errors(at, moves, problem.runs)
+    places, sides, starts = [], [], []
+    for i in np.flatnonzero(free):
+        error = errors[i] if np.isfinite(errors[i]) and errors[i] > 0 else 0.05
+        edge = max(theta[i] - low[i], high[i] - theta[i])
+        for side in (-1, 1):
+            reach = np.unique(np.minimum(_STEPS * min(error, edge / 2), edge))
+            for distance in reach:
+                start = theta.copy()
+                start[i] = np.clip(theta[i] + side * distance, low[i], high[i])
+                places.append(i)
+                sides.append(side)
+                starts.append(start)
+    places, sides, starts = np.array(places), np.array(sides), np.array(starts)
+    may_move = np.broadcast_to(free, starts.shape).copy()
+    may_move[np.arange(len(places)), places] = False
+    found = engine.solve(problem, weights, starts, may_move)
+    rise = deviance(problem, at, weights, found.value, dof)
+    limit = stats.f.ppf(level, 1, dof)
+    intervals = {}
+    for i in np.flatnonzero(free):
+        ends = []
+        for side in (-1, 1):
+            here = (places == i) & (sides == side)
+            x = np.concatenate([[theta[i]], starts[here, i]])
+            y = np.sqrt(np.concatenate([[0.0], rise[here]]))
+            ends.append(_crossing(x, y, np.sqrt(limit)))
+        intervals[problem.law.names[i]] = tuple(ends)
+    return intervals
+
+
+def _crossing(x: np.ndarray, y: np.ndarray, level: float) -> float | None:
+    """First x where y, linear between points, passes `level`; None if it never does."""
+    above = np.flatnonzero(y > level)
+    if not len(above):
+        return None
+    k = above[0]
+    part = (level - y[k - 1]) / (y[k] - y[k - 1])
+    return float(x[k - 1] + part * (x[k] - x[k - 1]))
+
+
+def natural_interval(problem, theta, centres, name, ends):
+    """Turns the coordinates of a profile's ends into natural units of the parameter."""
+    law = problem.law
+    place = law.names.index(name)
+    values = []
+    for end in ends:
+        if end is None:
+            values.append(None)
+            continue
+        moved = theta.copy()
+        moved[place] = end
+        plain = {p.name: float(to_value(p, moved[i])) for i, p in enumerate(law.parameters)}
+        values.append(float(law.natural(plain, centres)[name]))
+    return tuple(values)
+
+
+def at_bound(problem: engine.Problem, theta: np.ndarray, free: np.ndarray) -> tuple[str, ...]:
+    """Names of the parameters that ended at the edge of their range."""
+    low, high = engine.bounds(problem.law)
+    edge = free & ((theta <= low + 1e-6) | (theta >= high - 1e-6))
+    return tuple(name for name, hit in zip(problem.law.names, edge) if hit)
+
+
+def start_share(values: np.ndarray, best: float) -> float:
+    """Share of the lanes whose objective is within the tolerance of the best."""
+    return float(np.mean(values <= best * (1 + SHARE_TOLERANCE) + 1e-20))
+
+
+def coordinates(problem: engine.Problem, centred: Mapping[str, float]) -> np.ndarray:
+    """Parameters in centred units -> coordinates [P] of the fit."""
+    return np.array(
+        [float(to_coordinate(p, np.asarray(centred[p.name]))) for p in problem.law.parameters]
+    )
+
+
+def diagnose(
+    problem: engine.Problem,
+    weights: np.ndarray,
+    theta: np.ndarray,
+    at: engine.Local,
+    free: np.ndarray,
+    centres: Mapping[str, float],
+    level: float,
+    share: float,
+    redrawn: int,
+    draws: int,
+    notes: tuple[str, ...],
+) -> Diagnostics:
+    """Collects the numbers and turns them into sentences."""
+    runs = problem.runs
+    moves = engine.movable(problem, at, theta, free)
+    condition = condition_number(at, moves)
+    gradient = float(np.abs(at.gradient[moves]).max(initial=0.0) / max(at.value, 1e-30))
+    ends = profile(problem, weights, theta, at, free, level)
+    flat = tuple(name for name, sides in ends.items() if None in sides)
+    edge = at_bound(problem, theta, free)
+    warnings = list(notes)
+    for name in flat:
+        limited = [side for side, end in zip(("below", "above"), ends[name]) if end is not None]
+        reach = f"limited only from {limited[0]}" if limited else "not limited on either side"
+        warnings.append(f"{name} is not identified by these {runs} runs: {reach}")
+    for name in edge:
+        warnings.append(f"{name} ended at the edge of its range: the runs do not ask for that term")
+    if share < 0.5:
+        warnings.append(
+            f"only {share:.0%} of the starts reached this optimum; with more starts a better one "
+            "may turn up"
+        )
+    if condition > 1e3:
+        warnings.append(
+            f"ill-conditioned ({condition:.1e}): the parameters trade off against each other; "
+            "trust predictions inside the data rather than single parameters"
+        )
+    if draws and redrawn > 0.05 * draws:
+        warnings.append(
+            f"{redrawn} resamples of {draws + redrawn} had too few different runs and were "
+            "redrawn; the intervals are rough"
+        )
+    if runs - int(free.sum()) <= 3:
+        warnings.append(f"{runs} runs for {int(free.sum())} parameters: hardly any check is left")
+    return Diagnostics(
+        start_share=share,
+        gradient=gradient,
+        condition=condition,
+        profiles={
+            name: natural_interval(problem, theta, centres, name, sides)
+            for name, sides in ends.items()
+        },
+        flat=flat,
+        at_bound=edge,
+        redrawn=redrawn,
+        warnings=tuple(warnings),
+    )

@@ -1,0 +1,338 @@
+"""Fits a law to a table of runs: `python -m scaling.fit --runs=my.csv --n=params --d=tokens`."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from absl import flags
+
+from scaling.fitted import Fit, load
+from train.cli import InputError, nearest, run_main
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scaling.engine import Problem
+    from scaling.laws import Law
+
+__all__ = ["Fit", "fit", "load"]
+
+LEVEL = 0.9
+MAX_FIT_ROWS = 5_000
+RESAMPLES = ("pairs", "residual")
+
+
+def fit(
+    runs: "pd.DataFrame",
+    law: str = "chinchilla",
+    objective: str = "huber_log",
+    delta: float = 1e-3,
+    starts: int = 256,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    weights: Any = None,
+    *,
+    resample: str = "pairs",
+    level: float = LEVEL,
+    tau: float = 0.5,
+    fixed: dict[str, float] | None = None,
+) -> Fit:
+    """Fits `law` to the runs of the table that are not held out.
+
+    Args:
+      runs: table with the columns the law reads (see `scaling.table.read_runs`).
+      law: a name in `scaling.laws.LAWS`.
+      objective: 'huber_log' (sum of Huber losses of log residuals), 'mse_log', 'mse', 'quantile'.
+      delta: where the Huber loss turns from quadratic to linear, in nats of log loss.
+      starts: random starts.
+      bootstrap: refits; 0 gives no intervals.
+      seed: of the starts and the resamples.
+      weights: a positive weight for every row of `runs`, or the name of a column with them.
+      resample: 'pairs' draws whole runs; 'residual' keeps (N, D) and redraws the residuals, blown
+        up by sqrt(n / (n - P)): for designed grids of few runs.
+      level: nominal level of all intervals.
+      tau: the quantile of 'quantile'.
+      fixed: parameters held at given natural values.
+
+    Raises:
+      InputError: for unknown names, too few runs, or a column that does not vary enough.
+    """
+    import jax
+
+    from scaling.engine import OBJECTIVES, Objective
+    from scaling.laws import LAWS
+
+    _check_choice("--law", law, LAWS)
+    _check_choice("--objective", objective, OBJECTIVES)
+    _check_choice("--resample", resample, RESAMPLES)
+    _check_numbers(delta, starts, bootstrap, level, tau)
+    with jax.enable_x64(True):
+        return _fit(
+            runs,
+            LAWS[law],
+            Objective(objective, delta, tau),
+            starts,
+            bootstrap,
+            seed,
+            weights,
+            resample,
+            level,
+            fixed,
+        )
+
+
+def _fit(runs, entry, objective, starts, refits, seed, weights, resample, level, fixed) -> Fit:
+    from scaling import bootstrap, diagnosis, engine
+
+    table, weight, notes = _rows(runs, entry, weights, seed)
+    columns = {name: table[name].to_numpy(np.float64) for name in (*entry.columns, entry.target)}
+    centres = entry.centres(columns)
+    free = _free(entry, fixed)
+    _check_design(entry, columns, int(free.sum()))
+    problem = engine.make_problem(entry, objective, columns, columns[entry.target], centres)
+    theta = _starts(problem, starts, seed, fixed, centres)
+    found = engine.solve(problem, weight, theta, free, project=True)
+    if not np.isfinite(found.value).any():
+        raise InputError(
+            f"--law: {entry.name!r} gives no finite loss for these runs from any start"
+        )
+    best, at = engine.polish(problem, weight, found.theta[np.argmin(found.value)], free)
+    if resample == "pairs":
+        draws, redrawn = bootstrap.resample_pairs(problem, weight, best, free, refits, seed)
+    else:
+        draws, redrawn = (
+            bootstrap.resample_residuals(problem, weight, best, at, free, refits, seed),
+            0,
+        )
+    share = diagnosis.start_share(found.value, at.value)
+    report = diagnosis.diagnose(
+        problem, weight, best, at, free, centres, level, share, redrawn, refits, tuple(notes)
+    )
+    return _assemble(problem, table, best, at, centres, draws, report, level, free, np.mean(weight))
+
+
+def _check_choice(flag: str, given: Any, allowed: Any) -> None:
+    if given not in allowed:
+        raise InputError(f"{flag}: {given!r}; {nearest(given, allowed)}")
+
+
+def _check_numbers(delta: float, starts: int, bootstrap: int, level: float, tau: float) -> None:
+    if not delta > 0:
+        raise InputError(f"--delta: {delta!r}; a positive number")
+    if not 1 <= starts <= 100_000:
+        raise InputError(f"--starts: {starts!r}; between 1 and 100000")
+    if not 0 <= bootstrap <= 100_000:
+        raise InputError(f"--bootstrap: {bootstrap!r}; between 0 and 100000")
+    if not 0 < level < 1:
+        raise InputError(f"--level: {level!r}; between 0 and 1")
+    if not 0 < tau < 1:
+        raise InputError(f"--tau: {tau!r}; between 0 and 1")
+
+
+def _rows(runs, law: "Law", weights: Any, seed: int):
+    """The rows to fit [n], their weights [n], and notes about what was left out."""
+    from scaling.table import fit_rows, validate
+
+    optional = {name: law.optional[name] for name in law.optional if name not in runs.columns}
+    table = validate(runs.assign(**optional), columns=(*law.columns, law.target))
+    for name in law.columns:
+        if name not in table.columns:
+            raise InputError(
+                f"--{name.lower()}: the table has no {name}; law {law.name!r} needs it"
+            )
+    notes = list(table.attrs["notes"])
+    if weights is None:
+        weight = np.ones(len(table))
+    elif isinstance(weights, str):
+        weight = validate(runs, columns=(weights,))[weights].to_numpy()
+    else:
+        weight = np.asarray(weights, np.float64)
+    if weight.shape != (len(table),) or not np.all(np.isfinite(weight) & (weight > 0)):
+        raise InputError(f"--weights: shape {weight.shape}; {len(table)} positive numbers")
+    weight = weight / weight.mean() if weights is not None else weight
+    chosen = fit_rows(table)
+    weight = weight[np.isin(np.arange(len(table)), table.index.get_indexer(chosen.index))]
+    if len(chosen) < len(table):
+        notes.append(f"{len(table) - len(chosen)} held-out runs are not fitted")
+    if len(chosen) > MAX_FIT_ROWS:
+        notes.append(f"{len(chosen)} runs: a random {MAX_FIT_ROWS} of them are fitted")
+        pick = np.random.default_rng([seed, 3]).choice(len(chosen), MAX_FIT_ROWS, replace=False)
+        chosen, weight = chosen.iloc[np.sort(pick)], weight[np.sort(pick)]
+    return chosen, weight, notes
+
+
+def _free(law: "Law", fixed: dict[str, float] | None) -> np.ndarray:
+    for name, value in (fixed or {}).items():
+        _check_choice("fixed", name, law.names)
+        if not np.isfinite(value):
+            raise InputError(f"fixed: {name}={value!r}; a finite number")
+    return np.array([name not in (fixed or {}) for name in law.names])
+
+
+def _check_design(law: "Law", columns: dict[str, np.ndarray], parameters: int) -> None:
+    """Refuses tables that cannot determine the law whatever the noise."""
+    count = len(columns[law.target])
+    if count <= parameters:
+        raise InputError(
+            f"--runs: {count} runs to fit; law {law.name!r} has {parameters} free parameters and "
+            f"needs at least {parameters + 1} runs"
+        )
+    for name, needed in law.distinct.items():
+        found = len(np.unique(columns[name]))
+        if found < needed:
+            raise InputError(
+                f"--runs: {name} takes {found} different value{'s' * (found > 1)}; law "
+                f"{law.name!r} needs at least {needed}"
+            )
+
+
+def _starts(problem: "Problem", count: int, seed: int, fixed, centres) -> np.ndarray:
+    from scaling import diagnosis, engine
+
+    law = problem.law
+    theta = engine.random_starts(law, count, seed)
+    if not fixed:
+        return theta
+    inverse = {name: 1 / value for name, value in centres.items()}
+    places = [law.names.index(name) for name in fixed]
+    settings = []
+    for start in engine.random_starts(law, 2, seed + 1):
+        values = {name: float(v) for name, v in engine.values_of(law, start).items()}
+        centred = dict(law.natural({**values, **fixed}, inverse))
+        settings.append(diagnosis.coordinates(problem, centred)[places])
+    if not np.allclose(settings[0], settings[1]):
+        raise InputError(
+            f"fixed: {', '.join(fixed)}; where a coefficient is fixed its exponent must be as well"
+        )
+    theta[:, places] = settings[0]
+    return theta
+
+
+def _assemble(problem, table, best, at, centres, draws, report, level, free, mean_weight) -> Fit:
+    """Puts the pieces together in natural units."""
+    from scipy import stats
+
+    from scaling import engine
+
+    law, runs = problem.law, problem.runs
+
+    def centred_values(theta):
+        return {name: np.asarray(v) for name, v in engine.values_of(law, theta).items()}
+
+    centred = {name: float(v) for name, v in centred_values(best).items()}
+    values = centred_values(draws.T)
+    params = {name: float(v) for name, v in law.natural(centred, centres).items()}
+    spread = {name: np.asarray(v) for name, v in law.natural(values, centres).items()}
+    # Percentiles of a bootstrap are too narrow by sqrt((n - P) / n) and by z against t: the
+    # "expanded percentile" interval of Hesterberg 2015 (arXiv:1411.5279), section 4.4.
+    dof = max(runs - int(free.sum()), 1)
+    tail = stats.norm.sf(stats.t.ppf((1 + level) / 2, dof) * np.sqrt(runs / dof))
+    intervals = {}
+    for name in law.names:
+        held = not free[law.names.index(name)]
+        if held or not len(draws):
+            intervals[name] = (params[name],) * 2 if held else (-np.inf, np.inf)
+        else:
+            intervals[name] = tuple(map(float, np.quantile(spread[name], [tail, 1 - tail])))
+    value = at.value
+    if problem.objective.name != "huber_log":
+        value = value / (runs * mean_weight)
+    if problem.objective.name == "mse":
+        value = value * centres[law.target] ** 2
+    ratio = None
+    if {"N", "D", "C"} <= set(table.columns):
+        ratio = np.exp(np.mean(np.log(table["C"] / table["N"] / table["D"])))
+    prediction_error = at.residual
+    if not problem.objective.logarithmic:
+        target = problem.target[:runs]
+        prediction_error = np.log(np.maximum(target + at.residual, 1e-300) / target)
+    if "run" in table.columns:
+        labels = table["run"].astype(str)
+    elif table.attrs.get("lines"):
+        labels = [f"line {row + 2}" for row in table.index]
+    else:
+        labels = [f"row {row}" for row in table.index]
+    seen = [name for name in ("N", "D", "C", *law.columns, law.target) if name in table.columns]
+    return Fit(
+        law=law,
+        params=params,
+        intervals=intervals,
+        objective=problem.objective,
+        value=float(value),
+        n=runs,
+        diagnostics=report,
+        residuals=-prediction_error,
+        runs=tuple(labels),
+        draws=np.stack([values[name] for name in law.names], axis=-1),
+        centred=centred,
+        centres=dict(centres),
+        data_range={k: (float(table[k].min()), float(table[k].max())) for k in dict.fromkeys(seen)},
+        level=level,
+        tail=float(tail),
+        flops_per_nd=float(ratio) if ratio is not None else 6.0,
+        c_convention=table.attrs.get("c_convention", "C = 6 N D"),
+    )
+
+
+def _define_flags() -> None:
+    flags.DEFINE_string("runs", None, "CSV file with one row a run.")
+    flags.DEFINE_string("n", "N", "Column with the number of parameters.")
+    flags.DEFINE_string("d", "D", "Column with the number of training examples.")
+    flags.DEFINE_string("loss", "loss", "Column with the final loss.")
+    flags.DEFINE_string("c", None, "Column with the training FLOPs (default: C, else 6 N D).")
+    flags.DEFINE_string(
+        "split", None, "Column that says 'fit' or 'heldout' (default: split, role)."
+    )
+    flags.DEFINE_string("law", "chinchilla", "Law to fit; 'list' lists them.")
+    flags.DEFINE_string("out", None, "Where to write law.json (default: not written).")
+    flags.DEFINE_string("objective", "huber_log", "huber_log, mse_log, mse or quantile.")
+    flags.DEFINE_float("delta", 1e-3, "Where the Huber loss turns linear, in nats of log loss.")
+    flags.DEFINE_float("tau", 0.5, "The quantile, for --objective=quantile.")
+    flags.DEFINE_integer("starts", 256, "Random starts.")
+    flags.DEFINE_integer("bootstrap", 1000, "Bootstrap refits.")
+    flags.DEFINE_enum("resample", "pairs", RESAMPLES, "What the bootstrap redraws.")
+    flags.DEFINE_float("level", LEVEL, "Level of the intervals.")
+    flags.DEFINE_string("weights", None, "Column with a positive weight for every run.")
+    flags.DEFINE_integer("seed", 0, "Seed of the starts and the bootstrap.")
+
+
+def main() -> None:
+    """Entry point: reads the CSV, fits, prints, writes law.json."""
+    given = flags.FLAGS
+    if given.law == "list":
+        from scaling.fit_print import print_laws
+
+        print_laws()
+        return
+    if given.runs is None:
+        raise InputError("--runs: not given; a CSV file with one row a run")
+    from scaling.fit_print import print_fit
+    from scaling.laws import LAWS
+    from scaling.table import read_runs
+
+    _check_choice("--law", given.law, LAWS)
+    law = LAWS[given.law]
+    more = [name for name in law.columns if name not in ("N", "D") and name not in law.optional]
+    if law.target != "loss":
+        more.append(law.target)
+    runs = read_runs(given.runs, given.n, given.d, given.loss, given.c, given.split, more)
+    result = fit(
+        runs,
+        given.law,
+        given.objective,
+        given.delta,
+        given.starts,
+        given.bootstrap,
+        given.seed,
+        given.weights,
+        resample=given.resample,
+        level=given.level,
+        tau=given.tau,
+    )
+    if given.out:
+        result.save(given.out)
+    print_fit(result, runs, given.out)
+
+
+if __name__ == "__main__":
+    _define_flags()
+    run_main(main)

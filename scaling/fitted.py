@@ -1,0 +1,309 @@
+"""A fitted law: evaluate it, allocate a budget by it, write it to law.json and read it back."""
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from train.cli import InputError, nearest
+
+if TYPE_CHECKING:
+    from scaling.diagnosis import Diagnostics
+    from scaling.engine import Objective
+    from scaling.laws import Law
+
+FORMAT, VERSION = "allometry-law", 1
+_MAX_JSON_BYTES = 2**28
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted law.
+
+    Attributes:
+      law: the row of the table of laws.
+      params: estimates in natural units.
+      intervals: `level` interval of each parameter, from the bootstrap draws (see `tail`).
+      objective, value: what was minimised and its minimum.
+      n: number of runs fitted.
+      diagnostics: convergence, identification, warnings in words.
+      residuals: [n] log target - log prediction, in the order of `runs`.
+      runs: [n] labels of the runs fitted.
+      draws: [K, P] bootstrap estimates in centred units (natural ones: `natural_draws`).
+      centred: estimates in centred units; `centres`: what columns and target were divided by.
+      data_range: smallest and largest value of every column seen.
+      level, tail: nominal level of the intervals and the share of draws cut off at each end.
+      flops_per_nd: C / (N D) of the runs (geometric mean); `c_convention` says where C came from.
+    """
+
+    law: "Law"
+    params: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    objective: "Objective"
+    value: float
+    n: int
+    diagnostics: "Diagnostics"
+    residuals: np.ndarray
+    runs: tuple[str, ...]
+    draws: np.ndarray
+    centred: Mapping[str, float]
+    centres: Mapping[str, float]
+    data_range: Mapping[str, tuple[float, float]]
+    level: float
+    tail: float
+    flops_per_nd: float
+    c_convention: str
+
+    @property
+    def residual_std(self) -> float:
+        """Standard deviation of the log residuals, with n - P degrees of freedom."""
+        return float(np.sqrt(np.sum(self.residuals**2) / max(self.n - len(self.params), 1)))
+
+    @property
+    def natural_draws(self) -> dict[str, np.ndarray]:
+        """Bootstrap estimates in natural units, [K] each."""
+        values = dict(zip(self.law.names, self.draws.T))
+        return {k: np.asarray(v) for k, v in self.law.natural(values, self.centres).items()}
+
+    def predict(self, N: Any = None, D: Any = None, **columns: Any) -> np.ndarray:
+        """Prediction of the law's target at the estimate.
+
+        Args:
+          N, D, **columns: the columns that the law reads, arrays that broadcast.
+
+        Returns:
+          float64 array of the broadcast shape.
+        """
+        return self._evaluate(self.centred, self._points(N, D, columns))
+
+    def predict_draws(self, N: Any = None, D: Any = None, **columns: Any) -> np.ndarray:
+        """Prediction at every bootstrap draw [K, *shape]: spread of the curve, not of a new run."""
+        points = self._points(N, D, columns)
+        shape = (-1,) + (1,) * np.broadcast(*points.values()).ndim
+        values = {name: draw.reshape(shape) for name, draw in zip(self.law.names, self.draws.T)}
+        return self._evaluate(values, points)
+
+    def interval(self, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Interval at `level` of any quantity computed from the draws, along axis 0."""
+        low, high = np.quantile(draws, [self.tail, 1 - self.tail], axis=0)
+        return low, high
+
+    def allocate(self, C: float) -> dict[str, Any]:
+        """N and D of least loss at C = flops_per_nd * N * D.
+
+        Returns:
+          N, D, loss at the estimate, and `intervals` of the three over the bootstrap draws.
+
+        Raises:
+          InputError: where the law has no best size at this budget.
+        """
+        if not {"N", "D"} <= set(self.law.columns):
+            raise InputError(
+                f"law: {self.law.name!r} is no law of N and D; it has no best size at a budget"
+            )
+        if not (np.isfinite(C) and C > 0):
+            raise InputError(f"C: {C!r}; a positive number of FLOPs")
+        point = self._best_size(self.centred, float(C))
+        names = self.law.names
+        draws = self._best_size(dict(zip(names, self.draws.T[..., None])), float(C))
+        result: dict[str, Any] = {name: float(np.ravel(value)[0]) for name, value in point.items()}
+        if not np.isfinite(result["N"]):
+            raise InputError(
+                f"C: {C:g}; law {self.law.name!r} with these parameters has no best size there "
+                "(the loss keeps falling towards one end)"
+            )
+        result["intervals"] = {}
+        for name, value in draws.items():
+            value = np.where(np.isfinite(value), value, np.nan).ravel()
+            kept = value[np.isfinite(value)]
+            ends = self.interval(kept) if len(kept) else (np.nan, np.nan)
+            result["intervals"][name] = (float(ends[0]), float(ends[1]))
+        return result
+
+    def _best_size(self, values, C: float) -> dict[str, np.ndarray]:
+        """N, D, loss that minimise the loss at C: a grid in log N, then golden section."""
+        product = C / self.flops_per_nd
+        span = np.log(product)
+
+        def loss(share):  # N = product ** share, so 0 is one parameter and 1 is one example
+            size = np.exp(share * span)
+            return self._evaluate(values, {"N": size, "D": product / size})
+
+        grid = np.linspace(0.0, 1.0, 401)
+        at = loss(grid)
+        at = np.where(np.isfinite(at), at, np.inf)
+        best = np.argmin(at, axis=-1)[..., None]
+        low, high = grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, 400)]
+        for _ in range(60):
+            third = (high - low) * 0.381966
+            left, right = low + third, high - third
+            smaller = loss(left) < loss(right)
+            low, high = np.where(smaller, low, left), np.where(smaller, right, high)
+        share = np.where((best == 0) | (best == 400), np.nan, (low + high) / 2)
+        size = np.exp(share * span)
+        return {"N": size, "D": product / size, "loss": loss(share)}
+
+    def _points(self, N, D, columns) -> dict[str, np.ndarray]:
+        given = {"N": N, "D": D, **columns}
+        points = {}
+        for name in self.law.columns:
+            value = given.get(name)
+            if value is None:
+                value = self.law.optional.get(name)
+            if value is None:
+                raise InputError(f"{name}: not given; law {self.law.name!r} needs it")
+            points[name] = np.asarray(value, np.float64)
+        return points
+
+    def _evaluate(self, values, points) -> np.ndarray:
+        import jax
+
+        with jax.enable_x64(True):
+            centred = {name: points[name] / self.centres[name] for name in self.law.columns}
+            result = self.law.form(values, centred)
+            shape = np.broadcast(*points.values()).shape
+            result = np.asarray(result) * self.centres[self.law.target]
+            return result if np.ndim(result) >= len(shape) else np.broadcast_to(result, shape)
+
+    def to_json(self) -> str:
+        """Everything needed to evaluate the law elsewhere, as JSON text."""
+        fields = {
+            "format": FORMAT,
+            "version": VERSION,
+            "law": self.law.name,
+            "formula": f"{self.law.target} = {self.law.formula}",
+            "source": self.law.source,
+            "params": dict(self.params),
+            "intervals": {name: list(ends) for name, ends in self.intervals.items()},
+            "level": self.level,
+            "tail": self.tail,
+            "objective": {**dataclasses.asdict(self.objective), "value": self.value},
+            "n": self.n,
+            "data_range": {name: list(ends) for name, ends in self.data_range.items()},
+            "flops_per_nd": self.flops_per_nd,
+            "c_convention": self.c_convention,
+            "diagnostics": dataclasses.asdict(self.diagnostics),
+            "centres": dict(self.centres),
+            "centred_params": dict(self.centred),
+            "centred_draws": {"columns": list(self.law.names), "rows": self.draws.tolist()},
+            "runs": list(self.runs),
+            "residuals": self.residuals.tolist(),
+        }
+        return json.dumps(_without_infinities(fields), indent=1, allow_nan=False)
+
+    @staticmethod
+    def from_json(text: str) -> "Fit":
+        """Inverse of `to_json`. Raises InputError on anything else."""
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"law.json: not JSON ({error})") from None
+        if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+            raise InputError(f"law.json: no field format={FORMAT!r}; a file written by scaling.fit")
+        if fields.get("version") != VERSION:
+            raise InputError(f"law.json: version {fields.get('version')!r}; allowed: {VERSION}")
+        try:
+            return _from_fields(fields)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"law.json: broken field: {error!r}") from None
+
+    def save(self, path: str) -> None:
+        """Writes law.json atomically; raises InputError where the folder cannot be written."""
+        folder = os.path.dirname(os.path.abspath(path))
+        try:
+            with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
+                file.write(self.to_json())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(file.name, path)
+        except OSError as error:
+            raise InputError(f"--out: {path!r} cannot be written: {error.strerror}") from None
+
+
+def load(path: str) -> Fit:
+    """Reads a law.json. Raises InputError naming the file and what is wrong with it."""
+    try:
+        if os.path.getsize(path) > _MAX_JSON_BYTES:
+            raise InputError(f"law: {path} is larger than {_MAX_JSON_BYTES} bytes")
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"law: {path!r} cannot be read: {error}") from None
+    return Fit.from_json(text)
+
+
+def _without_infinities(value: Any) -> Any:
+    """JSON knows no infinity: such numbers become null."""
+    if isinstance(value, Mapping):
+        return {key: _without_infinities(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_infinities(v) for v in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def _number(value: Any) -> float:
+    return np.inf if value is None else float(value)
+
+
+def _from_fields(fields: dict[str, Any]) -> Fit:
+    from scaling.diagnosis import Diagnostics
+    from scaling.engine import Objective
+    from scaling.laws import LAWS
+
+    if fields["law"] not in LAWS:
+        raise InputError(f"law.json: law {fields['law']!r}; {nearest(fields['law'], LAWS)}")
+    law = LAWS[fields["law"]]
+    draws = np.array(fields["centred_draws"]["rows"], np.float64).reshape(-1, len(law.names))
+    pairs = {
+        key: {name: (_number(ends[0]), _number(ends[1])) for name, ends in fields[key].items()}
+        for key in ("intervals", "data_range")
+    }
+    numbers = {
+        key: {name: _number(value) for name, value in fields[key].items()}
+        for key in ("params", "centred_params", "centres")
+    }
+    for key, wanted in (
+        ("params", law.names),
+        ("centred_params", law.names),
+        ("centres", (*law.columns, law.target)),
+    ):
+        if not set(wanted) <= set(numbers[key]):
+            raise InputError(f"law.json: {key} lacks one of {', '.join(wanted)}")
+    raw = fields["diagnostics"]
+    diagnostics = Diagnostics(
+        start_share=float(raw["start_share"]),
+        gradient=_number(raw["gradient"]),
+        condition=_number(raw["condition"]),
+        profiles={name: tuple(ends) for name, ends in raw["profiles"].items()},
+        flat=tuple(raw["flat"]),
+        at_bound=tuple(raw["at_bound"]),
+        redrawn=int(raw["redrawn"]),
+        warnings=tuple(raw["warnings"]),
+    )
+    objective = {key: value for key, value in fields["objective"].items() if key != "value"}
+    return Fit(
+        law=law,
+        params=numbers["params"],
+        intervals=pairs["intervals"],
+        objective=Objective(**objective),
+        value=float(fields["objective"]["value"]),
+        n=int(fields["n"]),
+        diagnostics=diagnostics,
+        residuals=np.array(fields["residuals"], np.float64),
+        runs=tuple(map(str, fields["runs"])),
+        draws=draws,
+        centred=numbers["centred_params"],
+        centres=numbers["centres"],
+        data_range=pairs["data_range"],
+        level=float(fields["level"]),
+        tail=float(fields["tail"]),
+        flops_per_nd=_number(fields["flops_per_nd"]),
+        c_convention=str(fields["c_convention"]),
+    )

@@ -1,0 +1,73 @@
+"""A ladder: the sizes of a family, made by the recipe that its experiment file holds.
+
+The recipe is opinion and lives in `configs/<experiment>.py` as `recipe(size, D) -> ConfigDict`: one
+dial and a number of training units give every hyper-parameter. This module is mechanics: it turns a
+size and a budget of units or FLOPs into the exact run.
+"""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from data import Dataset
+from train import config as configuration
+from train import run
+from train.cli import InputError
+from train.config import Choice, RunConfig
+
+
+class Planned(NamedTuple):
+    """A run before it is trained."""
+
+    config: RunConfig
+    account: dict[str, Any]  # N, D, C, epochs, unit: see train.run.account
+
+
+class Ladder:
+    """The sizes of one experiment."""
+
+    def __init__(self, experiment: str):
+        """Raises InputError if the experiment's file is missing or has no recipe."""
+        self._module = _load(experiment)
+        if not callable(getattr(self._module, "recipe", None)):
+            raise InputError(f"{experiment}: has no function recipe(size, D)")
+        self._datasets: dict[Choice, Dataset] = {}
+        self._one_step: dict[int, dict[str, Any]] = {}
+
+    def at(self, size: int, D: float) -> Planned:
+        """The run of this size on D units, to the nearest whole step (at least one)."""
+        values = self._module.recipe(size, D).to_dict()
+        config = configuration.resolve(values | {"steps": 1})
+        if config.data not in self._datasets:
+            self._datasets[config.data] = run.open_data(config)
+        dataset = self._datasets[config.data]
+        steps = max(1, round(D / (config.batch_size * dataset.units_per_example)))
+        config = configuration.resolve(values | {"steps": steps})
+        return Planned(config, run.account(config, dataset))
+
+    def at_budget(self, size: int, C: float) -> Planned:
+        """The run of this size that costs C training FLOPs (the "forward" convention)."""
+        account = self._smallest(size)
+        return self.at(size, C * account["D"] / account["C"]["forward"])
+
+    def N(self, size: int) -> int:
+        """Parameters of this size, in total."""
+        return self._smallest(size)["N"]["total"]
+
+    def _smallest(self, size: int) -> dict[str, Any]:
+        """The account of one step, for what does not depend on D."""
+        if size not in self._one_step:
+            self._one_step[size] = self.at(size, 1.0).account
+        return self._one_step[size]
+
+
+def _load(experiment: str) -> ModuleType:
+    """Runs an experiment's file, which the user named, and returns it as a module."""
+    path = Path(experiment)
+    if path.suffix != ".py" or not path.is_file():
+        raise InputError(f"study.experiment: {experiment!r}; no such Python file")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,108 @@
+"""What a law is: a form, its parameters, the columns it needs and where it comes from."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a law.
+
+    Attributes:
+      name: its name in the formula.
+      transform: the coordinate that the fit moves in: 'log' (positive), 'logit' (between 0 and 1)
+        or 'identity'.
+      start: range of the random starts, in centred units (every column divided by its centre).
+      bounds: values the fit may not leave, in centred units. An estimate that stays there is
+        reported as "at its bound".
+    """
+
+    name: str
+    transform: str
+    start: tuple[float, float]
+    bounds: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)  # hashed by identity: a law is a static argument of jit
+class Law:
+    """One row of the table of laws.
+
+    Attributes:
+      form: (parameters, columns) -> prediction of `target`; pure jax.numpy, elementwise over runs.
+      natural: (parameters in centred units, centres) -> parameters in natural units, such that
+        form(natural(p, c), x) == c[target] * form(p, x / c). Called with 1/c it goes back.
+      columns: the columns that the form reads, one value a run.
+      linear: parameters in which the form is linear; random starts solve for them exactly.
+      distinct: how many different values of a column the law needs to be identified at all.
+      uncentred: columns and targets whose zero or unit has a meaning; their centre is 1.
+      optional: defaults of columns that a table may lack.
+    """
+
+    name: str
+    formula: str
+    source: str
+    parameters: tuple[Parameter, ...]
+    form: Callable[[Values, Values], Any]
+    natural: Callable[[Values, Values], dict[str, Any]]
+    columns: tuple[str, ...] = ("N", "D")
+    target: str = "loss"
+    linear: tuple[str, ...] = ()
+    distinct: Mapping[str, int] = field(default_factory=dict)
+    uncentred: tuple[str, ...] = ()
+    optional: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Parameter names, in the order of every [.., P] array."""
+        return tuple(parameter.name for parameter in self.parameters)
+
+    def centres(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Geometric means of the columns and of the target, 1 for the uncentred ones."""
+        return {
+            name: 1.0 if name in self.uncentred else float(np.exp(np.mean(np.log(columns[name]))))
+            for name in (*self.columns, self.target)
+        }
+
+
+def to_value(parameter: Parameter, theta: Any) -> Any:
+    """Coordinate of the fit -> value in centred units."""
+    if parameter.transform == "log":
+        return jnp.exp(theta)
+    if parameter.transform == "logit":
+        return 1 / (1 + jnp.exp(-theta))
+    return theta
+
+
+def to_coordinate(parameter: Parameter, value: Any) -> Any:
+    """Value in centred units -> coordinate of the fit. Inverse of `to_value`."""
+    if parameter.transform == "log":
+        return np.log(value)
+    if parameter.transform == "logit":
+        return np.log(value) - np.log1p(-np.asarray(value))
+    return value
+
+
+def power(base: Any, exponent: Any) -> Any:
+    """base ** exponent for base > 0, by one exp: twice as fast to differentiate as `**`."""
+    return jnp.exp(exponent * jnp.log(base))
+
+
+def exponent(name: str) -> Parameter:
+    """A scaling exponent: positive, most published ones lie between .05 and 1."""
+    return Parameter(name, "log", start=(0.05, 1.0), bounds=(1e-3, 5.0))
+
+
+def coefficient(name: str) -> Parameter:
+    """A term's size at the centre of the data, as a share of the centre's loss."""
+    return Parameter(name, "log", start=(0.01, 1.0), bounds=(1e-9, 1e4))
+
+
+def floor(name: str = "E") -> Parameter:
+    """The irreducible part, as a share of the centre's loss."""
+    return Parameter(name, "log", start=(0.05, 0.95), bounds=(1e-9, 10.0))

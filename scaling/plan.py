@@ -1,0 +1,222 @@
+"""Plans a study: which runs, of what size, on how much data, at what cost, before any is trained.
+
+    python -m scaling.plan --config=configs/studies/demo.py --workdir=studies/demo
+
+An IsoFLOP design (Hoffmann et al. 2022, approach 2): for each budget the sizes of the ladder
+nearest to the expected optimum, each trained on what the budget then buys, and held-out runs beyond
+the largest budget that no law will see. The plan is `plan.json`; the same config gives the same
+file, bit for bit.
+"""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+from train.cli import InputError, run_main
+
+VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Prior:
+    """The expected optimum, N* = coefficient C^exponent. It only centres the design."""
+
+    coefficient: float
+    exponent: float
+
+    def __post_init__(self):
+        if self.coefficient <= 0 or not 0 < self.exponent < 2:
+            raise ValueError(
+                f"coefficient: {self.coefficient}, {self.exponent}; above 0, in (0, 2)"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What a study's config holds."""
+
+    name: str
+    experiment: str  # path of the experiment's file, whose recipe makes the ladder
+    sizes: tuple[int, ...]  # the ladder's dial, all values that may be used
+    budgets: tuple[float, ...]  # training FLOPs of the runs to fit ("forward" convention)
+    sizes_per_budget: int
+    prior: Prior
+    heldout: tuple[
+        float, ...
+    ]  # budgets of the runs to forecast, as multiples of the largest budget
+    seeds: tuple[int, ...]  # each run to fit is trained once for each
+    max_epochs: float  # most passes over the training data that a run may make
+
+    def __post_init__(self):
+        for field in ("sizes", "budgets", "seeds"):
+            values = getattr(self, field)
+            if not values or min(values) < 0 or len(set(values)) < len(values):
+                raise ValueError(f"{field}: {values}; must be distinct, positive, at least one")
+        if min(self.budgets) <= 0 or min(self.sizes) < 1:
+            raise ValueError(f"budgets: {self.budgets}; sizes and budgets must be above 0")
+        if not 1 <= self.sizes_per_budget <= len(self.sizes):
+            raise ValueError(
+                f"sizes_per_budget: {self.sizes_per_budget}; from 1 to {len(self.sizes)} (sizes)"
+            )
+        if any(multiple <= 1 for multiple in self.heldout):
+            raise ValueError(f"heldout: {self.heldout}; must lie above 1 x the largest budget")
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedRun:
+    """One run of a plan; N, D, C as in a record."""
+
+    run: str
+    role: str  # "fit" | "heldout"
+    size: int
+    budget: float  # FLOPs aimed at; C is what whole steps make of it
+    seed: int
+    config: dict[str, Any]
+    config_sha256: str
+    N: dict[str, int]
+    D: float
+    unit: str
+    C: dict[str, float]
+    epochs: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    study: dict[str, Any]
+    runs: tuple[PlannedRun, ...]
+    version: int = VERSION
+
+
+def resolve(values: dict[str, Any]) -> Study:
+    """Checks and types a study's config. Raises InputError."""
+    from train import config
+
+    return config.build(Study, values, "study")
+
+
+def make(study: Study) -> Plan:
+    """Plans a study.
+
+    Raises:
+      InputError: a field is wrong, or a run would need more passes over the data than `max_epochs`.
+    """
+    from scaling.ladder import Ladder
+
+    ladder = Ladder(study.experiment)
+    runs = []
+    for budget in sorted(study.budgets):
+        for size in _sizes(study, ladder, budget, study.sizes_per_budget):
+            runs += [_planned(ladder, "fit", size, budget, seed) for seed in study.seeds]
+    for multiple in sorted(study.heldout):
+        budget = multiple * max(study.budgets)
+        (size,) = _sizes(study, ladder, budget, 1)
+        runs.append(_planned(ladder, "heldout", size, budget, study.seeds[0]))
+    for run in runs:
+        if run.epochs is not None and run.epochs > study.max_epochs:
+            raise InputError(
+                f"study.max_epochs: {study.max_epochs:g}; run {run.run} needs {run.epochs:.2f}"
+                f" passes over the data (D = {run.D:,.0f} {run.unit}s); lower its budget or allow them"
+            )
+    return Plan(dataclasses.asdict(study), tuple(runs))
+
+
+def save(path: Path, plan: Plan) -> None:
+    """Writes plan.json."""
+    from train.record import save_json
+
+    save_json(path, dataclasses.asdict(plan))
+
+
+def load(path: Path) -> Plan:
+    """Reads plan.json. Raises InputError naming the file and the field."""
+    from train import config
+    from train.record import load_json
+
+    values = load_json(path)
+    if not isinstance(values, dict) or values.get("version") != VERSION:
+        raise InputError(f"{path}: not a plan of version {VERSION}")
+    fields = {field.name for field in dataclasses.fields(PlannedRun)}
+    try:
+        runs = values["runs"]
+        for run in runs:
+            if set(run) != fields:
+                raise InputError(
+                    f"{path}: runs: fields {sorted(set(run) ^ fields)} missing or unknown"
+                )
+            if run["config_sha256"] != config.digest(config.resolve(run["config"])):
+                raise InputError(f"{path}: {run['run']}: config_sha256 does not fit its config")
+        return Plan(values["study"], tuple(PlannedRun(**run) for run in runs))
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a plan: {error}") from None
+
+
+def _sizes(study: Study, ladder, budget: float, count: int) -> list[int]:
+    """The `count` neighbouring sizes whose geometric mean N is nearest to the expected optimum."""
+    target = math.log(study.prior.coefficient * budget**study.prior.exponent)
+    sizes = sorted(study.sizes)
+    windows = [sizes[i : i + count] for i in range(len(sizes) - count + 1)]
+
+    def distance(window: list[int]) -> float:
+        return abs(sum(math.log(ladder.N(size)) for size in window) / count - target)
+
+    return min(windows, key=distance)
+
+
+def _planned(ladder, role: str, size: int, budget: float, seed: int) -> PlannedRun:
+    from train import config as configuration
+
+    config, account = ladder.at_budget(size, budget)
+    config = dataclasses.replace(config, seed=seed)
+    return PlannedRun(
+        run=f"{role}-c{budget:.2e}-n{size}-s{seed}".replace("+", ""),
+        role=role,
+        size=size,
+        budget=budget,
+        seed=seed,
+        config=configuration.to_dict(config),
+        config_sha256=configuration.digest(config),
+        **account,
+    )
+
+
+def show(plan: Plan) -> None:
+    """Prints a plan: every run, and what all of it costs."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("run", "size", "N", "D", "C", "epochs", "steps", "batch", "learning rate")
+    for run in plan.runs:
+        rate = run.config["optimizer"]["learning_rate"]
+        epochs = "-" if run.epochs is None else f"{run.epochs:.3f}"
+        steps, batch = f"{run.config['steps']:,}", str(run.config["batch_size"])
+        row = [
+            run.run,
+            str(run.size),
+            f"{run.N['total']:,}",
+            f"{run.D:,.0f}",
+            f"{run.C['forward']:.3g}",
+        ]
+        table.add_row(*row, epochs, steps, batch, f"{rate:.2e}")
+    Console().print(table)
+    total = sum(run.C["forward"] for run in plan.runs)
+    print(f"{len(plan.runs)} runs, {total:.3g} FLOPs in all")
+
+
+def main() -> None:
+    """Plans the study of the flags."""
+    config, workdir = flags.FLAGS.config, flags.FLAGS.workdir
+    if config is None or not workdir:
+        raise InputError("--config and --workdir: give both, e.g. --config=configs/studies/demo.py")
+    plan = make(resolve(config.to_dict()))
+    save(Path(workdir) / "plan.json", plan)
+    show(plan)
+
+
+if __name__ == "__main__":
+    config_flags.DEFINE_config_file("config", help_string="The study.", lock_config=True)
+    flags.DEFINE_string("workdir", None, "The study's folder; plan.json is written there.")
+    run_main(main)

@@ -1,0 +1,38 @@
+"""Settings of all tests: CPU, strict shapes, caches in the checkout; and a tiny run to try."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ.setdefault("ALLOMETRY_CACHE", str(ROOT / ".pytest_cache" / "allometry"))
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+from configs import gpt  # noqa: E402
+from train import compilation  # noqa: E402
+from train.config import RunConfig, resolve  # noqa: E402
+
+compilation.use_cache()
+# An array that grows an axis by accident is a bug that no loss curve shows.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def tiny():
+    """Makes a gpt run of seconds; `tiny(**{"model.layers": 1})` changes fields."""
+
+    def make(**changes) -> RunConfig:
+        config = gpt.recipe(16, 1e4)
+        config.steps = 40
+        config.log_every = 1
+        config.batch_size = 4
+        config.data.sequence_length = 32
+        config.data.eval_tokens = 2048
+        config.evaluation.batch_size = 16
+        config.checkpoint.every = 7
+        config.update_from_flattened_dict(changes)
+        return resolve(config.to_dict())
+
+    return make

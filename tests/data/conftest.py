@@ -1,0 +1,41 @@
+import pytest
+
+TEXT = {"source": "embedded", "tokenizer": "bytes", "sequence_length": 64, "eval_tokens": 0}
+SPECTRUM = {
+    "source": "spectrum",
+    "features": 96,
+    "eval_examples": 50,
+    "spectrum": 1.0,
+    "teacher": 0.8,
+    "noise": 0.1,
+    "target": "",
+}
+
+
+@pytest.fixture(scope="session")
+def session_cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def shared_cache(session_cache, monkeypatch):
+    """A cache folder that the tests share, so that the corpus is encoded once."""
+    monkeypatch.setenv("ALLOMETRY_CACHE", str(session_cache))
+    return session_cache
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    """A cache folder of this test alone, which does not exist yet."""
+    monkeypatch.setenv("ALLOMETRY_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def text_options():
+    return dict(TEXT)
+
+
+@pytest.fixture
+def spectrum_options():
+    return dict(SPECTRUM)

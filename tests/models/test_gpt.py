@@ -1,0 +1,156 @@
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from models import gpt, transformer
+
+B, L, V = 2, 12, 19
+
+
+def config(**changes) -> gpt.Config:
+    base = gpt.Config(
+        vocab_size=V,
+        layers=3,
+        width=16,
+        heads=2,
+        kv_heads=2,
+        hidden=32,
+        activation="gelu",
+        qk_norm=True,
+        rope_base=10_000.0,
+        tied=True,
+        dropout=0.0,
+        remat=True,
+        dtype="float32",
+    )
+    return dataclasses.replace(base, **changes)
+
+
+def tokens(seed: int = 0) -> dict[str, jax.Array]:
+    return {"tokens": jax.random.randint(jax.random.key(seed), (B, L), 0, V)}
+
+
+def init(model: gpt.Model):
+    return nn.meta.unbox(jax.jit(model.init)(jax.random.key(1), tokens()))
+
+
+VARIANTS = {
+    "plain": {},
+    "grouped": {"kv_heads": 1},
+    "swiglu_untied": {"activation": "swiglu", "tied": False},
+    "no_qk_norm": {"qk_norm": False},
+}
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
+def test_no_logit_sees_a_later_token(changes):
+    model = gpt.Model(config(**changes))
+    variables = init(model)
+    batch = tokens()
+    t = 7
+    other = {"tokens": batch["tokens"].at[:, t].add(1) % V}
+    apply = jax.jit(model.apply)
+    before, after = apply(variables, batch), apply(variables, other)
+    np.testing.assert_array_equal(before[:, :t], after[:, :t])
+    assert np.all(np.any(before[:, t:] != after[:, t:], axis=-1)), "every later logit should see it"
+
+
+def test_scanned_blocks_equal_a_plain_loop():
+    c = config()
+    model = gpt.Model(c)
+    variables = init(model)
+    p = variables["params"]
+    block = transformer.Block(
+        heads=c.heads,
+        kv_heads=c.kv_heads,
+        hidden=c.hidden,
+        activation=c.activation,
+        causal=True,
+        qk_norm=c.qk_norm,
+        rope_base=c.rope_base,
+        out_gain=1.0,
+        dropout=0.0,
+        train=False,
+        dtype=jnp.float32,
+    )
+    norm = transformer.RMSNorm(jnp.float32)
+    x = norm.apply({"params": p["in_norm"]}, p["embedding"][tokens()["tokens"]])
+    for i in range(c.layers):
+        x, _ = block.apply({"params": jax.tree.map(lambda w, i=i: w[i], p["blocks"])}, x)
+    logits = norm.apply({"params": p["out_norm"]}, x) @ p["embedding"].T[None]
+    np.testing.assert_allclose(model.apply(variables, tokens()), logits, atol=1e-6)
+
+
+def gradient(model, variables):
+    return jax.jit(jax.grad(lambda v: jnp.sum(jnp.square(model.apply(v, tokens())))))(variables)
+
+
+def test_remat_changes_no_gradient():
+    with_remat, without = gpt.Model(config(remat=True)), gpt.Model(config(remat=False))
+    variables = init(with_remat)
+    a, b = gradient(with_remat, variables), gradient(without, variables)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), a, b)
+
+
+def test_bfloat16_is_close_to_float32():
+    full, half = gpt.Model(config()), gpt.Model(config(dtype="bfloat16"))
+    variables = init(full)
+    a, b = full.apply(variables, tokens()), half.apply(variables, tokens())
+    assert b.dtype == jnp.float32
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(init(half)))
+    assert 0 < np.max(np.abs(a - b)) < 0.05 * np.std(a)
+
+
+def test_rotation_depends_on_distance_alone():
+    q, k = jax.random.normal(jax.random.key(0), (2, 8))
+    many = jnp.broadcast_to(q, (1, 1, 20, 8)), jnp.broadcast_to(k, (1, 1, 20, 8))
+    q_rotated, k_rotated = (transformer.rotate(x, 100.0)[0, 0] for x in many)
+    scores = q_rotated @ k_rotated.T
+    for distance in (0, 1, 5):
+        diagonal = jnp.diagonal(scores, -distance)
+        np.testing.assert_allclose(diagonal, jnp.full_like(diagonal, diagonal[0]), rtol=1e-4)
+    assert abs(scores[0, 0] - scores[5, 0]) > 1e-2
+
+
+def test_grouped_heads_share_keys_and_values():
+    c = config(kv_heads=1)
+    variables = init(gpt.Model(c))
+    attention = variables["params"]["blocks"]["attention"]
+    assert attention["key"].shape == attention["value"].shape == (3, 16, 1, 8)
+    repeated = jax.tree.map(lambda x: x, variables)
+    for name in ("key", "value"):
+        repeated["params"]["blocks"]["attention"][name] = jnp.repeat(attention[name], 2, axis=2)
+    full = gpt.Model(config())
+    np.testing.assert_allclose(
+        gpt.Model(c).apply(variables, tokens()), full.apply(repeated, tokens()), atol=1e-6
+    )
+
+
+def test_dropout_acts_in_training_only():
+    model = gpt.Model(config(dropout=0.5))
+    variables = init(model)
+    rngs = {"dropout": jax.random.key(3)}
+    a = model.apply(variables, tokens(), train=True, rngs=rngs)
+    b = model.apply(variables, tokens(), train=False)
+    assert np.max(np.abs(a - b)) > 1e-3
+    np.testing.assert_array_equal(b, gpt.Model(config()).apply(variables, tokens()))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("activation", "relu", "gelu, swiglu"),
+        ("heads", 3, "width 16 / heads"),
+        ("kv_heads", 3, "must divide heads 2"),
+        ("dtype", "float8", "float32, bfloat16"),
+        ("dropout", 1.0, r"\[0, 1\)"),
+        ("layers", 0, "at least 1"),
+    ],
+)
+def test_a_bad_field_is_named(field, value, says):
+    with pytest.raises(ValueError, match=f"{field}.*{says}"):
+        config(**{field: value})

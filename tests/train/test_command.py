@@ -1,0 +1,95 @@
+"""The entry points as a person meets them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import ROOT
+from train import record
+
+TINY = [
+    "--config.model.width=16",
+    "--config.model.layers=1",
+    "--config.model.heads=1",
+    "--config.model.kv_heads=1",
+    "--config.data.sequence_length=32",
+    "--config.data.eval_tokens=1024",
+]
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+
+
+def entry_points() -> list[str]:
+    scripts = sorted(ROOT.glob("scaling/*.py"))
+    found = [f"scaling.{p.stem}" for p in scripts if '__name__ == "__main__"' in p.read_text()]
+    assert {"scaling.plan", "scaling.sweep", "scaling.fit", "scaling.study"} <= set(found)
+    return ["train", *found]
+
+
+@pytest.mark.parametrize("module", entry_points())
+def test_help_comes_at_once(module):
+    # CPU seconds, for a busy machine's sake; nothing waits in --help, so they are what a person
+    # waits on a free one.
+    before = os.times()
+    result = python(module, "--help")
+    after = os.times()
+    seconds = (
+        after.children_user - before.children_user + after.children_system - before.children_system
+    )
+    assert result.returncode == 0
+    assert "--" in result.stdout
+    assert seconds < 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "--config: missing"),
+        (["--config=configs/nothing.py"], "nothing.py"),
+        (["--config=configs/gpt.py"], "--workdir: missing"),
+        (["--config=configs/gpt.py", "--workdir=/tmp/x", "--config.model.widht=3"], "width"),
+        (["--config=configs/gpt.py", "--workdir=/tmp/x", "--config.steps=many"], "steps"),
+        (["--config=configs/gpt.py", "--workdir=/tmp/x", "--config.steps=-5"], "config.steps: -5"),
+        (["--config=configs/gpt.py", "--workdir=/dev/null/x"], "/dev/null/x: Not a directory"),
+        (["--config=configs/gpt.py", "--workdir=/tmp/x", "--config.data.source=folder:/no"], "/no"),
+        (["--unknown=1"], "unknown"),
+        (["stray"], "unexpected argument 'stray'"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, says):
+    result = python("train", *arguments)
+    assert result.returncode == 2, result.stderr
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    assert says in line
+
+
+def test_one_run_stopped_resumed_and_finished(tmp_path):
+    command = ["train", "--config=configs/gpt.py", f"--workdir={tmp_path}", *TINY]
+    command.append("--config.steps=2000")
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command], cwd=ROOT, text=True, stdout=subprocess.PIPE
+    )
+    metrics = tmp_path / "metrics.jsonl"
+    while not metrics.exists() or metrics.stat().st_size == 0:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on from there" in said
+    done = python(*command)
+    assert done.returncode == 0, done.stderr
+    result = record.load(tmp_path / "record.json")
+    assert f"loss {result.loss:.4f}" in done.stdout
+    again = python(*command)
+    assert again.returncode == 0
+    assert "was already finished" in again.stdout

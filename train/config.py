@@ -1,0 +1,221 @@
+"""The typed, complete configuration of one run.
+
+A file in `configs/` gives the values, this module the fields: there are no defaults here, so what
+is logged is all there is. Model, data and task configs are dataclasses of their own modules, chosen
+by `name`.
+"""
+
+import dataclasses
+import hashlib
+import json
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import data
+import models
+from train import tasks
+from train.cli import InputError, nearest
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A named module and its config, e.g. model gpt with `models.gpt.Config`."""
+
+    name: str
+    config: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    name: str  # see train.optimizer.OPTIMIZERS
+    learning_rate: float  # peak; an input of the compiled step
+    weight_decay: float  # a step takes rate x decay of a weight; an input of the compiled step
+    b1: float  # decay of the first moment; sgd: momentum
+    b2: float  # decay of the second moment; unused by sgd
+    eps: float
+    clip_norm: float  # global norm of the gradient; 0 = no clipping
+
+    def __post_init__(self):
+        from train.optimizer import OPTIMIZERS
+
+        _check(self.name in OPTIMIZERS, "name", self.name, nearest(self.name, OPTIMIZERS))
+        for field in ("learning_rate", "weight_decay", "clip_norm"):
+            _check(getattr(self, field) >= 0, field, getattr(self, field), "at least 0")
+        for field in ("b1", "b2"):
+            _check(0 <= getattr(self, field) < 1, field, getattr(self, field), "in [0, 1)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    name: str  # see train.optimizer.SCHEDULES
+    warmup: float  # linear warm-up, as a fraction of the run
+    cooldown: float  # wsd: linear decay at the end, as a fraction of the run
+    final: float  # last learning rate, as a fraction of the peak
+
+    def __post_init__(self):
+        from train.optimizer import SCHEDULES
+
+        _check(self.name in SCHEDULES, "name", self.name, nearest(self.name, SCHEDULES))
+        for field in ("warmup", "cooldown", "final"):
+            _check(0 <= getattr(self, field) <= 1, field, getattr(self, field), "in [0, 1]")
+        _check(self.warmup + self.cooldown <= 1, "warmup", self.warmup, "at most 1 - cooldown")
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    every: int  # steps between evaluations on the validation set; 0 = at the end only
+    batch_size: int
+
+    def __post_init__(self):
+        _check(self.every >= 0, "every", self.every, "at least 0")
+        _check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    every: int  # steps between checkpoints; 0 = at the end only
+    keep: int  # newest checkpoints kept
+
+    def __post_init__(self):
+        _check(self.every >= 0, "every", self.every, "at least 0")
+        _check(self.keep >= 1, "keep", self.keep, "at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Mesh:
+    """Sizes of the device mesh. One of them may be -1: all devices that the others leave."""
+
+    data: int  # batch split, parameters copied
+    fsdp: int  # batch and parameters split, parameters gathered when used
+    tensor: int  # heads, hidden units and vocabulary split
+
+    def __post_init__(self):
+        for field, size in dataclasses.asdict(self).items():
+            _check(size >= 1 or size == -1, field, size, "at least 1, or -1 for the rest")
+        _check(list(dataclasses.asdict(self).values()).count(-1) <= 1, "data", -1, "one -1 only")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    model: Choice
+    data: Choice
+    task: Choice
+    optimizer: Optimizer
+    schedule: Schedule
+    evaluation: Evaluation
+    checkpoint: Checkpoint
+    mesh: Mesh
+    seed: int  # of parameters, data order and dropout; an input of the compiled step
+    steps: int  # the horizon; an input of the compiled step
+    batch_size: int  # examples a step
+    log_every: int  # steps between lines of metrics.jsonl
+
+    def __post_init__(self):
+        for field in ("steps", "batch_size", "log_every"):
+            _check(getattr(self, field) >= 1, field, getattr(self, field), "at least 1")
+        _check(0 <= self.seed < 2**31, "seed", self.seed, "in [0, 2^31)")
+
+
+_CHOICES = {"model": models, "data": data, "task": tasks}
+
+# What a run may change and still be the same run: where it is computed and how often it is saved.
+NOT_IDENTITY = ("checkpoint", "mesh")
+
+
+def resolve(values: Mapping[str, Any]) -> RunConfig:
+    """Checks a nested mapping (a ConfigDict's `to_dict()`, a record's config) and types it.
+
+    Raises:
+      InputError: a missing, unknown or mistyped field, or a value that is not allowed.
+    """
+    return build(RunConfig, values, "config")
+
+
+def to_dict(config: RunConfig) -> dict[str, Any]:
+    """The inverse of `resolve`: plain nested dicts, ready for JSON."""
+    out = dataclasses.asdict(config)
+    for field in _CHOICES:
+        out[field] = {"name": out[field]["name"], **out[field]["config"]}
+    return out
+
+
+def identity(config: RunConfig) -> dict[str, Any]:
+    """The part of a config that decides a run's numbers."""
+    return {k: v for k, v in to_dict(config).items() if k not in NOT_IDENTITY}
+
+
+def digest(config: RunConfig) -> str:
+    """sha256 of a run's identity, in hexadecimal."""
+    return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any], path: str = "config") -> list[str]:
+    """Where two nested dicts differ, as "config.model.width: 64, not 128" lines."""
+    out = []
+    for key in sorted({*a, *b}):
+        x, y = a.get(key), b.get(key)
+        if isinstance(x, Mapping) and isinstance(y, Mapping):
+            out += differences(x, y, f"{path}.{key}")
+        elif x != y:
+            out.append(f"{path}.{key}: {x!r}, not {y!r}")
+    return out
+
+
+def _check(ok: bool, field: str, value: Any, allowed: str) -> None:
+    if not ok:
+        raise ValueError(f"{field}: {value!r}; {allowed}")
+
+
+def build(cls: type, values: Any, path: str) -> Any:
+    """Builds dataclass `cls` from a mapping, checking names and types.
+
+    Raises:
+      InputError: a missing, unknown or mistyped field, or a value that is not allowed.
+    """
+    if not isinstance(values, Mapping):
+        raise InputError(f"{path}: {values!r}; must be a group of fields")
+    types = typing.get_type_hints(cls)
+    unknown = [name for name in values if name not in types]
+    if unknown:
+        raise InputError(f"{path}.{unknown[0]}: no such field; {nearest(unknown[0], types)}")
+    missing = [name for name in types if name not in values]
+    if missing:
+        raise InputError(f"{path}.{missing[0]}: missing")
+    built = {}
+    for name, kind in types.items():
+        where, value = f"{path}.{name}", values[name]
+        if kind is Choice:
+            built[name] = _choose(_CHOICES[name], value, where)
+        elif dataclasses.is_dataclass(kind):
+            built[name] = build(kind, value, where)
+        else:
+            built[name] = _typed(value, kind, where)
+    try:
+        return cls(**built)
+    except ValueError as error:
+        raise InputError(f"{path}.{error}") from error
+
+
+def _choose(package: Any, values: Any, path: str) -> Choice:
+    if not isinstance(values, Mapping) or "name" not in values:
+        raise InputError(f"{path}.name: missing")
+    name = values["name"]
+    if name not in package.names():
+        raise InputError(f"{path}.name: {name!r}; {nearest(name, package.names())}")
+    fields = {k: v for k, v in values.items() if k != "name"}
+    return Choice(name, build(package.load(name).Config, fields, path))
+
+
+def _typed(value: Any, kind: Any, path: str) -> Any:
+    """Checks a leaf. An int may stand for a float, and a list for a tuple (JSON has no tuples)."""
+    if kind is float and type(value) is int:
+        value = float(value)
+    if typing.get_origin(kind) is tuple and isinstance(value, (list, tuple)):
+        (element, *_) = typing.get_args(kind)
+        return tuple(_typed(v, element, f"{path}[{i}]") for i, v in enumerate(value))
+    if type(value) is not kind:
+        raise InputError(f"{path}: {value!r}; must be {getattr(kind, '__name__', kind)}")
+    if kind is float and not (value == value and abs(value) != float("inf")):
+        raise InputError(f"{path}: {value!r}; must be finite")
+    return value

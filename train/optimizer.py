@@ -1,0 +1,82 @@
+"""Optimizers and schedules whose strength is an input of the compiled step.
+
+`build` is called inside the traced step with the run's own (traced) learning rate and decay, so the
+optimizer's state has no copy of them and runs that differ only there share one executable.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from train.config import Optimizer, Schedule
+
+Scalar = jax.Array | float
+
+
+def cosine(config: Schedule, t: jax.Array) -> jax.Array:
+    """Half a cosine from the end of warm-up to the end of the run (Loshchilov and Hutter 2017)."""
+    x = jnp.clip((t - config.warmup) / max(1 - config.warmup, 1e-9), 0, 1)
+    return config.final + (1 - config.final) * 0.5 * (1 + jnp.cos(jnp.pi * x))
+
+
+def wsd(config: Schedule, t: jax.Array) -> jax.Array:
+    """Warmup-stable-decay: constant, then linear over the last `cooldown` (Hu et al. 2024)."""
+    x = jnp.clip((t - 1 + config.cooldown) / max(config.cooldown, 1e-9), 0, 1)
+    return 1 - (1 - config.final) * x
+
+
+def constant(config: Schedule, t: jax.Array) -> jax.Array:
+    """No decay after warm-up."""
+    return jnp.ones_like(t)
+
+
+SCHEDULES: dict[str, Callable[[Schedule, jax.Array], jax.Array]] = {
+    "cosine": cosine,
+    "wsd": wsd,
+    "constant": constant,
+}
+
+
+def learning_rate(config: Schedule, step: Scalar, steps: Scalar, peak: Scalar) -> jax.Array:
+    """The learning rate of step `step` (from 0) of `steps`: linear warm-up times the schedule's
+    decay.
+
+    Warm-up ends at the first step that is at least `warmup` of the run; the decay reaches `final`
+    one step after the last, as no step should be wasted at a rate of zero.
+    """
+    step, steps = jnp.asarray(step, jnp.float32), jnp.asarray(steps, jnp.float32)
+    ramp = jnp.minimum(1.0, (step + 1) / jnp.maximum(config.warmup * steps, 1.0))
+    return peak * ramp * SCHEDULES[config.name](config, step / steps)
+
+
+def _adam(config: Optimizer) -> optax.GradientTransformation:
+    return optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps)
+
+
+def _sgd(config: Optimizer) -> optax.GradientTransformation:
+    return optax.trace(decay=config.b1) if config.b1 else optax.identity()
+
+
+OPTIMIZERS: dict[str, Callable[[Optimizer], optax.GradientTransformation]] = {
+    "adamw": _adam,
+    "sgd": _sgd,
+}
+
+
+def _decayed(params: optax.Params) -> optax.Params:
+    """Weight decay is for weights: norms' scales and biases are left alone."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: getattr(path[-1], "key", "") not in ("scale", "bias"), params
+    )
+
+
+def build(config: Optimizer, rate: Scalar, weight_decay: Scalar) -> optax.GradientTransformation:
+    """Clipping, the optimizer's own direction, decoupled weight decay, times `-rate`."""
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity(),
+        OPTIMIZERS[config.name](config),
+        optax.add_decayed_weights(weight_decay, mask=_decayed),
+        optax.scale(-rate),
+    )

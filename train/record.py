@@ -1,0 +1,161 @@
+"""The record of a run: one JSON file with all that a study needs, none of it from a log."""
+
+import dataclasses
+import functools
+import json
+import math
+import os
+import platform
+import subprocess
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from train.cli import InputError
+
+VERSION = 1
+STATUSES = ("ok", "diverged", "failed")
+_MAX_BYTES = 64 * 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One run. Numbers that a failed run never reached are None."""
+
+    run: str  # name of the run, unique in its study
+    status: str  # one of STATUSES
+    reason: str  # why it is not ok; "" if it is
+    config: dict[str, Any]  # complete, see train.config
+    config_sha256: str  # of what decides the numbers
+    seed: int
+    N: dict[str, int]  # parameters by group, see scaling.accounting.count_parameters
+    D: float  # units trained on: steps x batch size x units per example
+    unit: str  # what D counts
+    epochs: float | None  # passes over the training data; None for endless data
+    C: dict[str, float]  # FLOPs by convention, see scaling.accounting.training_flops
+    loss: float | None  # of record: mean per unit over the whole validation set
+    loss_se: float | None  # its standard error, over validation examples
+    bits_per_byte: float | None  # text only: tokenizer-free
+    curve: list[list[float]]  # [step, training loss], thinned
+    evaluations: list[list[float]]  # [step, validation loss, standard error]
+    data_sha256: str
+    started: str  # UTC, ISO 8601
+    finished: str
+    seconds: dict[str, float]  # wall time: total, compile, train, evaluate, checkpoint, log
+    device: dict[str, Any]
+    versions: dict[str, str]
+    revision: str | None  # git revision of this code, "+" appended if it was changed
+    version: int = VERSION
+
+
+def save_json(path: Path, value: Any) -> None:
+    """Writes strict JSON so that the file is either the old one or the whole new one."""
+    text = json.dumps(value, indent=1, allow_nan=False) + "\n"
+    save_text(path, text)
+
+
+def save_text(path: Path, text: str) -> None:
+    """Writes a text file atomically: a temporary file beside it, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def load_json(path: Path) -> Any:
+    """Reads a JSON file. Raises InputError, naming the file and the place, if it cannot be read."""
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise InputError(f"{path}: larger than {_MAX_BYTES} bytes")
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON: {error}") from None
+
+
+def save(path: Path, record: Record) -> None:
+    """Writes a record."""
+    save_json(path, dataclasses.asdict(record))
+
+
+def load(path: Path) -> Record:
+    """Reads and checks a record. Raises InputError naming the file and the field."""
+    values = load_json(path)
+    if not isinstance(values, dict):
+        raise InputError(
+            f"{path}: not a record: {type(values).__name__} where an object is expected"
+        )
+    if values.get("version") != VERSION:
+        raise InputError(f"{path}: version: {values.get('version')!r}; must be {VERSION}")
+    fields = {field.name for field in dataclasses.fields(Record)}
+    for name in sorted(fields ^ set(values)):
+        raise InputError(f"{path}: {name}: {'missing' if name in fields else 'no such field'}")
+    if values["status"] not in STATUSES:
+        raise InputError(f"{path}: status: {values['status']!r}; allowed: {', '.join(STATUSES)}")
+    for name in ("config", "N", "C", "seconds", "device", "versions"):
+        if not isinstance(values[name], dict):
+            raise InputError(f"{path}: {name}: must be an object")
+    numbers = {f"N.{k}": v for k, v in values["N"].items()} | {"D": values["D"]}
+    numbers |= {f"C.{k}": v for k, v in values["C"].items()}
+    if values["status"] == "ok":
+        numbers |= {"loss": values["loss"], "loss_se": values["loss_se"]}
+    for name, value in numbers.items():
+        real = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not real or not math.isfinite(value) or value < 0:
+            raise InputError(f"{path}: {name}: {value!r}; must be a number of at least 0")
+    return Record(**values)
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that decide a run's numbers."""
+    names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    return {"python": platform.python_version()} | {n: metadata.version(n) for n in names}
+
+
+@functools.cache
+def revision() -> str | None:
+    """The git revision of this code, "+" appended if it was changed; None outside git."""
+    root = Path(__file__).parent.parent
+
+    def git(*args: str) -> str:
+        command = ["git", "-C", str(root), *args]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=10
+        ).stdout
+
+    try:
+        return git("rev-parse", "HEAD").strip() + (
+            "+" if git("status", "--porcelain").strip() else ""
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def device() -> dict[str, Any]:
+    """Where a run is computed."""
+    import jax
+
+    devices = jax.devices()
+    return {
+        "platform": devices[0].platform,
+        "kind": devices[0].device_kind,
+        "devices": len(devices),
+        "processes": jax.process_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "machine": platform.machine(),
+    }

@@ -1,0 +1,327 @@
+"""ONE RUN, start to end: resume or begin, train, evaluate, checkpoint, and leave a record.
+
+A workdir holds one run:
+
+    config.json  metrics.jsonl  tensorboard/  checkpoints/  record.json (once it is finished)
+
+Killed at any moment and called again, a run goes on from its newest checkpoint and ends with the
+same bits as if it had never stopped: batches and randomness are functions of the step, and what was
+logged after the checkpoint is taken back.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import fcntl
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import data
+from scaling import accounting
+from train import config as configuration
+from train import metrics, record, step
+from train.checkpoint import Checkpoints
+from train.cli import InputError
+from train.config import RunConfig
+
+CURVE_POINTS = 200
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; it has saved a checkpoint and can be resumed."""
+
+
+class Diverged(Exception):
+    """The loss is no longer finite."""
+
+
+def finished(workdir: Path) -> record.Record | None:
+    """The record of the run in `workdir` if it has ended, None if it has not."""
+    path = workdir / "record.json"
+    return record.load(path) if path.exists() else None
+
+
+def run(
+    config: RunConfig,
+    workdir: Path,
+    *,
+    name: str | None = None,
+    progress: Callable[[int, float], None] = lambda step, loss: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> record.Record:
+    """Trains a run to its end, from wherever an earlier call left it, and returns its record.
+
+    A run that diverges ends with a record that says so. A run that is already finished does
+    nothing.
+
+    Args:
+      config: what to train.
+      workdir: the run's own folder.
+      name: of the run in its record; the folder's name if None.
+      progress: called with the steps taken and the latest training loss known.
+      should_stop: polled after every step; True saves a checkpoint and raises Interrupted.
+
+    Raises:
+      InputError: the config does not fit the data or the devices, or `workdir` holds another run.
+      Interrupted: `should_stop` said so.
+    """
+    with locked(workdir):
+        _claim(workdir, config)
+        done = finished(workdir)
+        return done or _Run(config, workdir, name or workdir.name, progress, should_stop).go()
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds a folder against a second process; the lock dies with its process.
+
+    Raises:
+      InputError: another process holds it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror}") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{folder}: another process is at work here") from None
+        yield
+
+
+def _claim(workdir: Path, config: RunConfig) -> None:
+    """Writes the config, or checks that it is the one whose run is already here."""
+    path = workdir / "config.json"
+    if path.exists():
+        theirs = record.load_json(path)
+        ours = configuration.to_dict(config)
+        for key in configuration.NOT_IDENTITY:
+            theirs.pop(key, None), ours.pop(key, None)
+        changed = configuration.differences(ours, theirs)
+        if changed:
+            raise InputError(
+                f"{workdir} holds another run: {'; '.join(changed)}; give a new workdir"
+            )
+    record.save_json(path, configuration.to_dict(config))
+
+
+def open_data(config: RunConfig) -> data.Dataset:
+    """Opens a run's dataset. Raises InputError if it cannot be had or does not fit the model."""
+    try:
+        dataset = data.open_dataset(config.data.name, dataclasses.asdict(config.data.config))
+    except (ValueError, OSError) as error:
+        raise InputError(f"config.data: {error}") from error
+    allowed = getattr(config.model.config, "vocab_size", None)
+    if allowed is not None and dataset.vocab_size is not None and allowed < dataset.vocab_size:
+        raise InputError(
+            f"config.model.vocab_size: {allowed}; the data needs at least {dataset.vocab_size}"
+        )
+    return dataset
+
+
+def account(config: RunConfig, dataset: data.Dataset) -> dict[str, Any]:
+    """N by group, D, C by convention, epochs and unit of a run, before it is trained."""
+    example = dataset.eval_batch(0, 1)
+    model = step.build_model(config)
+    params = step.abstract_params(config, example)
+    N = accounting.count_parameters(params)
+    per_example = accounting.forward_flops(
+        lambda p, batch: model.apply({"params": p}, batch), params, example
+    )
+    per_unit = {kind: n / dataset.units_per_example for kind, n in per_example.items()}
+    examples = config.steps * config.batch_size
+    D = examples * dataset.units_per_example
+    return {
+        "N": N,
+        "D": D,
+        "C": accounting.training_flops(N, per_unit, D),
+        "epochs": examples / dataset.train_examples if dataset.train_examples else None,
+        "unit": dataset.unit,
+    }
+
+
+def mean_and_error(loss: np.ndarray, units: np.ndarray) -> tuple[float, float]:
+    """Mean loss per unit, and its standard error over examples.
+
+    Sums are exact (`math.fsum`), so the result does not depend on how the validation set was cut
+    into batches. The error is that of a ratio of sums (Cochran 1977, equation 2.39): examples vary,
+    their units are given.
+
+    Args:
+      loss: [n], summed over an example's units.
+      units: [n]; 0 for padding.
+    """
+    loss, units = loss[units > 0].astype(np.float64), units[units > 0].astype(np.float64)
+    total, n = math.fsum(units), len(units)
+    mean = math.fsum(loss) / total
+    if n < 2:
+        return mean, math.inf
+    spread = math.fsum(np.square(loss - mean * units)) / (n - 1)
+    return mean, math.sqrt(spread * n) / total
+
+
+class _Run:
+    """The state of one call of `run`."""
+
+    def __init__(self, config, workdir, name, progress, should_stop):
+        self.config, self.workdir, self.name = config, workdir, name
+        self.progress, self.should_stop = progress, should_stop
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.started = _now()
+        self.begin = time.monotonic()
+        self.unfetched: tuple[int, dict[str, jax.Array]] | None = None
+
+    @contextlib.contextmanager
+    def clock(self, what: str) -> Iterator[None]:
+        """Counts wall time as spent on `what`; a clock inside it counts for itself alone."""
+        start, inside_before = time.monotonic(), sum(self.seconds.values())
+        try:
+            yield
+        finally:
+            inside = sum(self.seconds.values()) - inside_before
+            self.seconds[what] += time.monotonic() - start - inside
+
+    def go(self) -> record.Record:
+        config = self.config
+        self.dataset = open_data(config)
+        self.functions = step.compile_for(config, self.dataset.eval_batch(0, 1))
+        self.hyper = step.hyper_of(config)
+        with self.clock("checkpoint"):
+            checkpoints = Checkpoints(self.workdir, config.checkpoint)
+        with contextlib.closing(checkpoints):
+            state, start = self.begin_or_resume(checkpoints)
+            self.writer = metrics.Writer(self.workdir, start)
+            with contextlib.closing(self.writer):
+                try:
+                    state = self.train(state, start, checkpoints)
+                    loss, error = self.evaluate(state)
+                    outcome = {"status": "ok", "reason": "", "loss": loss, "loss_se": error}
+                except Diverged as diverged:
+                    outcome = {"status": "diverged", "reason": str(diverged)}
+                    outcome |= {"loss": None, "loss_se": None}
+                else:
+                    with self.clock("checkpoint"):
+                        self.save(checkpoints, config.steps, state)
+        result = self.record(outcome)
+        record.save(self.workdir / "record.json", result)
+        return result
+
+    def begin_or_resume(self, checkpoints: Checkpoints) -> tuple[step.State, int]:
+        latest = checkpoints.latest()
+        if latest is None:
+            with self.clock("compile"):
+                return jax.block_until_ready(self.functions.init(self.hyper)), 0
+        with self.clock("checkpoint"):
+            return checkpoints.restore(latest, self.functions.abstract), latest
+
+    def train(self, state: step.State, start: int, checkpoints: Checkpoints) -> step.State:
+        config = self.config
+        for now in range(start, config.steps):
+            batch = self.dataset.train_batch(config.seed, now, config.batch_size)
+            # The first call compiles; every later one only dispatches, ahead of the last one's
+            # results.
+            with self.clock("compile" if now == start else "train"):
+                state, values = self.functions.train(state, batch, self.hyper)
+            taken = now + 1
+            if taken % config.log_every == 0 or taken == config.steps:
+                with self.clock("log"):
+                    self.log(taken, values)
+            if (
+                config.evaluation.every
+                and taken % config.evaluation.every == 0
+                and taken < config.steps
+            ):
+                self.evaluate(state)
+            stop = self.should_stop()
+            due = config.checkpoint.every and taken % config.checkpoint.every == 0
+            if (due or stop) and taken < config.steps:
+                with self.clock("checkpoint"):
+                    self.save(checkpoints, taken, state)
+            if stop:
+                raise Interrupted(f"stopped after step {taken} of {config.steps}")
+        self.fetch()
+        return state
+
+    def log(self, taken: int, values: dict[str, jax.Array]) -> None:
+        """Takes the metrics of a step and writes those of the one before, there by now."""
+        self.fetch()
+        self.unfetched = (taken, values)
+
+    def fetch(self) -> None:
+        if self.unfetched is None:
+            return
+        (taken, values), self.unfetched = self.unfetched, None
+        # Waiting for the device is training time, not the log's.
+        with self.clock("train"):
+            values = jax.device_get(values)
+        if not all(math.isfinite(v) for v in values.values()):
+            raise Diverged(f"loss {values['loss']} at step {taken}")
+        self.writer.write(taken, values)
+        self.progress(taken, float(values["loss"]))
+
+    def evaluate(self, state: step.State) -> tuple[float, float]:
+        """Full pass over the validation set: mean loss per unit and its standard error."""
+        size = self.config.evaluation.batch_size
+        with self.clock("evaluate"):
+            batches = range(math.ceil(self.dataset.eval_examples / size))
+            outputs = [
+                self.functions.evaluate(state.params, self.dataset.eval_batch(i, size))
+                for i in batches
+            ]
+            loss, units = (np.concatenate(x) for x in zip(*jax.device_get(outputs)))
+        mean, error = mean_and_error(loss, units)
+        taken = int(state.step)
+        if not math.isfinite(mean):
+            raise Diverged(f"validation loss {mean} at step {taken}")
+        self.writer.write(taken, {"eval_loss": mean, "eval_loss_se": error})
+        return mean, error
+
+    def save(self, checkpoints: Checkpoints, taken: int, state: step.State) -> None:
+        # A line is on disk before the checkpoint that follows it: a resumed run never misses one.
+        self.fetch()
+        self.writer.sync()
+        checkpoints.save(taken, state, configuration.to_dict(self.config))
+
+    def record(self, outcome: dict[str, Any]) -> record.Record:
+        config, lines = self.config, metrics.read(self.workdir)
+        total = time.monotonic() - self.begin
+        self.seconds["train"] += total - sum(self.seconds.values())
+        curve = [[x["step"], x["loss"]] for x in lines if "loss" in x]
+        thin = max(1, math.ceil(len(curve) / CURVE_POINTS))
+        text_bytes, bits = self.dataset.eval_bytes, None
+        if text_bytes and outcome["loss"] is not None:
+            targets = self.dataset.eval_examples * self.dataset.units_per_example
+            bits = outcome["loss"] / math.log(2) * targets / text_bytes
+        return record.Record(
+            run=self.name,
+            config=configuration.to_dict(config),
+            config_sha256=configuration.digest(config),
+            seed=config.seed,
+            **account(config, self.dataset),
+            **outcome,
+            bits_per_byte=bits,
+            curve=curve[::-thin][::-1],
+            evaluations=[
+                [x["step"], x["eval_loss"], x["eval_loss_se"]] for x in lines if "eval_loss" in x
+            ],
+            data_sha256=self.dataset.digest,
+            started=self.started,
+            finished=_now(),
+            seconds={k: round(v, 4) for k, v in (self.seconds | {"total": total}).items()},
+            device=record.device(),
+            versions=record.versions(),
+            revision=record.revision(),
+        )
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,152 @@
+"""The compiled functions of a run: initial state, training step, evaluation step.
+
+Learning rate, weight decay, seed and horizon are inputs of the step (`Hyper`), not constants in it,
+so all runs of one shape share one executable: `compile_for` gives the same functions for configs
+that differ in those alone.
+"""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import models
+from train import optimizer, sharding, tasks
+from train.config import Checkpoint, RunConfig
+
+
+class Hyper(NamedTuple):
+    """What a sweep varies: scalars, or arrays over packed runs."""
+
+    learning_rate: jax.Array  # float32, peak
+    weight_decay: jax.Array  # float32
+    seed: jax.Array  # uint32
+    steps: jax.Array  # int32, the horizon
+
+
+class State(NamedTuple):
+    """Everything that a training step changes."""
+
+    step: jax.Array  # int32, steps taken
+    params: Any
+    opt_state: Any
+
+
+class Functions(NamedTuple):
+    """Jitted functions of one shape of run, and the state's shardings and shapes."""
+
+    init: Any  # hyper -> State
+    train: Any  # (State, batch, hyper) -> (State, metrics); donates State
+    evaluate: Any  # (params, batch) -> (loss [B], units [B])
+    abstract: State  # ShapeDtypeStructs with shardings, for restoring
+    mesh: jax.sharding.Mesh
+
+
+def hyper_of(config: RunConfig) -> Hyper:
+    """The step's inputs for one run."""
+    return Hyper(
+        np.float32(config.optimizer.learning_rate),
+        np.float32(config.optimizer.weight_decay),
+        np.uint32(config.seed),
+        np.int32(config.steps),
+    )
+
+
+def compile_for(config: RunConfig, example: dict[str, np.ndarray]) -> Functions:
+    """Functions for a run on batches that look like `example` (any batch size)."""
+    static = dataclasses.replace(
+        config,
+        optimizer=dataclasses.replace(config.optimizer, learning_rate=0.0, weight_decay=0.0),
+        checkpoint=Checkpoint(every=0, keep=1),
+        seed=0,
+        steps=1,
+        log_every=1,
+    )
+    shapes = tuple((k, v.shape[1:], v.dtype.str) for k, v in sorted(example.items()))
+    return _functions(static, shapes)
+
+
+def build_model(config: RunConfig) -> nn.Module:
+    """The Flax module of a run."""
+    return models.load(config.model.name).Model(config.model.config)
+
+
+def abstract_params(config: RunConfig, example: dict[str, np.ndarray]) -> Any:
+    """Shapes of a run's parameters, with logical axis names; nothing is computed."""
+    return jax.eval_shape(lambda: build_model(config).init(jax.random.key(0), example))["params"]
+
+
+@functools.lru_cache(maxsize=64)
+def _functions(config: RunConfig, shapes: tuple) -> Functions:
+    model = build_model(config)
+    task = tasks.load(config.task.name)
+    mesh = sharding.make_mesh(config.mesh)
+    sharding.check_batch("config.batch_size", config.batch_size, mesh)
+    sharding.check_batch("config.evaluation.batch_size", config.evaluation.batch_size, mesh)
+    one = {k: np.zeros((1, *shape), dtype) for k, shape, dtype in shapes}
+
+    def init(hyper: Hyper) -> State:
+        params = model.init(jax.random.key(hyper.seed), one)["params"]
+        tx = optimizer.build(config.optimizer, 0.0, 0.0)
+        return State(jnp.zeros((), jnp.int32), params, tx.init(params))
+
+    def score(params, batch, **kwargs) -> tasks.Losses:
+        return task.losses(
+            config.task.config, model.apply({"params": params}, batch, **kwargs), batch
+        )
+
+    def train(state: State, batch, hyper: Hyper):
+        # The key of a step depends on seed and step alone: a resumed run draws what it would have
+        # drawn.
+        key = jax.random.fold_in(jax.random.key(hyper.seed), state.step)
+
+        def mean_objective(params):
+            losses = score(params, batch, train=True, rngs={"dropout": key})
+            units = jnp.sum(losses.units)
+            return jnp.sum(losses.objective) / units, jnp.sum(losses.loss) / units
+
+        grads, loss = jax.grad(mean_objective, has_aux=True)(state.params)
+        rate = optimizer.learning_rate(
+            config.schedule, state.step, hyper.steps, hyper.learning_rate
+        )
+        tx = optimizer.build(config.optimizer, rate, hyper.weight_decay)
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = {"loss": loss, "grad_norm": optax.global_norm(grads), "learning_rate": rate}
+        return State(state.step + 1, params, opt_state), metrics
+
+    def evaluate(params, batch):
+        losses = score(params, batch)
+        return losses.loss, losses.units
+
+    boxed = jax.eval_shape(init, hyper_of(config))
+    state_sharding = sharding.of_tree(boxed, mesh)
+    batch_sharding, copied = sharding.of_batch(mesh), sharding.copied(mesh)
+    abstract = jax.tree.map(
+        lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s),
+        nn.meta.unbox(boxed),
+        state_sharding,
+    )
+    return Functions(
+        init=jax.jit(lambda hyper: nn.meta.unbox(init(hyper)), out_shardings=state_sharding),
+        # Outputs are pinned: left to the compiler, the state's sharding may change and step 2
+        # recompile.
+        train=jax.jit(
+            train,
+            in_shardings=(state_sharding, batch_sharding, copied),
+            out_shardings=(state_sharding, copied),
+            donate_argnums=0,
+        ),
+        evaluate=jax.jit(
+            evaluate,
+            in_shardings=(state_sharding.params, batch_sharding),
+            out_shardings=(copied, copied),
+        ),
+        abstract=abstract,
+        mesh=mesh,
+    )

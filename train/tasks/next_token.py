@@ -1,0 +1,38 @@
+"""next_token: cross-entropy of the next token, in nats per token."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from train.tasks import Losses
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    z_loss: (
+        float  # weight of log(Z)^2, which keeps logits from drifting (PaLM, section 5); 0 = none
+    )
+
+    def __post_init__(self):
+        if self.z_loss < 0:
+            raise ValueError(f"z_loss: {self.z_loss}; at least 0")
+
+
+def losses(config: Config, logits_BxLxV: jax.Array, batch: dict[str, jax.Array]) -> Losses:
+    """Scores logits float [B, L, V] against batch["targets"] int [B, L].
+
+    batch["weight"] float [B] is 0 for padding.
+    """
+    logits_BxLxV = logits_BxLxV.astype(jnp.float32)
+    log_z_BxL = jax.nn.logsumexp(logits_BxLxV, axis=-1)
+    # The gradient of a gather is a scatter, which is slow on CPU; the product with a one-hot fuses.
+    hot_BxLxV = jax.nn.one_hot(batch["targets"], logits_BxLxV.shape[-1], dtype=jnp.float32)
+    loss_BxL = log_z_BxL - jnp.sum(logits_BxLxV * hot_BxLxV, axis=-1)
+    objective_BxL = loss_BxL + config.z_loss * jnp.square(log_z_BxL)
+    weight_B, L = batch["weight"], loss_BxL.shape[1]
+    return Losses(
+        objective=jnp.sum(objective_BxL, axis=1) * weight_B,
+        loss=jnp.sum(loss_BxL, axis=1) * weight_B,
+        units=weight_B * L,
+    )

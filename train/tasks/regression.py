@@ -1,0 +1,19 @@
+"""regression: squared error, in squared units of the target."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from train.tasks import Losses
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    pass
+
+
+def losses(config: Config, prediction_B: jax.Array, batch: dict[str, jax.Array]) -> Losses:
+    """Scores predictions float [B] against batch["y"] [B]; batch["weight"] [B] is 0 for padding."""
+    error_B = jnp.square(prediction_B - batch["y"]) * batch["weight"]
+    return Losses(objective=error_B, loss=error_B, units=batch["weight"])
