@@ -63,9 +63,9 @@ def example_indices(
     numbers = step * batch_size + np.arange(rows.start, rows.stop, dtype=np.int64)
     epochs, positions = np.divmod(numbers, n)
     result = np.empty_like(numbers)
-    for epoch in np.unique(epochs):
+    for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
         chosen = epochs == epoch
-        result[chosen] = permute(positions[chosen], n, seed, int(epoch))
+        result[chosen] = permute(positions[chosen], n, seed, epoch)
     return result
 
 

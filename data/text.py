@@ -40,11 +40,16 @@ class TextDataset:
         self.units_per_example = length
         self.vocab_size = len(streams.token_bytes)
         self._train = _windows(streams.train, length, "training")
-        windows = _windows(streams.validation, length, "validation")
-        count = min(config.eval_tokens // length or len(windows), len(windows))
-        self._eval = windows[order.permute(np.arange(count), len(windows), EVAL_SEED, 0)]
-        self.train_examples, self.eval_examples = len(self._train), count
-        self.eval_bytes = int(streams.token_bytes[self._eval[:, 1:]].sum())
+        self._eval = _windows(streams.validation, length, "validation")
+        held_out = len(self._eval)
+        self.train_examples = len(self._train)
+        self.eval_examples = min(config.eval_tokens // length or held_out, held_out)
+        self._eval_order = order.permute(np.arange(self.eval_examples), held_out, EVAL_SEED, 0)
+        # In parts, for a validation side may be larger than memory.
+        self.eval_bytes = sum(
+            int(streams.token_bytes[self._eval[part, 1:]].sum())
+            for part in np.array_split(self._eval_order, self.eval_examples // 1024 + 1)
+        )
         decided = f"text 1 {streams.digest} {length} {self.eval_examples}"
         self.digest = hashlib.sha256(decided.encode()).hexdigest()
 
@@ -58,7 +63,7 @@ class TextDataset:
     def eval_batch(self, index: int, batch_size: int) -> dict[str, np.ndarray]:
         """See data.Dataset: `tokens` and `targets` int32 [B, L], `weight` float32 [B]."""
         rows = order.eval_rows(index, batch_size, self.eval_examples)
-        return order.pad(_batch(self._eval[rows.start : rows.stop]), batch_size)
+        return order.pad(_batch(self._eval[self._eval_order[rows.start : rows.stop]]), batch_size)
 
 
 def open(config: Config) -> TextDataset:

@@ -10,6 +10,7 @@ The step is Levenberg-Marquardt on iteratively reweighted squares: J' W J with W
 majorises the Huber and quantile losses, so the objective never rises.
 """
 
+import contextlib
 import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -91,6 +92,14 @@ class Solution:
     gradient: np.ndarray
 
 
+@contextlib.contextmanager
+def double_precision():
+    """float64 on the CPU, whatever the process is set to: accelerators may have none, and these
+    problems are too small for one."""
+    with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
+        yield
+
+
 def make_problem(
     law: Law,
     objective: Objective,
@@ -158,7 +167,7 @@ def _solve_linear(law: Law, columns, target, weights, theta, low, high):
     basis, rest = basis * weight[:, None], (target - offset) * weight
     normal = basis.T @ basis
     ridge = 1e-9 * jnp.trace(normal) * jnp.eye(len(places))
-    solution = jnp.linalg.solve(normal + ridge, basis.T @ rest)
+    solution = _eliminate(normal + ridge, basis.T @ rest)
     coordinates = []
     for k, place in enumerate(places):
         parameter = law.parameters[place]
@@ -233,7 +242,7 @@ def _eliminate(matrix, vector):
     for k in range(size):
         pivot = jnp.maximum(rows[k, k], 1e-14 * matrix[k, k] + 1e-300)
         row = rows[k] / pivot
-        rows = (rows - rows[:, k : k + 1] * row).at[k].set(row)
+        rows = (rows - rows[:, k : k + 1] * row[None, :]).at[k].set(row)
     return rows[:, size]
 
 
@@ -285,13 +294,14 @@ def solve(
     else:
         target = np.pad(target, [(0, 0), (0, len(problem.target) - problem.runs)], mode="edge")
     free = np.broadcast_to(np.ones(size, bool) if free is None else free, (count, size))
-    lanes = int(max(1, min(_LANES, _MAX_CELLS // len(problem.target))))
+    cells = max(np.size(column) for column in problem.columns.values())
+    lanes = int(max(1, min(_LANES, _MAX_CELLS // cells)))
 
     def chunk(first):
         taken = np.minimum(np.arange(first, first + lanes), count - 1)
         law, columns, start = problem.law, problem.columns, theta[taken]
         lane = (target[taken], weights[taken], free[taken])
-        with jax.enable_x64(True):
+        with double_precision():
             if project:
                 start = _project_chunk(law, columns, *lane, start)
             out = _solve_chunk(law, problem.objective, columns, *lane, start)
@@ -331,7 +341,7 @@ def _local(law, objective, columns, target, weights, theta):
 
 def local(problem: Problem, weights: np.ndarray, theta: np.ndarray) -> Local:
     """Evaluates the objective, its derivatives and the residuals at one point [P]."""
-    with jax.enable_x64(True):
+    with double_precision():
         out = _local(
             problem.law,
             problem.objective,

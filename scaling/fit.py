@@ -56,16 +56,14 @@ def fit(
     Raises:
       InputError: for unknown names, too few runs, or a column that does not vary enough.
     """
-    import jax
-
-    from scaling.engine import OBJECTIVES, Objective
+    from scaling.engine import OBJECTIVES, Objective, double_precision
     from scaling.laws import LAWS
 
     _check_choice("--law", law, LAWS)
     _check_choice("--objective", objective, OBJECTIVES)
     _check_choice("--resample", resample, RESAMPLES)
     _check_numbers(delta, starts, bootstrap, level, tau)
-    with jax.enable_x64(True):
+    with double_precision():
         return _fit(
             runs,
             LAWS[law],
@@ -84,7 +82,10 @@ def _fit(runs, entry, objective, starts, refits, seed, weights, resample, level,
     from scaling import bootstrap, diagnosis, engine
 
     table, weight, notes = _rows(runs, entry, weights, seed)
-    columns = {name: table[name].to_numpy(np.float64) for name in (*entry.columns, entry.target)}
+    columns = {
+        name: _vectors(table, name) if name in entry.wide else table[name].to_numpy(np.float64)
+        for name in (*entry.columns, entry.target)
+    }
     centres = entry.centres(columns)
     free = _free(entry, fixed)
     _check_design(entry, columns, int(free.sum()))
@@ -133,7 +134,8 @@ def _rows(runs, law: "Law", weights: Any, seed: int):
     from scaling.table import fit_rows, validate
 
     optional = {name: law.optional[name] for name in law.optional if name not in runs.columns}
-    table = validate(runs.assign(**optional), columns=(*law.columns, law.target))
+    wanted = tuple(name for name in (*law.columns, law.target) if name not in law.wide)
+    table = validate(runs.assign(**optional), wanted, law.nonnegative)
     for name in law.columns:
         if name not in table.columns:
             raise InputError(
@@ -158,6 +160,19 @@ def _rows(runs, law: "Law", weights: Any, seed: int):
         pick = np.random.default_rng([seed, 3]).choice(len(chosen), MAX_FIT_ROWS, replace=False)
         chosen, weight = chosen.iloc[np.sort(pick)], weight[np.sort(pick)]
     return chosen, weight, notes
+
+
+def _vectors(table, name: str) -> np.ndarray:
+    """A column of equally long vectors as [n, K]."""
+    try:
+        values = np.stack([np.asarray(cell, np.float64) for cell in table[name]])
+    except (ValueError, TypeError):
+        raise InputError(
+            f"column {name!r}: not vectors of one length; see scaling.schedules"
+        ) from None
+    if values.ndim != 2 or not np.all(np.isfinite(values) & (values >= -1e60) & (values <= 1e60)):
+        raise InputError(f"column {name!r}: not vectors of finite numbers; see scaling.schedules")
+    return values
 
 
 def _free(law: "Law", fixed: dict[str, float] | None) -> np.ndarray:
@@ -252,6 +267,7 @@ def _assemble(problem, table, best, at, centres, draws, report, level, free, mea
     else:
         labels = [f"row {row}" for row in table.index]
     seen = [name for name in ("N", "D", "C", *law.columns, law.target) if name in table.columns]
+    seen = [name for name in seen if name not in law.wide]
     return Fit(
         law=law,
         params=params,
@@ -308,13 +324,20 @@ def main() -> None:
     from scaling.fit_print import print_fit
     from scaling.laws import LAWS
     from scaling.table import read_runs
+    from train.compilation import use_cache
 
     _check_choice("--law", given.law, LAWS)
     law = LAWS[given.law]
-    more = [name for name in law.columns if name not in ("N", "D") and name not in law.optional]
-    if law.target != "loss":
-        more.append(law.target)
-    runs = read_runs(given.runs, given.n, given.d, given.loss, given.c, given.split, more)
+    use_cache()
+    if law.wide:
+        raise InputError(
+            f"--law: {law.name!r} needs schedules; fit it from Python, see schedules.py"
+        )
+    wanted = (*law.columns, law.target)
+    known = {"N": given.n, "loss": given.loss}
+    n, loss = (column if name in wanted else None for name, column in known.items())
+    more = [c for c in wanted if c not in ("N", "D", "loss", *law.optional, *law.nonnegative)]
+    runs = read_runs(given.runs, n, given.d, loss, given.c, given.split, more)
     result = fit(
         runs,
         given.law,

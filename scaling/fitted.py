@@ -3,14 +3,15 @@
 import dataclasses
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from train.cli import InputError, nearest
+from train.record import save_text
 
 if TYPE_CHECKING:
     from scaling.diagnosis import Diagnostics
@@ -67,8 +68,12 @@ class Fit:
     @property
     def natural_draws(self) -> dict[str, np.ndarray]:
         """Bootstrap estimates in natural units, [K] each."""
+        from scaling.engine import double_precision
+
         values = dict(zip(self.law.names, self.draws.T))
-        return {k: np.asarray(v) for k, v in self.law.natural(values, self.centres).items()}
+        with double_precision():
+            natural = self.law.natural(values, self.centres)
+            return {name: np.asarray(value) for name, value in natural.items()}
 
     def predict(self, N: Any = None, D: Any = None, **columns: Any) -> np.ndarray:
         """Prediction of the law's target at the estimate.
@@ -84,6 +89,9 @@ class Fit:
     def predict_draws(self, N: Any = None, D: Any = None, **columns: Any) -> np.ndarray:
         """Prediction at every bootstrap draw [K, *shape]: spread of the curve, not of a new run."""
         points = self._points(N, D, columns)
+        if self.law.wide:
+            rows = [dict(zip(self.law.names, draw)) for draw in self.draws]
+            return np.stack([self._evaluate(row, points) for row in rows])
         shape = (-1,) + (1,) * np.broadcast(*points.values()).ndim
         values = {name: draw.reshape(shape) for name, draw in zip(self.law.names, self.draws.T)}
         return self._evaluate(values, points)
@@ -157,18 +165,28 @@ class Fit:
                 value = self.law.optional.get(name)
             if value is None:
                 raise InputError(f"{name}: not given; law {self.law.name!r} needs it")
+            if name in self.law.wide:
+                value = np.stack(list(value))
             points[name] = np.asarray(value, np.float64)
         return points
 
     def _evaluate(self, values, points) -> np.ndarray:
-        import jax
+        from scaling.engine import double_precision
 
-        with jax.enable_x64(True):
-            centred = {name: points[name] / self.centres[name] for name in self.law.columns}
-            result = self.law.form(values, centred)
-            shape = np.broadcast(*points.values()).shape
-            result = np.asarray(result) * self.centres[self.law.target]
-            return result if np.ndim(result) >= len(shape) else np.broadcast_to(result, shape)
+        scaled = {name: points[name] / self.centres[name] for name in self.law.columns}
+        if self.law.wide:
+            with double_precision():
+                result = np.asarray(self.law.form(values, scaled))
+            return result * self.centres[self.law.target]
+        everything = {**values, **scaled}
+        shape = np.broadcast_shapes(*(np.shape(value) for value in everything.values()))
+        if len(shape) > 1:  # jax may be set to refuse operands of different rank
+            lift = lambda v: np.reshape(v, (1,) * (len(shape) - np.ndim(v)) + np.shape(v))  # noqa: E731
+            values = {name: lift(value) for name, value in values.items()}
+            scaled = {name: lift(value) for name, value in scaled.items()}
+        with double_precision():
+            result = np.asarray(self.law.form(values, scaled)) * self.centres[self.law.target]
+        return np.broadcast_to(result, shape)
 
     def to_json(self) -> str:
         """Everything needed to evaluate the law elsewhere, as JSON text."""
@@ -214,27 +232,33 @@ class Fit:
 
     def save(self, path: str) -> None:
         """Writes law.json atomically; raises InputError where the folder cannot be written."""
-        folder = os.path.dirname(os.path.abspath(path))
-        try:
-            with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
-                file.write(self.to_json())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(file.name, path)
-        except OSError as error:
-            raise InputError(f"--out: {path!r} cannot be written: {error.strerror}") from None
+        write_text(path, self.to_json())
 
 
 def load(path: str) -> Fit:
     """Reads a law.json. Raises InputError naming the file and what is wrong with it."""
     try:
+        return Fit.from_json(read_text(path))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes a result file atomically; raises InputError where the folder cannot be written."""
+    try:
+        save_text(Path(path), text)
+    except OSError as error:
+        raise InputError(f"--out: {path!r} cannot be written: {error.strerror}") from None
+
+
+def read_text(path: str) -> str:
+    """Reads a result file; raises InputError where it cannot be, or is absurdly large."""
+    try:
         if os.path.getsize(path) > _MAX_JSON_BYTES:
-            raise InputError(f"law: {path} is larger than {_MAX_JSON_BYTES} bytes")
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
+            raise InputError(f"larger than {_MAX_JSON_BYTES} bytes")
+        return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"law: {path!r} cannot be read: {error}") from None
-    return Fit.from_json(text)
+        raise InputError(f"cannot be read: {error}") from None
 
 
 def _without_infinities(value: Any) -> Any:

@@ -9,21 +9,26 @@ puts the vertex off (Porian et al. 2024, arXiv:2406.19146, take an Akima interpo
 runs within `depth` of the best loss enter the parabola.
 """
 
+import dataclasses
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from scaling.fitted import read_text, write_text
 from scaling.table import fit_rows, validate
 from train.cli import InputError, nearest
 
+FORMAT, VERSION = "allometry-isoflop", 1
 METHODS = ("parabola", "akima")
 MIN_BUDGETS = 2
 MIN_SIZES = 3
 SAME_BUDGET = 0.2  # runs whose log C differ by less belong to one budget
 DEPTH = 0.1
 _AKIMA_GRID = 401
+NAMES = ("N_exponent", "N_coefficient", "D_exponent", "D_coefficient")
 
 
 @dataclass(frozen=True)
@@ -91,11 +96,61 @@ class IsoflopFit:
             result["intervals"][name] = (ends[0], ends[1])
         return result
 
+    def to_json(self) -> str:
+        """All fields as JSON text; a budget without a minimum has null for N, D and loss."""
 
-NAMES = ("N_exponent", "N_coefficient", "D_exponent", "D_coefficient")
+        def plain(value):
+            if isinstance(value, dict):
+                return {key: plain(v) for key, v in value.items()}
+            if isinstance(value, list | tuple):
+                return [plain(v) for v in value]
+            if isinstance(value, np.ndarray):
+                return value.tolist()
+            return None if isinstance(value, float) and not np.isfinite(value) else value
+
+        fields = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
+        return json.dumps(plain(fields), indent=1, allow_nan=False)
+
+    @staticmethod
+    def from_json(text: str) -> "IsoflopFit":
+        """Inverse of `to_json`. Raises InputError on anything else."""
+        try:
+            fields = json.loads(text)
+            if (fields.pop("format"), fields.pop("version")) != (FORMAT, VERSION):
+                raise InputError(f"isoflop.json: not format {FORMAT} version {VERSION}")
+            nan = float("nan")
+            fields["budgets"] = tuple(
+                Budget(
+                    **{
+                        **budget,
+                        **{k: nan if budget[k] is None else budget[k] for k in ("N", "D", "loss")},
+                        **{k: np.array(budget[k]) for k in ("sizes", "losses", "used")},
+                        "coefficients": tuple(budget["coefficients"]),
+                    }
+                )
+                for budget in fields["budgets"]
+            )
+            fields["intervals"] = {k: (a, b) for k, (a, b) in fields["intervals"].items()}
+            fields["draws"] = np.array(fields["draws"], np.float64).reshape(-1, len(NAMES))
+            fields["warnings"] = tuple(fields["warnings"])
+            return IsoflopFit(**fields)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise InputError(f"isoflop.json: broken: {error!r}") from None
+
+    def save(self, path: str) -> None:
+        """Writes isoflop.json atomically."""
+        write_text(path, self.to_json())
 
 
-def fit_isoflop(
+def load(path: str) -> IsoflopFit:
+    """Reads an isoflop.json. Raises InputError naming the file and what is wrong with it."""
+    try:
+        return IsoflopFit.from_json(read_text(path))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def isoflop(
     runs: pd.DataFrame,
     method: str = "parabola",
     depth: float = DEPTH,

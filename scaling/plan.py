@@ -118,8 +118,9 @@ def make(study: Study) -> Plan:
     for run in runs:
         if run.epochs is not None and run.epochs > study.max_epochs:
             raise InputError(
-                f"study.max_epochs: {study.max_epochs:g}; run {run.run} needs {run.epochs:.2f}"
-                f" passes over the data (D = {run.D:,.0f} {run.unit}s); lower its budget or allow them"
+                f"study.max_epochs: {study.max_epochs:g}; {run.run} needs {run.epochs:.2f}"
+                f" passes over the data (D = {run.D:,.0f} {run.unit}s); lower its budget or"
+                " allow them"
             )
     return Plan(dataclasses.asdict(study), tuple(runs))
 
@@ -201,7 +202,10 @@ def show(plan: Plan) -> None:
             f"{run.C['forward']:.3g}",
         ]
         table.add_row(*row, epochs, steps, batch, f"{rate:.2e}")
-    Console().print(table)
+    console = Console()
+    # Cut columns tell nothing: where output is no terminal or a narrow one, lines run over.
+    console.width = max(console.width, 110)
+    console.print(table)
     total = sum(run.C["forward"] for run in plan.runs)
     print(f"{len(plan.runs)} runs, {total:.3g} FLOPs in all")
 

@@ -25,9 +25,9 @@ _MAY_BE_ABSENT = ("D", "C")
 
 def read_runs(
     path: str,
-    n: str = "N",
+    n: str | None = "N",
     d: str = "D",
-    loss: str = "loss",
+    loss: str | None = "loss",
     c: str | None = None,
     split: str | None = None,
     extra: Sequence[str] = (),
@@ -36,10 +36,10 @@ def read_runs(
 
     Args:
       path: the CSV file, with a header line.
-      n: column with the number of parameters.
+      n: column with the number of parameters; None where the law does not read it.
       d: column with the number of training examples. Where the file has no such column and the
         name is the default one, D = C / (6 N), or no D at all if C is missing as well.
-      loss: column with the final loss.
+      loss: column with the final loss; None where the law does not read it.
       c: column with the training FLOPs; default 'C' where the file has it, else C = 6 N D.
       split: column that says 'fit' or 'heldout'; default 'split' or 'role' where the file has one.
       extra: further columns that must be there and be positive numbers.
@@ -52,6 +52,7 @@ def read_runs(
     """
     frame = _read_csv(path)
     names = {"N": n, "loss": loss, **{name: name for name in extra}}
+    names = {name: column for name, column in names.items() if column is not None}
     if d != "D" or "D" in frame.columns:
         names["D"] = d
     if c is not None or "C" in frame.columns:
@@ -78,12 +79,17 @@ def read_runs(
     return validate(runs, columns=tuple(names))
 
 
-def validate(runs: pd.DataFrame, columns: Iterable[str] = ("N", "D", "loss")) -> pd.DataFrame:
+def validate(
+    runs: pd.DataFrame,
+    columns: Iterable[str] = ("N", "D", "loss"),
+    nonnegative: Iterable[str] = (),
+) -> pd.DataFrame:
     """Checks a table of runs and completes it with D and C; the input is not changed.
 
     Args:
       runs: a table with the canonical column names.
       columns: those that must be there; 'D' and 'C' may be missing where the others give them.
+      nonnegative: those of them that may be zero.
 
     Raises:
       InputError: with column and row of the first value that is not a positive finite number.
@@ -97,13 +103,15 @@ def validate(runs: pd.DataFrame, columns: Iterable[str] = ("N", "D", "loss")) ->
     result = runs.copy()
     for name in dict.fromkeys((*columns, *_MAY_BE_ABSENT)):
         if name in runs.columns:
-            result[name] = _positive(runs, name, source)
+            result[name] = _positive(runs, name, source, zero=name in nonnegative)
         elif name not in _MAY_BE_ABSENT:
             raise InputError(f"{source}: no column {name!r}; {nearest(name, runs.columns)}")
     if "split" in runs.columns:
         _check_split(runs, source)
     _complete(result, notes)
-    same = result.duplicated(subset=[c for c in result.columns if c != "run"])
+    # Vectors in cells cannot be compared; two rows that agree in all numbers are still repeats.
+    plain = [c for c in result.columns if c != "run" and not _holds_vectors(result[c])]
+    same = result.duplicated(subset=plain)
     if same.any():
         notes.append(
             f"{int(same.sum())} rows repeat an earlier row exactly; kept, each counts as a run"
@@ -159,12 +167,14 @@ def _drop_failed(frame: pd.DataFrame, path: str, notes: list[str]) -> pd.DataFra
     return frame[~failed]
 
 
-def _positive(runs: pd.DataFrame, name: str, source: str) -> np.ndarray:
+def _positive(runs: pd.DataFrame, name: str, source: str, zero: bool) -> np.ndarray:
     raw = runs[name]
     if raw.dtype == bool:
         raise InputError(f"{source}: column {name!r} holds true/false; positive numbers")
     values = pd.to_numeric(raw, errors="coerce").to_numpy(np.float64, na_value=np.nan)
     bad = ~((values > 1 / LARGEST) & (values < LARGEST))  # NaN is bad as well
+    if zero:
+        bad &= values != 0
     if bad.any():
         place = int(np.argmax(bad))
         where = f"line {runs.index[place] + 2}" if runs.attrs.get("lines") else f"row {place}"
@@ -174,6 +184,10 @@ def _positive(runs: pd.DataFrame, name: str, source: str) -> np.ndarray:
             f"{source}: column {name!r}, {where}: {given}{more}; positive numbers below {LARGEST:g}"
         )
     return values
+
+
+def _holds_vectors(column: pd.Series) -> bool:
+    return column.dtype == object and isinstance(column.iloc[0], list | np.ndarray)
 
 
 def _check_split(runs: pd.DataFrame, source: str) -> None:

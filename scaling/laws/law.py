@@ -42,6 +42,9 @@ class Law:
       distinct: how many different values of a column the law needs to be identified at all.
       uncentred: columns and targets whose zero or unit has a meaning; their centre is 1.
       optional: defaults of columns that a table may lack.
+      nonnegative: columns that may be zero; they are uncentred.
+      centred_as: columns that share another column's centre, because the form compares the two.
+      wide: columns whose cells are vectors, all of one length.
     """
 
     name: str
@@ -56,6 +59,9 @@ class Law:
     distinct: Mapping[str, int] = field(default_factory=dict)
     uncentred: tuple[str, ...] = ()
     optional: Mapping[str, float] = field(default_factory=dict)
+    nonnegative: tuple[str, ...] = ()
+    centred_as: Mapping[str, str] = field(default_factory=dict)
+    wide: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -64,10 +70,12 @@ class Law:
 
     def centres(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Geometric means of the columns and of the target, 1 for the uncentred ones."""
-        return {
-            name: 1.0 if name in self.uncentred else float(np.exp(np.mean(np.log(columns[name]))))
-            for name in (*self.columns, self.target)
-        }
+        centres = {}
+        for name in (*self.columns, self.target):
+            source = self.centred_as.get(name, name)
+            plain = source in self.uncentred or source in self.nonnegative
+            centres[name] = 1.0 if plain else float(np.exp(np.mean(np.log(columns[source]))))
+        return centres
 
 
 def to_value(parameter: Parameter, theta: Any) -> Any:
@@ -101,6 +109,16 @@ def exponent(name: str) -> Parameter:
 def coefficient(name: str) -> Parameter:
     """A term's size at the centre of the data, as a share of the centre's loss."""
     return Parameter(name, "log", start=(0.01, 1.0), bounds=(1e-9, 1e4))
+
+
+def scale(name: str, low: float, high: float) -> Parameter:
+    """A positive parameter with a start range of its own."""
+    return Parameter(name, "log", start=(low, high), bounds=(1e-12, 1e12))
+
+
+def signed(name: str, reach: float) -> Parameter:
+    """A parameter of either sign, about as large as `reach`."""
+    return Parameter(name, "identity", start=(-reach, reach), bounds=(-100 * reach, 100 * reach))
 
 
 def floor(name: str = "E") -> Parameter:

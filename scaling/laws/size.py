@@ -1,11 +1,11 @@
 """Loss against parameters N and training examples D."""
 
-from scaling.laws.law import Law, coefficient, exponent, floor, power
+from scaling.laws.law import Law, Parameter, coefficient, exponent, floor, power, scale
 
 _CHINCHILLA_DISTINCT = {"N": 3, "D": 3}
 
 
-def _chinchilla_natural(p, c):
+def chinchilla_natural(p, c):
     return {
         "E": p["E"] * c["loss"],
         "A": p["A"] * c["loss"] * power(c["N"], p["alpha"]),
@@ -16,12 +16,12 @@ def _chinchilla_natural(p, c):
 
 
 def _tied_natural(p, c):
-    full = _chinchilla_natural({**p, "beta": p["alpha"]}, c)
+    full = chinchilla_natural({**p, "beta": p["alpha"]}, c)
     return {name: full[name] for name in ("E", "A", "B", "alpha")}
 
 
 def _no_floor_natural(p, c):
-    full = _chinchilla_natural({**p, "E": 0.0}, c)
+    full = chinchilla_natural({**p, "E": 0.0}, c)
     return {name: full[name] for name in ("A", "B", "alpha", "beta")}
 
 
@@ -55,11 +55,6 @@ def _coupled_natural(p, c):
         "beta": p["beta"],
         "k": p["k"],
     }
-
-
-def _scale(name: str, low: float, high: float):
-    parameter = coefficient(name)
-    return type(parameter)(name, "log", start=(low, high), bounds=(1e-12, 1e12))
 
 
 SIZE_LAWS = (
@@ -99,7 +94,7 @@ SIZE_LAWS = (
         form=lambda p, x: (
             p["E"] + p["A"] * power(x["N"], -p["alpha"]) + p["B"] * power(x["D"], -p["beta"])
         ),
-        natural=_chinchilla_natural,
+        natural=chinchilla_natural,
         linear=("E", "A", "B"),
         distinct=_CHINCHILLA_DISTINCT,
     ),
@@ -123,10 +118,10 @@ SIZE_LAWS = (
         parameters=(
             floor(),
             coefficient("A"),
-            _scale("R", 0.1, 10.0),
+            scale("R", 0.1, 10.0),
             exponent("alpha"),
             exponent("beta"),
-            type(floor())("k", "log", start=(0.3, 3.0), bounds=(0.02, 50.0)),
+            Parameter("k", "log", start=(0.3, 3.0), bounds=(0.02, 50.0)),
         ),
         form=lambda p, x: (
             p["E"]
@@ -142,8 +137,8 @@ SIZE_LAWS = (
         formula="((Nc/N)^(alphaN/alphaD) + Dc/D)^alphaD",
         source="Kaplan et al. 2020 (arXiv:2001.08361), eq. 1.5",
         parameters=(
-            _scale("Nc", 1e-2, 10.0),
-            _scale("Dc", 1e-2, 10.0),
+            scale("Nc", 1e-2, 10.0),
+            scale("Dc", 1e-2, 10.0),
             exponent("alphaN"),
             exponent("alphaD"),
         ),

@@ -37,7 +37,7 @@ def final_state(workdir: Path, config) -> step.State:
 
 
 def assert_same_run(a: Path, b: Path, config) -> None:
-    """Identical to the bit: parameters, optimizer state, every logged number, the loss of record."""
+    """Identical to the bit: parameters, optimizer state, logged numbers, the loss of record."""
     assert metrics.read(a) == metrics.read(b)
     assert [line["step"] for line in metrics.read(a) if "loss" in line] == list(range(1, 41))
     jax.tree.map(np.testing.assert_array_equal, final_state(a, config), final_state(b, config))

@@ -1,0 +1,26 @@
+# make demo: a scaling study of a small language model, from nothing to a scored forecast.
+# make test: all tests. Both make .venv first, from requirements.txt.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint
+
+demo: .venv/ready
+	@$(BIN)/python -m scaling.study --config=configs/studies/demo.py --workdir=studies/demo
+
+test: .venv/ready
+	$(BIN)/python -m pytest -q -n auto tests
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.venv/ready: requirements.txt
+	@echo "making .venv from requirements.txt"
+	@if command -v uv >/dev/null; then \
+	  uv venv -q --allow-existing --python $(PYTHON) .venv && uv pip install -q -p .venv -r requirements.txt; \
+	else \
+	  $(PYTHON) -m venv .venv && $(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt; \
+	fi
+	@touch $@

@@ -1,0 +1,380 @@
+"""Figures as plain data, drawn in two ways and nowhere else: interactive (plotly) and for print.
+
+A `Figure` says what is shown; `to_html` makes it a piece of a page that can be hovered and zoomed,
+`to_image` a PNG or SVG file. `plotly_script` goes once into a page that holds such pieces.
+"""
+
+import html
+import json
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Okabe and Ito 2008: told apart under all common kinds of colour blindness. Black and yellow are
+# left out, since one of them vanishes on a dark page and the other on a white one.
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#808080")
+BLUE, RED, GREEN, PINK, ORANGE, SKY, GREY = range(len(PALETTE))
+
+# Anchors of the ramp for ordered things (budgets, sizes): lightness rises steadily, and both ends
+# keep their contrast on white and on black.
+_RAMP = ("#5f3dc4", "#a13aa8", "#d6556d", "#ee8b3c")
+_KINDS = ("line", "points", "band", "vline")
+# shape of a point -> its name in plotly, in matplotlib, whether it is filled, size in px
+_MARKERS = {
+    "circle": ("circle", "o", True, 7),
+    "ring": ("circle-open", "o", False, 7),
+    "diamond": ("diamond", "D", True, 11),
+    "star": ("star", "*", True, 15),
+}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis; `names` puts words at the places 0, 1, 2, ... instead of numbers."""
+
+    label: str
+    log: bool = False
+    names: tuple[str, ...] = ()
+    percent: bool = False
+
+
+@dataclass(frozen=True)
+class Series:
+    """Something drawn.
+
+    Attributes:
+      name: in the legend; series of one name share one entry, "" has none.
+      x, y: [n] values. A "vline" stands at each x and needs no y.
+      kind: "line", "points", "band" (between y_low and y_high) or "vline".
+      y_low, y_high: [n] ends of error bars, or of the band.
+      hover: what a pointer is told, one text a point or one for all.
+      colour: index into `PALETTE`.
+      shade: place on the ramp from 0 to 1, for ordered things; takes the place of `colour`.
+      marker: shape of points, a key of `_MARKERS`.
+      faint: thin and half transparent, for what must not draw the eye.
+    """
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float] = ()
+    kind: str = "line"
+    y_low: Sequence[float] = ()
+    y_high: Sequence[float] = ()
+    hover: str | Sequence[str] = ""
+    colour: int = BLUE
+    shade: float | None = None
+    marker: str = "circle"
+    dashed: bool = False
+    faint: bool = False
+
+    def __post_init__(self):
+        if self.kind not in _KINDS:
+            raise ValueError(f"kind: {self.kind!r}; allowed: {', '.join(_KINDS)}")
+        wanted = {"band": ("y_low", "y_high"), "vline": ()}.get(self.kind, ("y",))
+        for field in wanted:
+            if len(getattr(self, field)) != len(self.x):
+                raise ValueError(f"{field}: {len(getattr(self, field))} values for {len(self.x)} x")
+
+    @property
+    def rgb(self) -> str:
+        """Its colour, as #rrggbb."""
+        return PALETTE[self.colour] if self.shade is None else ramp(self.shade)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A title, two axes and what is drawn on them, the first series at the bottom."""
+
+    title: str
+    x: Axis
+    y: Axis
+    series: tuple[Series, ...]
+
+
+def ramp(place: float) -> str:
+    """Colour at a place from 0 to 1 of the ramp for ordered things."""
+    at = min(max(place, 0.0), 1.0) * (len(_RAMP) - 1)
+    low = min(int(at), len(_RAMP) - 2)
+    ends = [[int(_RAMP[low + i][j : j + 2], 16) for j in (1, 3, 5)] for i in (0, 1)]
+    mixed = [round(a + (at - low) * (b - a)) for a, b in zip(*ends)]
+    return "#" + "".join(f"{channel:02x}" for channel in mixed)
+
+
+def to_html(figure: Figure) -> str:
+    """A piece of HTML that the page's `plotly_script` turns into an interactive figure."""
+    shown: set[str] = set()
+    traces, shapes, notes = [], [], []
+    for series in figure.series:
+        if series.kind == "vline":
+            shapes += [_vline(series, x) for x in series.x]
+            notes += [_vline_label(series, x, figure.x.log) for x in series.x]
+        elif series.kind == "band":
+            traces += _band(series, shown)
+        else:
+            traces.append(_trace(series, shown))
+        shown.add(series.name)
+    layout = {
+        "title": {"text": _text(figure.title), "x": 0, "xref": "paper", "xanchor": "left"},
+        "xaxis": _plotly_axis(figure.x),
+        "yaxis": _plotly_axis(figure.y),
+        "shapes": shapes,
+        "annotations": notes,
+    }
+    # "<" would let a text end the script element.
+    data = json.dumps({"data": traces, "layout": layout}, allow_nan=False).replace("<", "\\u003c")
+    return (
+        f'<div class="figure" role="img" aria-label="{html.escape(figure.title)}">'
+        f'<script type="application/json">{data}</script></div>'
+    )
+
+
+def plotly_script() -> str:
+    """The library and the code that draws all figures of the page; about 4.8 MB, once a page."""
+    from plotly.offline import get_plotlyjs
+
+    return f"<script>{get_plotlyjs()}</script>\n<script>{_DRAW}</script>"
+
+
+def _text(text: str) -> str:
+    """Plotly reads texts as HTML."""
+    return html.escape(str(text)).replace("\n", "<br>")
+
+
+def _values(values: Sequence[float]) -> list[float | None]:
+    """JSON has no NaN; plotly leaves a gap where it finds null."""
+    return [float(f"{v:.8g}") if math.isfinite(v) else None for v in map(float, values)]
+
+
+def _legend(series: Series, shown: set[str]) -> dict[str, Any]:
+    new = bool(series.name) and series.name not in shown
+    return {"name": _text(series.name), "legendgroup": series.name, "showlegend": new}
+
+
+def _trace(series: Series, shown: set[str]) -> dict[str, Any]:
+    trace = {"type": "scatter", "x": _values(series.x), "y": _values(series.y)}
+    trace |= _legend(series, shown) | {"opacity": 0.45 if series.faint else 1.0}
+    if series.kind == "line":
+        dash = "dash" if series.dashed else "solid"
+        trace |= {"mode": "lines"}
+        trace |= {"line": {"color": series.rgb, "width": 1 if series.faint else 2, "dash": dash}}
+    else:
+        shape, _, _, size = _MARKERS[series.marker]
+        trace |= {"mode": "markers", "marker": {"color": series.rgb, "symbol": shape, "size": size}}
+    if len(series.y_low):
+        above = [high - y for high, y in zip(series.y_high, series.y)]
+        below = [y - low for low, y in zip(series.y_low, series.y)]
+        bar = {"array": _values(above), "arrayminus": _values(below), "symmetric": False}
+        trace["error_y"] = bar | {"type": "data", "color": series.rgb, "thickness": 2, "width": 6}
+    if series.hover:
+        one = isinstance(series.hover, str)
+        trace["text"] = _text(series.hover) if one else [_text(h) for h in series.hover]
+        at = "<br>%{x:.4~g}, %{y:.4~g}" if one else ""
+        trace["hovertemplate"] = "%{text}" + at + "<extra></extra>"
+    else:
+        label = f"{_text(series.name)}<br>" if series.name else ""
+        trace["hovertemplate"] = label + "%{x:.4~g}, %{y:.4~g}<extra></extra>"
+    return trace
+
+
+def _band(series: Series, shown: set[str]) -> list[dict[str, Any]]:
+    common = {"type": "scatter", "mode": "lines", "line": {"width": 0, "color": series.rgb}}
+    common |= {"x": _values(series.x), "hoverinfo": "skip"} | _legend(series, shown)
+    red, green, blue = (int(series.rgb[j : j + 2], 16) for j in (1, 3, 5))
+    fill = {"fill": "tonexty", "fillcolor": f"rgba({red},{green},{blue},0.18)"}
+    low = common | {"y": _values(series.y_low), "showlegend": False}
+    return [low, common | fill | {"y": _values(series.y_high)}]
+
+
+def _vline(series: Series, x: float) -> dict[str, Any]:
+    line = {"color": series.rgb, "width": 1, "dash": "dash" if series.dashed else "solid"}
+    ends = {"x0": float(x), "x1": float(x), "y0": 0, "y1": 1, "yref": "paper"}
+    return {"type": "line", "layer": "below", "line": line} | ends
+
+
+def _vline_label(series: Series, x: float, log: bool) -> dict[str, Any]:
+    # Shapes on a log axis stand at values, annotations at their logarithm: plotly's own rule.
+    at = {"x": math.log10(x) if log else float(x), "y": 1, "yref": "paper"}
+    place = {"xanchor": "right", "yanchor": "top", "showarrow": False, "xshift": -3}
+    return {"text": _text(series.name), "font": {"color": series.rgb, "size": 11}} | at | place
+
+
+def _plotly_axis(axis: Axis) -> dict[str, Any]:
+    out: dict[str, Any] = {"title": {"text": _text(axis.label)}, "automargin": True}
+    if axis.names:
+        places = list(range(len(axis.names)))
+        out |= {"tickvals": places, "ticktext": [_text(name) for name in axis.names]}
+        return out | {"range": [-0.6, len(axis.names) - 0.4]}
+    if axis.log:
+        out |= {"type": "log", "exponentformat": "power", "minexponent": 4}
+    return out | ({"tickformat": "+.2~%"} if axis.percent else {})
+
+
+def to_image(figure: Figure, path: str | Path) -> None:
+    """Draws a figure for a paper; the file's name ends in .png or .svg.
+
+    Text is set at 8 to 9 points for a figure 5.5 inches wide, the text width of most templates.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure as Canvas
+
+    # A fixed salt and no date: the same figure gives the same file.
+    with rc_context(_PRINT | {"svg.hashsalt": "allometry"}):
+        canvas = Canvas(figsize=(5.5, 3.4), layout="constrained")
+        axes = canvas.add_subplot()
+        shown: set[str] = set()
+        for order, series in enumerate(figure.series):
+            _draw(axes, series, "_" if series.name in shown else _plain(series.name), order + 2)
+            shown.add(series.name)
+        _set_axis(axes, "x", figure.x)
+        _set_axis(axes, "y", figure.y)
+        axes.set_title(_plain(figure.title), loc="left")
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(loc="best" if len(shown) <= 8 else "upper left", **_beside(len(shown)))
+        _save(canvas, Path(path))
+
+
+def _beside(entries: int) -> dict[str, Any]:
+    """A long legend stands beside the axes, where it hides nothing."""
+    return {"bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.0} if entries > 8 else {}
+
+
+def _save(canvas: Any, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = path.suffix.lstrip(".")
+    date = {"metadata": {"Date": None}} if kind == "svg" else {}
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            canvas.savefig(file, format=kind, dpi=200, **date)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _plain(text: str) -> str:
+    """Matplotlib reads what stands between dollar signs as mathematics."""
+    return text.replace("$", r"\$")
+
+
+def _draw(axes: Any, series: Series, label: str, order: int) -> None:
+    common = {"color": series.rgb, "zorder": order, "label": label or "_"}
+    alpha = 0.45 if series.faint else 1.0
+    style = "--" if series.dashed else "-"
+    if series.kind == "vline":
+        for x in series.x:
+            axes.axvline(x, color=series.rgb, linestyle=style, linewidth=0.8, zorder=1)
+            at = axes.get_xaxis_transform()
+            axes.text(x, 0.99, label + " ", transform=at, ha="right", va="top", color=series.rgb)
+    elif series.kind == "band":
+        low, high = list(series.y_low), list(series.y_high)
+        axes.fill_between(list(series.x), low, high, alpha=0.18, linewidth=0, **common)
+    elif series.kind == "line":
+        width = 0.6 if series.faint else 1.4
+        axes.plot(series.x, series.y, linestyle=style, linewidth=width, alpha=alpha, **common)
+    else:
+        _, shape, filled, size = _MARKERS[series.marker]
+        face = {} if filled else {"markerfacecolor": "none"}
+        points = {"fmt": shape, "markersize": size * 0.6, "alpha": alpha, "linewidth": 1.2} | face
+        bars = None
+        if len(series.y_low):
+            below = [y - low for low, y in zip(series.y_low, series.y)]
+            bars = [below, [high - y for high, y in zip(series.y_high, series.y)]]
+        axes.errorbar(series.x, series.y, yerr=bars, capsize=3, **points, **common)
+
+
+def _set_axis(axes: Any, side: str, axis: Axis) -> None:
+    from matplotlib import ticker
+
+    target = getattr(axes, f"{side}axis")
+    target.set_label_text(_plain(axis.label))
+    if axis.names:
+        target.set_ticks(range(len(axis.names)), [_plain(name) for name in axis.names])
+        getattr(axes, f"set_{side}lim")(-0.6, len(axis.names) - 0.4)
+    if axis.log:
+        getattr(axes, f"set_{side}scale")("log")
+        low, high = getattr(axes, f"get_{side}lim")()
+        target.set_major_locator(ticker.FixedLocator(log_ticks(low, high)))
+        target.set_major_formatter(lambda value, _: _power_label(value))
+        target.set_minor_formatter(ticker.NullFormatter())
+    if axis.percent:
+        target.set_major_formatter(lambda value, _: f"{value:+.2%}" if value else "0%")
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Places of the labels on a log axis: three to eight round numbers from `low` to `high`."""
+    decades = math.log10(high / low)
+    if decades < 0.7:  # less than a factor of five: the round steps of a linear axis
+        step = 10 ** math.floor(math.log10((high - low) / 3))
+        step *= max(m for m in (1, 2, 5) if m * step <= (high - low) / 3)
+        first = math.ceil(low / step - 1e-9)
+        return [float(f"{i * step:.12g}") for i in range(first, int(high / step + 1e-9) + 1)]
+    factors = (1, 2, 5) if decades < 2 else (1, 3) if decades < 4 else (1,)
+    every = max(1, math.ceil(decades / 8))
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [m * 10.0**p for p in powers if p % every == 0 for m in factors]
+    return [tick for tick in ticks if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
+
+
+def _power_label(value: float) -> str:
+    if 1e-3 <= value < 1e4:
+        return f"{value:g}"
+    mantissa, exponent = f"{value:.3e}".split("e")
+    power = f"10^{{{int(exponent)}}}"
+    return f"${power}$" if float(mantissa) == 1 else rf"${float(mantissa):g}{{\times}}{power}$"
+
+
+_PRINT = {
+    "font.family": "sans-serif",
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": "#555555",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.5,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "xtick.color": "#333333",
+    "ytick.color": "#333333",
+    "figure.facecolor": "white",
+}
+
+_DRAW = """
+(() => {
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const theme = () => {
+    const [ink, grid] = dark.matches ? ["#d8dce2", "#32373f"] : ["#23272e", "#e7e9ec"];
+    const axis = name => ({[name + ".gridcolor"]: grid, [name + ".linecolor"]: grid,
+      [name + ".zerolinecolor"]: grid});
+    return {"font.color": ink, "hoverlabel.bgcolor": dark.matches ? "#22262c" : "#ffffff",
+      "hoverlabel.font.color": ink, ...axis("xaxis"), ...axis("yaxis")};
+  };
+  const all = [...document.querySelectorAll("div.figure")];
+  for (const place of all) {
+    const figure = JSON.parse(place.querySelector("script").textContent);
+    const layout = Object.assign(figure.layout, {
+      font: {family: "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", size: 12},
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
+      margin: {l: 56, r: 12, t: 40, b: 48}, dragmode: "zoom",
+      legend: {orientation: "h", yanchor: "top", y: -0.2, x: 0, font: {size: 11}}});
+    layout.title.font = {size: 14};
+    Plotly.newPlot(place, figure.data, layout,
+      {responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"]})
+      .then(() => Plotly.relayout(place, theme()));
+  }
+  dark.addEventListener("change", () => all.forEach(place => Plotly.relayout(place, theme())));
+})();
+"""

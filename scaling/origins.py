@@ -1,0 +1,215 @@
+"""Refits of the candidate laws on parts of the runs: what would each have forecast, from where?
+
+Two kinds of origin, as in the back-tests of forecasting (Tashman 2000, doi:10.1016/S0169-2070(00)00065-0):
+a rolling origin in compute (train on the cheapest runs, forecast all dearer ones) and one in size
+(train on the smallest models, forecast the larger ones). Every law, origin and start is one lane of the
+same compiled program (see scaling.engine).
+"""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from scaling import engine
+from scaling.laws import LAWS
+from train.cli import InputError
+
+CANDIDATES = ("tied", "chinchilla", "coupled", "no_floor", "kaplan")
+MAX_RUNS = 1024  # of larger tables a random part is used
+FEWEST_RUNS = 6  # that an origin trains on
+_SHARES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of the runs, that the origins train on
+_SAME = 1.01  # runs this close in compute are of one budget, which no origin splits
+_STARTS, _STARTS_EACH, _RESAMPLES = 32, 6, 60
+_COLUMNS = ("N", "D", "C", "loss")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a back-test stands: it knows the runs `trained` [R] and forecasts the others."""
+
+    kind: str  # "compute" | "size"
+    trained: np.ndarray
+    decades: np.ndarray  # [R], how far each run lies beyond those trained
+
+
+@dataclass(frozen=True)
+class Refits:
+    """One law, fitted to all runs, to every origin's and to resamples, in centred units.
+
+    Attributes:
+      full: [P]. origins: [F, P], NaN where an origin's runs do not identify the law. draws: [K, P].
+    """
+
+    law: str
+    centres: dict[str, float]
+    full: np.ndarray
+    origins: np.ndarray
+    draws: np.ndarray
+
+    def predict(self, theta: np.ndarray, N: np.ndarray, D: np.ndarray) -> np.ndarray:
+        """Log loss [*lead, T] at N, D [T] for parameters [*lead, P]."""
+        import jax
+
+        law = LAWS[self.law]
+        with jax.enable_x64(True):
+            values = engine.values_of(law, np.moveaxis(theta, -1, 0)[..., None])
+            points = {"N": N / self.centres["N"], "D": D / self.centres["D"]}
+            return np.log(np.asarray(law.form(values, points)) * self.centres["loss"])
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """All candidate laws at all origins of one table of runs.
+
+    Attributes:
+      runs: the R runs, columns N, D, C, loss.
+      laws: the L laws that these runs can carry; `left_out` says why the others are not among them.
+      error: [L, F, R] log loss - log forecast of the runs beyond each origin; NaN elsewhere.
+      residual: [L, R] the same of the fit to all runs.
+    """
+
+    runs: pd.DataFrame
+    origins: tuple[Origin, ...]
+    laws: tuple[str, ...]
+    refits: tuple[Refits, ...]
+    error: np.ndarray
+    residual: np.ndarray
+    left_out: dict[str, str]
+
+    def misses(self) -> np.ndarray:
+        """[L, F] median |error| beyond each origin; a law that an origin's runs do not identify gets
+        the largest of the others there."""
+        with np.errstate(all="ignore"):
+            found = _nan_median(np.abs(self.error))
+        return np.where(np.isnan(found), np.nanmax(found, axis=0), found)
+
+    def distances(self) -> np.ndarray:
+        """[F] median decades from each origin to the runs beyond it."""
+        return np.array([np.median(o.decades[~o.trained]) for o in self.origins])
+
+
+def beyond(points: pd.DataFrame, known: pd.DataFrame) -> np.ndarray:
+    """Decades [T] by which points leave the known runs: the largest over C, N and D; 0 inside."""
+    return np.max(
+        [np.maximum(np.log10(points[k].to_numpy() / known[k].max()), 0) for k in ("C", "N", "D")], axis=0
+    )
+
+
+def backtest(runs: pd.DataFrame, laws: Sequence[str] = CANDIDATES, seed: int = 0) -> Backtest:
+    """Refits every law at every origin.
+
+    Args:
+      runs: the runs that may be known, with columns N, D, C, loss (see scaling.table).
+      laws: names of laws of N and D.
+      seed: of the starts and the resamples.
+
+    Raises:
+      InputError: the runs are too few or too alike for any law to be fitted and back-tested.
+    """
+    runs = runs.loc[:, list(_COLUMNS)].astype(np.float64).reset_index(drop=True)
+    if len(runs) > MAX_RUNS:
+        runs = runs.sample(MAX_RUNS, random_state=seed).sort_index().reset_index(drop=True)
+    places = _origins(runs)
+    everything = np.ones(len(runs), bool)
+    left_out = {name: why for name in laws if (why := _too_few(name, runs, everything))}
+    able = [name for name in laws if name not in left_out]
+    if not able or not places:
+        why = next(iter(left_out.values()), "no part of them identifies a law and leaves runs to forecast")
+        raise InputError(
+            f"--runs: {len(runs)} runs, {runs['N'].nunique()} sizes: too few to forecast from ({why}); "
+            f"add runs at other N and D, {len(_SHARES) + FEWEST_RUNS} or more in all"
+        )
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        refits = tuple(pool.map(lambda name: _refit(name, runs, places, seed), able))
+    N, D, target = (runs[k].to_numpy() for k in ("N", "D", "loss"))
+    error = np.stack([np.log(target) - r.predict(r.origins, N, D) for r in refits])
+    error[:, np.stack([o.trained for o in places])] = np.nan
+    used = [i for i in range(len(places)) if np.isfinite(error[:, i]).any()]
+    residual = np.stack([np.log(target) - r.predict(r.full, N, D) for r in refits])
+    return Backtest(
+        runs, tuple(places[i] for i in used), tuple(able), refits, error[:, used], residual, left_out
+    )
+
+
+def _nan_median(values: np.ndarray) -> np.ndarray:
+    """Median over the last axis of what is finite; NaN where nothing is."""
+    masked = np.ma.masked_invalid(values)
+    return np.ma.median(masked, axis=-1).filled(np.nan)
+
+
+def _too_few(name: str, runs: pd.DataFrame, kept: np.ndarray) -> str:
+    """Why the runs kept cannot identify a law; "" if they can."""
+    law = LAWS[name]
+    if kept.sum() <= len(law.parameters):
+        return f"{name} has {len(law.parameters)} parameters, there are {int(kept.sum())} runs"
+    for column, needed in law.distinct.items():
+        if (found := runs[column][kept].nunique()) < needed:
+            return f"{name} needs {needed} different {column}, there are {found}"
+    return ""
+
+
+def _origins(runs: pd.DataFrame) -> list[Origin]:
+    places: dict[tuple, Origin] = {}
+    for kind, column in (("compute", "C"), ("size", "N")):
+        values = runs[column].to_numpy()
+        for share in _SHARES:
+            cut = np.sort(values)[int(np.ceil(share * len(values))) - 1] * _SAME
+            if (values <= cut).all():  # the last level is large: it alone lies beyond
+                below = values[values < values.max() / _SAME]
+                cut = below.max() if len(below) else 0.0
+            trained = values <= cut
+            enough = trained.sum() >= FEWEST_RUNS and any(
+                not _too_few(name, runs, trained) for name in CANDIDATES
+            )
+            if enough:
+                decades = np.where(trained, 0.0, beyond(runs, runs[trained]))
+                places.setdefault((kind, trained.sum()), Origin(kind, trained, decades))
+    return list(places.values())
+
+
+def _refit(name: str, runs: pd.DataFrame, places: list[Origin], seed: int) -> Refits:
+    law = LAWS[name]
+    columns = {k: runs[k].to_numpy() for k in _COLUMNS}
+    centres = law.centres(columns)
+    problem = _one_size(
+        engine.make_problem(law, engine.Objective(), columns, columns["loss"], centres)
+    )
+    one = np.ones(len(runs))
+    found = engine.solve(problem, one, engine.random_starts(law, _STARTS, seed), project=True)
+    full = _best(found, 1)[0]
+    starts = np.concatenate([full[None], engine.random_starts(law, _STARTS_EACH, seed + 1)])
+    weights = np.repeat([o.trained.astype(np.float64) for o in places], len(starts), axis=0)
+    found = engine.solve(problem, weights, np.tile(starts, (len(places), 1)), project=True)
+    origins = _best(found, len(places))
+    for place, origin in enumerate(places):
+        if _too_few(name, runs, origin.trained):
+            origins[place] = np.nan
+    counts = np.random.default_rng([seed, 1]).multinomial(len(runs), one / len(runs), _RESAMPLES)
+    draws = engine.solve(problem, counts.astype(np.float64), np.tile(full, (_RESAMPLES, 1))).theta
+    return Refits(name, centres, full, origins, draws)
+
+
+def _best(found: engine.Solution, groups: int) -> np.ndarray:
+    """The best start [groups, P] of each group of lanes."""
+    value = np.where(np.isfinite(found.value), found.value, np.inf).reshape(groups, -1)
+    theta = found.theta.reshape(groups, value.shape[1], -1)
+    return theta[np.arange(groups), value.argmin(axis=1)].copy()
+
+
+def _one_size(problem: engine.Problem) -> engine.Problem:
+    """Pads to 64, 256 or 1024 rows, so that a whole collection of tables shares three programs."""
+    rows = 64
+    while rows < problem.runs:
+        rows *= 4
+    more = max(rows - len(problem.target), 0)
+
+    def pad(values: np.ndarray) -> np.ndarray:
+        return np.concatenate([values, np.repeat(values[:1], more)])
+
+    columns = {name: pad(values) for name, values in problem.columns.items()}
+    return dataclasses.replace(problem, columns=columns, target=pad(problem.target))

@@ -1,0 +1,259 @@
+"""Reads the files of a study: a stranger may have made them, and later ones may be missing."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from train.cli import InputError
+from train.record import Record, load, load_json
+
+if TYPE_CHECKING:
+    from scaling.fitted import Fit
+    from scaling.isoflop import IsoflopFit
+
+PLAN_VERSION = FORECAST_VERSION = SCORE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """A planned run and, once it has ended, its record. N: all parameters; C: "forward" FLOPs."""
+
+    name: str
+    role: str
+    size: Any
+    budget: float
+    unit: str
+    N: float
+    D: float
+    C: float
+    record: Record | None
+
+    @property
+    def status(self) -> str:
+        """The record's status, or "not finished"."""
+        return self.record.status if self.record else "not finished"
+
+    @property
+    def ok(self) -> bool:
+        """Whether it has a loss of record."""
+        return self.record is not None and self.record.status == "ok"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a sealed forecast says of one held-out run."""
+
+    run: str
+    N: float
+    D: float
+    C: float
+    decades: float
+    median: float
+    interval50: tuple[float, float]
+    interval90: tuple[float, float]
+    by_law: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """forecast.json."""
+
+    law: str
+    created: str
+    sha256: str
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True)
+class Score:
+    """How the forecast of one run came out; numbers are None where the run has no loss."""
+
+    run: str
+    status: str
+    loss: float | None
+    loss_se: float | None
+    median: float | None
+    error: float | None
+    inside50: bool | None
+    inside90: bool | None
+    half_width90: float | None
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that the files of a study say; None for a file that is not there yet."""
+
+    folder: Path
+    settings: Mapping[str, Any]
+    runs: tuple[Run, ...]
+    isoflop: "IsoflopFit | None"
+    fit: "Fit | None"
+    forecast: Forecast | None
+    scores: tuple[Score, ...] | None
+
+    @property
+    def name(self) -> str:
+        """The study's name, or its folder's where the config has none."""
+        return str(self.settings.get("name") or self.folder.resolve().name)
+
+    @property
+    def unit(self) -> str:
+        """What D counts, in the singular."""
+        return self.runs[0].unit
+
+    def role(self, role: str) -> list[Run]:
+        """The runs of a role, in the plan's order."""
+        return [run for run in self.runs if run.role == role]
+
+    def run(self, name: str) -> Run | None:
+        """The run of that name."""
+        return next((run for run in self.runs if run.name == name), None)
+
+
+def read(folder: Path) -> Study:
+    """Reads a study's folder. Raises InputError naming the file and the field that is wrong."""
+    from scaling import fitted, isoflop
+
+    path = folder / "plan.json"
+    plan = load_json(path)
+    _check_version(path, plan, PLAN_VERSION)
+    settings = _field(path, plan, "study", dict)
+    runs = _field(path, plan, "runs", list)
+    if not runs:
+        raise InputError(f"{path}: runs: none; a plan has at least one run")
+    there = {name: folder / f"{name}.json" for name in ("isoflop", "law", "forecast", "score")}
+    there = {name: path for name, path in there.items() if path.exists()}
+    return Study(
+        folder=folder,
+        settings=settings,
+        runs=tuple(_run(folder, path, planned) for planned in runs),
+        isoflop=isoflop.load(str(there["isoflop"])) if "isoflop" in there else None,
+        fit=fitted.load(str(there["law"])) if "law" in there else None,
+        forecast=_forecast(there["forecast"]) if "forecast" in there else None,
+        scores=_scores(there["score"]) if "score" in there else None,
+    )
+
+
+def _run(folder: Path, plan_path: Path, planned: Any) -> Run:
+    name = _field(plan_path, planned, "run", str)
+    path = folder / "runs" / name / "record.json"
+    if not path.resolve().is_relative_to((folder / "runs").resolve()):
+        raise InputError(f"{plan_path}: run: {name!r}; a name that stays inside the folder runs")
+    record = load(path) if path.exists() else None
+    if record:
+        _check_record(path, record)
+    sizes, flops = (_field(plan_path, planned, key, dict) for key in ("N", "C"))
+    try:
+        return Run(
+            name=name,
+            role=_field(plan_path, planned, "role", str),
+            size=planned.get("size"),
+            budget=_number(plan_path, planned, "budget"),
+            unit=str(planned.get("unit") or "example"),
+            N=float(record.N["total"] if record else sizes["total"]),
+            D=record.D if record else _number(plan_path, planned, "D"),
+            C=float(record.C["forward"] if record else flops["forward"]),
+            record=record,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        at = path if record else plan_path
+        raise InputError(f"{at}: {name}: N.total and C.forward must be numbers: {error}") from None
+
+
+def _check_record(path: Path, record: Record) -> None:
+    """Checks what `train.record.load` leaves open and a page reads."""
+    pairs = record.curve if isinstance(record.curve, list) else [record.curve]
+    for pair in pairs:
+        if not (isinstance(pair, list) and len(pair) == 2 and all(map(_is_number, pair))):
+            raise InputError(f"{path}: curve: {pair!r}; must be pairs of numbers [step, loss]")
+    for part, seconds in record.seconds.items():
+        if not _is_number(seconds):
+            raise InputError(f"{path}: seconds.{part}: {seconds!r}; must be a number")
+
+
+def _is_number(value: Any) -> bool:
+    real = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return real and math.isfinite(value)
+
+
+def _forecast(path: Path) -> Forecast:
+    values = load_json(path)
+    _check_version(path, values, FORECAST_VERSION)
+    targets = []
+    for target in _field(path, values, "targets", list):
+        by_law = _field(path, target, "by_law", dict)
+        targets.append(
+            Target(
+                run=_field(path, target, "run", str),
+                **{k: _number(path, target, k) for k in ("N", "D", "C", "decades", "median")},
+                interval50=_interval(path, target, "interval50"),
+                interval90=_interval(path, target, "interval90"),
+                by_law={str(law): _number(path, by_law, law) for law in by_law},
+            )
+        )
+    return Forecast(
+        law=str(values.get("law")),
+        created=str(values.get("created")),
+        sha256=str(values.get("sha256")),
+        reasons=tuple(map(str, values.get("reasons") or ())),
+        warnings=tuple(map(str, values.get("warnings") or ())),
+        targets=tuple(targets),
+    )
+
+
+def _scores(path: Path) -> tuple[Score, ...]:
+    values = load_json(path)
+    _check_version(path, values, SCORE_VERSION)
+    scores = []
+    for score in _field(path, values, "scores", list):
+        numbers = ("loss", "loss_se", "median", "error", "half_width90")
+        scores.append(
+            Score(
+                run=_field(path, score, "run", str),
+                status=_field(path, score, "status", str),
+                **{k: _number(path, score, k, optional=True) for k in numbers},
+                **{k: _truth(path, score, k) for k in ("inside50", "inside90")},
+            )
+        )
+    return tuple(scores)
+
+
+def _check_version(path: Path, values: Any, version: int) -> None:
+    found = values.get("version") if isinstance(values, dict) else None
+    if found != version:
+        raise InputError(f"{path}: version: {found!r}; must be {version}")
+
+
+def _field(path: Path, values: Any, name: str, kind: type) -> Any:
+    value = values.get(name) if isinstance(values, dict) else None
+    if not isinstance(value, kind):
+        raise InputError(f"{path}: {name}: {value!r}; must be a {kind.__name__}")
+    return value
+
+
+def _number(path: Path, values: Any, name: str, optional: bool = False) -> Any:
+    value = values.get(name) if isinstance(values, dict) else None
+    if optional and value is None:
+        return None
+    if not _is_number(value):
+        raise InputError(f"{path}: {name}: {value!r}; must be a number")
+    return float(value)
+
+
+def _truth(path: Path, values: Any, name: str) -> bool | None:
+    value = values.get(name) if isinstance(values, dict) else None
+    if value is not None and not isinstance(value, bool):
+        raise InputError(f"{path}: {name}: {value!r}; must be true, false or null")
+    return value
+
+
+def _interval(path: Path, values: Any, name: str) -> tuple[float, float]:
+    ends = _field(path, values, name, list)
+    if len(ends) != 2:
+        raise InputError(f"{path}: {name}: {len(ends)} numbers; must be two")
+    low, high = (_number(path, dict(enumerate(ends)), i) for i in range(2))
+    return low, high

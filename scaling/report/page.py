@@ -1,0 +1,228 @@
+"""The shell of a page: one file with its style, its script and its figures, and no outside request.
+
+Whatever comes from a file is a stranger's text: `table` and `section` escape it, and every piece of
+HTML that is not made here goes through `text`.
+"""
+
+import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scaling.figures import Figure, plotly_script, to_html, to_image
+from train.cli import InputError
+from train.record import save_text
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table: what is shown, and what its column is sorted by."""
+
+    shown: str
+    value: float | str | None = None
+    title: str = ""  # shown when a pointer rests on it
+
+
+def text(value: Any) -> str:
+    """Any value as harmless HTML text."""
+    return html.escape(str(value))
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number of so many significant digits, without trailing zeros lost; `NONE` for none."""
+    if value is None or math.isnan(value):
+        return NONE
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if value == 0 or 1e-3 <= abs(value) < 10**digits:
+        return f"{value:#.{digits}g}".rstrip(".").replace("-", "−")
+    return scientific(value, digits)
+
+
+def scientific(value: float, digits: int = 3) -> str:
+    """For example 2.59×10¹⁵."""
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    power = str(int(exponent)).translate(_SUPERSCRIPT)
+    return f"{mantissa.replace('-', '−')}×10{power}"
+
+
+def count(value: float) -> str:
+    """A large number for people, for example 1.23M."""
+    for scale, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= 0.9995 * scale:
+            return f"{value / scale:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def percent(value: float, digits: int = 2) -> str:
+    """A signed share, for example −0.31%."""
+    return f"{100 * value:+.{digits}f}%".replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people, for example 4 min 12 s."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Cell | str]],
+    classes: Sequence[str] = (),
+    sortable: bool = False,
+) -> str:
+    """An HTML table; `classes` names the style of each row, "" for none."""
+    head = "".join(f'<th scope="col">{text(column)}</th>' for column in columns)
+    lines = []
+    for place, row in enumerate(rows):
+        style = f' class="{classes[place]}"' if place < len(classes) and classes[place] else ""
+        lines.append(f"<tr{style}>{''.join(map(_cell, row))}</tr>")
+    kind = ' class="sortable"' if sortable else ""
+    body = "\n".join(lines)
+    return (
+        f'<div class="wide"><table{kind}><thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody></table></div>"
+    )
+
+
+def _cell(cell: Cell | str) -> str:
+    if isinstance(cell, str):
+        return f"<td>{text(cell)}</td>"
+    numeric = isinstance(cell.value, (int, float))
+    value = "" if cell.value is None else f' data-value="{text(cell.value)}"'
+    title = f' title="{text(cell.title)}"' if cell.title else ""
+    return f"<td{value}{title}{' class=number' if numeric else ''}>{text(cell.shown)}</td>"
+
+
+def section(title: str, *parts: str) -> str:
+    """A section with its heading; `parts` are HTML."""
+    return f"<section><h2>{text(title)}</h2>\n{chr(10).join(p for p in parts if p)}\n</section>"
+
+
+def paragraph(words: str, style: str = "") -> str:
+    """A paragraph of plain words."""
+    return f"<p{f' class={style}' if style else ''}>{text(words)}</p>"
+
+
+def notes(sentences: Iterable[str], style: str = "warning") -> str:
+    """A list of sentences; nothing if there are none."""
+    items = "".join(f"<li>{text(sentence)}</li>" for sentence in sentences)
+    return f'<ul class="{style}">{items}</ul>' if items else ""
+
+
+def figure(name: str, figures: Mapping[str, Figure], caption: str) -> str:
+    """The named figure with its caption, or nothing where there is no such figure."""
+    if name not in figures:
+        return ""
+    links = " ".join(f'<a href="figures/{name}.{kind}">{kind}</a>' for kind in ("png", "svg"))
+    return (
+        f'<figure>{to_html(figures[name])}<figcaption>{text(caption)} <span class="files">{links}'
+        "</span></figcaption></figure>"
+    )
+
+
+def save(path: Path, title: str, body: str, figures: Mapping[str, Figure]) -> None:
+    """Writes the page, and each figure as PNG and SVG to the folder `figures` beside it.
+
+    Raises:
+      InputError: one of them cannot be written.
+    """
+    whole = (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{text(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n"
+        f"</main>\n{plotly_script()}\n<script>{_SORT}</script>\n</body>\n</html>\n"
+    )
+    try:
+        for name, drawn in figures.items():
+            for kind in ("png", "svg"):
+                to_image(drawn, path.parent / "figures" / f"{name}.{kind}")
+        save_text(path, whole)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+_STYLE = """
+:root { --ink: #23272e; --soft: #626a75; --line: #e3e6ea; --back: #ffffff; --card: #f6f7f9;
+  --good: #00734f; --bad: #b3261e; --badback: #fdecea; --accent: #0072b2; }
+@media (prefers-color-scheme: dark) { :root { --ink: #d8dce2; --soft: #98a1ad; --line: #32373f;
+  --back: #15181c; --card: #1d2126; --good: #3fc592; --bad: #ff8a80; --badback: #3a1f1e;
+  --accent: #6cb8e6; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--back); color: var(--ink);
+  font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
+main { max-width: 1080px; margin: 0 auto; padding: 40px 20px 80px; }
+h1 { font-size: 30px; line-height: 1.2; letter-spacing: -0.015em; margin: 0 0 8px; }
+h2 { font-size: 20px; letter-spacing: -0.01em; margin: 56px 0 10px; padding-top: 14px;
+  border-top: 1px solid var(--line); }
+h3 { font-size: 15px; margin: 26px 0 6px; }
+p { margin: 8px 0; max-width: 76ch; }
+a { color: var(--accent); text-decoration: none; }
+a:hover { text-decoration: underline; }
+.kicker { color: var(--soft); text-transform: uppercase; letter-spacing: 0.08em; font-size: 12px; }
+.lead { font-size: 18px; line-height: 1.5; margin: 14px 0 22px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 12px;
+  margin: 20px 0; }
+.tile { background: var(--card); border-radius: 10px; padding: 14px 16px; }
+.tile b { display: block; font-size: 27px; font-weight: 650; letter-spacing: -0.02em;
+  font-variant-numeric: tabular-nums; }
+.tile span { color: var(--soft); font-size: 13px; display: block; }
+.good b { color: var(--good); }
+.bad b { color: var(--bad); }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr));
+  gap: 12px 24px; }
+.pair > * { min-width: 0; }
+figure { margin: 18px 0; }
+.figure { width: 100%; height: 430px; }
+.pair .figure { height: 370px; }
+figcaption { color: var(--soft); font-size: 13px; max-width: 90ch; }
+.files { white-space: nowrap; }
+.wide { overflow-x: auto; margin: 12px 0; }
+table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
+th, td { padding: 5px 14px 5px 0; text-align: left; white-space: nowrap; vertical-align: top;
+  border-bottom: 1px solid var(--line); }
+th { color: var(--soft); font-weight: 600; }
+td.number { text-align: right; }
+.sortable th { cursor: pointer; user-select: none; }
+.sortable th:hover { color: var(--ink); }
+th[aria-sort=ascending]::after { content: " \\2191"; }
+th[aria-sort=descending]::after { content: " \\2193"; }
+tr.bad td { background: var(--badback); color: var(--bad); white-space: normal; }
+tr.wait td { color: var(--soft); }
+tr.heldout td { font-weight: 600; }
+ul { margin: 10px 0; padding-left: 20px; max-width: 90ch; }
+ul.warning li::marker { content: "!  "; color: var(--bad); font-weight: 700; }
+.missing { color: var(--soft); background: var(--card); border-radius: 10px; padding: 10px 16px; }
+code { font: 12.5px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;
+  overflow-wrap: anywhere; }
+footer { margin-top: 60px; color: var(--soft); font-size: 13px; }
+@media print { .wide { overflow: visible; } .files { display: none; } }
+"""
+
+_SORT = """
+for (const table of document.querySelectorAll("table.sortable")) {
+  const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
+  heads.forEach((head, column) => head.addEventListener("click", () => {
+    const down = head.getAttribute("aria-sort") === "ascending";
+    heads.forEach(other => other.removeAttribute("aria-sort"));
+    head.setAttribute("aria-sort", down ? "descending" : "ascending");
+    const key = row => {
+      const cell = row.cells[column], value = cell.dataset.value ?? cell.textContent;
+      return value !== "" && isFinite(value) ? Number(value) : value;
+    };
+    const compare = (a, b) => typeof a === typeof b
+      ? (typeof a === "number" ? a - b : a.localeCompare(b)) : typeof a === "number" ? -1 : 1;
+    const rows = [...body.rows].sort((a, b) => (down ? -1 : 1) * compare(key(a), key(b)));
+    body.append(...rows);
+  }));
+}
+"""

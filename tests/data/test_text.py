@@ -1,0 +1,268 @@
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import data
+from data.documents import EmbeddedDocuments, FolderDocuments, find_documents, is_validation
+from data.tokens import token_streams
+
+WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "theta", "iota", "kappa", "lambda"]
+SEPARATOR = 256
+
+
+def write_folder(folder, count=60, length=200):
+    """Text files of random words, told apart by their first; returns their contents."""
+    random = np.random.default_rng(0)
+    texts = []
+    for number in range(count):
+        texts.append(f"file {number}: " + " ".join(random.choice(WORDS, length)) + " é")
+        path = folder / f"part{number % 3}" / f"{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(texts[-1], encoding="utf-8")
+    return texts
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "texts"
+
+
+def test_targets_are_the_next_tokens_of_real_documents(shared_cache, text_options):
+    dataset = data.open_dataset("text", text_options)
+    assert (dataset.unit, dataset.units_per_example, dataset.vocab_size) == ("token", 64, 257)
+    text = b"".join(b"\0" + t for held_out, t in EmbeddedDocuments() if not held_out)
+    for step in (0, 7, 10**9):
+        batch = dataset.train_batch(0, step, 4)
+        np.testing.assert_array_equal(batch["tokens"][:, 1:], batch["targets"][:, :-1])
+        for row in np.concatenate([batch["tokens"], batch["targets"][:, -1:]], axis=1):
+            assert bytes(np.where(row == SEPARATOR, 0, row).astype(np.uint8)) in text
+    assert batch["tokens"].dtype == batch["targets"].dtype == np.int32
+    np.testing.assert_array_equal(batch["weight"], np.ones(4, np.float32))
+
+
+def test_an_epoch_reads_the_whole_stream_once(empty_cache, text_options, folder):
+    texts = write_folder(folder)
+    options = text_options | {"source": f"folder:{folder}", "sequence_length": 50}
+    dataset = data.open_dataset("text", options)
+    train = [text for text in texts if not is_validation(hashlib.sha256(text.encode()).digest())]
+    length = sum(len(text.encode()) + 1 for text in train)
+    assert dataset.train_examples == (length - 1) // 50
+    tokens = dataset.train_batch(3, 0, dataset.train_examples)["tokens"]
+    assert (tokens == SEPARATOR).sum() in (len(train), len(train) - 1)
+    again = dataset.train_batch(3, 1, dataset.train_examples)["tokens"]
+    assert (tokens != again).any()
+    np.testing.assert_array_equal(np.sort(tokens, axis=0), np.sort(again, axis=0))
+
+
+def test_a_batch_is_a_function_of_seed_and_step(shared_cache, text_options):
+    dataset, again = (data.open_dataset("text", text_options) for _ in range(2))
+    one = dataset.train_batch(5, 123, 12)["tokens"]
+    np.testing.assert_array_equal(again.train_batch(5, 123, 12)["tokens"], one)
+    shards = [again.train_batch(5, 123, 12, (k, 4))["tokens"] for k in range(4)]
+    np.testing.assert_array_equal(np.concatenate(shards), one)
+    # Batch 123 of 12 rows starts where batch 369 of 4 rows does.
+    np.testing.assert_array_equal(again.train_batch(5, 369, 4)["tokens"], one[:4])
+    assert (again.train_batch(6, 123, 12)["tokens"] != one).any()
+
+
+def test_evaluation_is_padded_and_counts_its_bytes(shared_cache, text_options):
+    options = text_options | {"eval_tokens": 64 * 21 + 5}
+    dataset = data.open_dataset("text", options)
+    assert dataset.eval_examples == 21
+    batches = [dataset.eval_batch(index, 8) for index in range(3)]
+    weight = np.concatenate([batch["weight"] for batch in batches])
+    np.testing.assert_array_equal(weight, [1] * 21 + [0] * 3)
+    targets = np.concatenate([batch["targets"] for batch in batches])
+    assert targets.shape == (24, 64)
+    assert dataset.eval_bytes == (targets[:21] != SEPARATOR).sum()
+    # A longer evaluation starts with the shorter one.
+    longer = data.open_dataset("text", text_options | {"eval_tokens": 64 * 200})
+    np.testing.assert_array_equal(longer.eval_batch(0, 21)["targets"], targets[:21])
+    assert longer.digest != dataset.digest
+
+
+def test_no_evaluation_window_is_in_the_training_stream(shared_cache, text_options):
+    dataset = data.open_dataset("text", text_options)
+    train = b"".join(text for held_out, text in EmbeddedDocuments() if not held_out)
+    rows = dataset.eval_batch(0, 300)["tokens"]
+    found = sum(bytes(row.astype(np.uint8)) in train for row in rows if SEPARATOR not in row)
+    assert found <= 2  # a long formula of the Bible may come back word for word
+
+
+def test_digests_tell_data_sets_apart(empty_cache, text_options, folder):
+    write_folder(folder)
+    options = text_options | {"source": f"folder:{folder}"}
+    digests = {data.open_dataset("text", options).digest}
+    digests.add(data.open_dataset("text", options | {"sequence_length": 65}).digest)
+    digests.add(data.open_dataset("text", options | {"tokenizer": "bpe:300"}).digest)
+    (folder / "new.txt").write_text("one more document")
+    digests.add(data.open_dataset("text", options).digest)
+    assert len(digests) == 4
+
+
+def test_bpe_covers_every_byte_and_says_how_many(empty_cache, text_options, folder):
+    texts = write_folder(folder)
+    documents = FolderDocuments(folder)
+    streams = token_streams(documents, "bpe:400")
+    vocabulary = len(streams.token_bytes)
+    assert 257 < vocabulary <= 400
+    assert streams.token_bytes[-1] == 0
+    for stream, held_out in ((streams.train, False), (streams.validation, True)):
+        chosen = [text for side, text in documents if side == held_out]
+        assert streams.token_bytes[stream].sum() == sum(map(len, chosen))
+        assert (stream == vocabulary - 1).sum() == len(chosen)
+    assert len(streams.train) < 0.5 * sum(len(text.encode()) for text in texts)
+    options = text_options | {"source": f"folder:{folder}", "tokenizer": "bpe:400"}
+    dataset = data.open_dataset("text", options)
+    assert dataset.vocab_size == vocabulary
+    targets = dataset.eval_batch(0, dataset.eval_examples)["targets"]
+    assert dataset.eval_bytes == streams.token_bytes[targets].sum()
+
+
+OPEN_IN_A_PROCESS = """
+import sys, data
+options = {"source": sys.argv[1], "tokenizer": sys.argv[2], "sequence_length": 64, "eval_tokens": 0}
+print(data.open_dataset("text", options).digest)
+"""
+
+
+@pytest.mark.parametrize("tokenizer", ["bytes", "bpe:300"])
+def test_processes_that_build_at_once_agree(empty_cache, folder, tokenizer):
+    write_folder(folder)
+    command = [sys.executable, "-c", OPEN_IN_A_PROCESS, f"folder:{folder}", tokenizer]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(3)
+    ]
+    answers = [process.communicate(timeout=60)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert len(set(answers)) == 1
+    assert len(answers[0].strip()) == 64
+    entries = [path.name for path in empty_cache.iterdir()]
+    assert len(entries) == 1
+    assert entries[0].startswith("text-")
+    # A second build in another cache gives the same tokens: nothing depends on time or process.
+    environment["ALLOMETRY_CACHE"] = str(empty_cache) + "2"
+    again = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=True)
+    assert again.stdout == answers[0]
+
+
+def test_the_cache_is_used_and_a_damaged_entry_is_built_again(empty_cache, text_options, folder):
+    write_folder(folder)
+    options = text_options | {"source": f"folder:{folder}"}
+    digest = data.open_dataset("text", options).digest
+    [entry] = empty_cache.iterdir()
+    before = (entry / "train.npy").stat().st_mtime_ns
+    assert data.open_dataset("text", options).digest == digest
+    assert (entry / "train.npy").stat().st_mtime_ns == before
+    for damage in (
+        lambda: (entry / "train.npy").write_bytes((entry / "train.npy").read_bytes()[:200]),
+        lambda: (entry / "meta.json").write_text("{"),
+        lambda: (entry / "bytes.npy").unlink(),
+    ):
+        damage()
+        dataset = data.open_dataset("text", options)
+        assert dataset.digest == digest
+        assert dataset.train_batch(0, 0, 4)["tokens"].max() <= 256
+    assert [path.name for path in empty_cache.iterdir()] == [entry.name]
+
+
+def test_a_build_that_fails_leaves_nothing(empty_cache):
+    class Breaking:
+        fingerprint = "breaking"
+
+        def __iter__(self):
+            yield False, b"some text"
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        token_streams(Breaking(), "bytes")
+    assert list(empty_cache.iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch, text_options):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ALLOMETRY_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(ValueError, match="ALLOMETRY_CACHE: cannot write"):
+        data.open_dataset("text", text_options)
+
+
+def test_a_small_folder_holds_out_one_file(empty_cache, folder):
+    write_folder(folder, count=3)
+    sides = [held_out for held_out, _ in FolderDocuments(folder)]
+    assert sorted(sides) == [False, False, True]
+
+
+def test_a_copy_of_a_file_adds_nothing(folder):
+    texts = write_folder(folder)
+    before = list(FolderDocuments(folder))
+    (folder / "copy.txt").write_text(texts[0], encoding="utf-8")
+    (folder / "empty.txt").write_text("  \n")
+    (folder / "other.md").write_text("not a .txt file")
+    assert list(FolderDocuments(folder)) == before
+    # New files do not move old ones to the other side.
+    (folder / "new.txt").write_text("one more document")
+    assert set(before) < set(FolderDocuments(folder))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe\x00binary", "is not UTF-8 text (byte 0)"),
+        (b"text\0with a zero", "has a zero byte"),
+    ],
+)
+def test_a_file_that_is_not_text_is_refused(folder, content, message):
+    write_folder(folder, count=3)
+    (folder / "bad.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"bad\.txt") as caught:
+        FolderDocuments(folder)
+    assert message in str(caught.value)
+
+
+def test_a_file_that_is_too_large_is_refused(folder, monkeypatch):
+    write_folder(folder, count=3)
+    monkeypatch.setattr("data.documents.MAX_FILE_BYTES", 100)
+    with pytest.raises(ValueError, match="allowed: at most 100 a file"):
+        FolderDocuments(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"source": "embeded"}, "data.source: 'embeded'; allowed: embedded, folder:PATH"),
+        ({"source": "folder:"}, "data.source: 'folder:'; allowed"),
+        ({"source": "folder:/nowhere/at/all"}, "there is no such folder"),
+        ({"tokenizer": "words"}, "data.tokenizer: 'words'; allowed: bytes, bpe:VOCABULARY"),
+        ({"tokenizer": "bpe:256"}, "a vocabulary of 258 to 1048576"),
+        ({"tokenizer": "bpe:-1"}, "data.tokenizer"),
+        ({"sequence_length": 0}, "data.sequence_length: 0; allowed: at least 1"),
+        ({"sequence_length": 10**9}, "data.sequence_length: 1000000000; allowed: at most"),
+        ({"eval_tokens": 63}, "data.eval_tokens: 63; allowed: 0 (all), or at least"),
+        ({"eval_tokens": -64}, "data.eval_tokens: -64; allowed"),
+        ({"wrong": 1}, "data.wrong: unknown; fields: eval_tokens, "),
+    ],
+)
+def test_bad_options_are_refused(shared_cache, text_options, change, message):
+    with pytest.raises((ValueError, FileNotFoundError)) as caught:
+        data.open_dataset("text", text_options | change)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_option_and_an_unknown_data_set_are_refused(text_options):
+    with pytest.raises(ValueError, match=r"data\.tokenizer: missing"):
+        data.open_dataset("text", {k: v for k, v in text_options.items() if k != "tokenizer"})
+    with pytest.raises(ValueError, match="'txt'; did you mean 'text'"):
+        data.load("txt")
+    with pytest.raises(ValueError, match="allowed: regression, text"):
+        data.load("order")  # a module of the package that is no data set
+
+
+def test_sources_are_found():
+    assert isinstance(find_documents("embedded"), EmbeddedDocuments)

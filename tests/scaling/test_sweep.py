@@ -1,0 +1,161 @@
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from configs.studies import linear
+from scaling import plan as planning
+from scaling import records, sweep
+from tests.conftest import ROOT
+from train import record
+from train.cli import InputError
+
+
+def small_plan(**changes) -> planning.Plan:
+    config = linear.get_config()
+    config.sizes, config.sizes_per_budget = (4, 6, 8, 12), 3
+    config.budgets, config.heldout = (2e4, 1e5), ()
+    config.update_from_flattened_dict(changes)
+    return planning.make(planning.resolve(config.to_dict()))
+
+
+def change(plan: planning.Plan, index: int, edit) -> planning.Plan:
+    """The plan with one run's config edited, and its digest made to fit."""
+    from train import config as configuration
+
+    runs = list(plan.runs)
+    values = json.loads(json.dumps(runs[index].config))
+    edit(values)
+    digest = configuration.digest(configuration.resolve(values))
+    runs[index] = dataclasses.replace(runs[index], config=values, config_sha256=digest)
+    return dataclasses.replace(plan, runs=tuple(runs))
+
+
+def test_good_bad_and_crashed_runs_side_by_side(tmp_path):
+    plan = small_plan()
+    plan = change(plan, 1, lambda v: v["optimizer"].update(learning_rate=1e30))
+    plan = change(plan, 2, lambda v: v["model"].update(features=5000))
+    results = sweep.sweep(tmp_path, plan, "fit", workers=2)
+    assert [r.status for r in results] == ["ok", "diverged", "failed", "ok", "ok", "ok"]
+    assert "loss" in results[1].reason
+    assert "features: 5000; the data has 1024" in results[2].reason
+    table = records.table(tmp_path, plan)
+    assert list(table.run) == [run.run for run in plan.runs]
+    assert list(table.status) == [r.status for r in results]
+    assert table.loss.isna().tolist() == [False, True, True, False, False, False]
+    # A second call finds all done and touches nothing.
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("record.json")}
+    assert sweep.sweep(tmp_path, plan, "fit", workers=2) == results
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    # Only runs that ended well reach a law.
+    from scaling.table import fit_rows, read_runs
+
+    assert len(fit_rows(read_runs(str(records.save_table(tmp_path, plan))))) == 4
+
+
+def command(workdir) -> list[str]:
+    return [sys.executable, "-m", "scaling.sweep", f"--workdir={workdir}", "--workers=2"]
+
+
+def wait_for(condition, process, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "the sweep ended by itself"
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_sweep_stopped_half_way_finishes_on_the_second_call(how, tmp_path):
+    plan = small_plan(budgets=(1e5, 6e5))
+    planning.save(tmp_path / "plan.json", plan)
+    process = subprocess.Popen(
+        command(tmp_path), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    wait_for(lambda: len(list(tmp_path.glob("runs/*/record.json"))) >= 2, process)
+    process.send_signal(how)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == (130 if how == signal.SIGINT else -how)
+    assert ("goes on from here" in said) == (how == signal.SIGINT)
+    done = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in tmp_path.glob("runs/*/record.json")}
+    assert 2 <= len(done) < len(plan.runs)
+    results = sweep.sweep(tmp_path, plan, "fit", workers=2)
+    assert [r.run for r in results] == [r.run for r in plan.runs]
+    assert all(r.status == "ok" for r in results)
+    assert {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in done} == done
+
+
+def test_workers_die_with_their_sweep(tmp_path):
+    planning.save(tmp_path / "plan.json", small_plan(budgets=(6e5, 2e6)))
+    process = subprocess.Popen(command(tmp_path), cwd=ROOT, stderr=subprocess.DEVNULL)
+    wait_for(lambda: list(tmp_path.glob("runs/*/metrics.jsonl")), process)
+    children = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert len(children) >= 2
+    process.kill()
+    process.wait()
+    end = time.monotonic() + 10
+    while any(os.path.exists(f"/proc/{child}") for child in children):
+        assert time.monotonic() < end, "a worker outlived its sweep"
+        time.sleep(0.05)
+
+
+def test_a_run_whose_worker_dies_is_tried_again_and_then_given_up(tmp_path, monkeypatch):
+    plan = small_plan(budgets=(2e5,), sizes_per_budget=1)
+    (run,) = plan.runs
+    killed = []
+
+    def kill_the_worker(self, name, step, loss):
+        worker = next(w for w in SWEEPS[-1].workers if w.run and w.run.run == name)
+        if len(killed) < kills:
+            killed.append(worker.process.pid)
+            worker.process.kill()
+
+    SWEEPS = []
+    start = sweep._Sweep.__init__
+    monkeypatch.setattr(
+        sweep._Sweep, "__init__", lambda self, *a: (SWEEPS.append(self), start(self, *a))[1]
+    )
+    from scaling.progress import SweepProgress
+
+    monkeypatch.setattr(SweepProgress, "moved", kill_the_worker)
+    kills = 1
+    (result,) = sweep.sweep(tmp_path / "once", plan, "fit", workers=1)
+    assert (result.status, len(killed)) == ("ok", 1)
+    killed.clear()
+    kills = 9
+    (result,) = sweep.sweep(tmp_path / "always", plan, "fit", workers=1)
+    assert result.status == "failed"
+    assert result.reason == "worker process died with exit code -9, 2 times"
+    assert record.load(sweep.run_folder(tmp_path / "always", run) / "record.json") == result
+
+
+def test_a_record_of_another_run_is_refused(tmp_path):
+    plan = small_plan(budgets=(2e4,), sizes_per_budget=1)
+    sweep.sweep(tmp_path, plan, "fit", workers=1)
+    other = change(plan, 0, lambda v: v.update(seed=7))
+    with pytest.raises(InputError, match=r"not the run that is planned: config.seed: 0, not 7"):
+        records.table(tmp_path, other)
+
+
+def test_a_corrupt_record_stops_the_sweep_with_its_name(tmp_path):
+    plan = small_plan(budgets=(2e4,), sizes_per_budget=1)
+    path = sweep.run_folder(tmp_path, plan.runs[0]) / "record.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"version": 1}')
+    with pytest.raises(InputError, match=r"record.json: .*missing"):
+        sweep.sweep(tmp_path, plan, "fit")
+
+
+def test_cores_are_shared_out():
+    cores = sweep._cores()
+    shares = sweep._share_cores(len(cores))
+    assert sorted(core for share in shares for core in share) == cores
+    assert sweep._share_cores(1) == [cores]
+    assert sweep._share_cores(len(cores) + 1) == [None] * (len(cores) + 1)
