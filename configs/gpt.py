@@ -18,15 +18,13 @@ def get_config() -> ConfigDict:
 def recipe(width: int, D: float) -> ConfigDict:
     """The family's ladder: everything that follows from a width and a number of training tokens.
 
-    Opinions: depth is width / 64 as in GPT-2 small, but at least 2; heads are about 32 wide, since
-    narrow ones are slow on CPU; the perceptron is 4 wide. Measured (LOG.md): two sequences a step
-    beat four and eight at equal FLOPs for D below 1e6; the best learning rate then falls as
-    1 / width, below 0.02.
+    Opinions: layers and heads are width / 64 as in GPT-2 small, but at least 2; the perceptron is
+    4 wide. Measured (LOG.md): two sequences a step beat four and eight at equal FLOPs for D below
+    1e6; the best learning rate then falls as 1 / width, below 0.02.
     """
     config = base.get_config()
-    heads = min(
-        (h for h in range(1, width) if width % (2 * h) == 0), key=lambda h: abs(width / h - 32)
-    )
+    around = max(2, round(width / 64))
+    heads = min((h for h in range(1, width) if width % (2 * h) == 0), key=lambda h: abs(h - around))
     config.data = {
         "name": "text",
         "source": "embedded",
@@ -37,7 +35,7 @@ def recipe(width: int, D: float) -> ConfigDict:
     config.model = {
         "name": "gpt",
         "vocab_size": 257,
-        "layers": max(2, round(width / 64)),
+        "layers": around,
         "width": width,
         "heads": heads,
         "kv_heads": heads,

@@ -10,6 +10,8 @@ from scaling import engine
 from scaling.laws.law import to_coordinate, to_value
 
 SHARE_TOLERANCE = 1e-6  # an optimum is reached when the objective is this close, relatively
+_WIDE = 30.0  # a profile whose ends differ by this factor says next to nothing
+_NO_NOISE = 1e-9  # residuals this small are rounding: an interval would be one of rounding
 _STEPS = np.array([0.5, 1, 1.5, 2, 3, 4, 6, 9, 14, 25, 60, 200])  # profile points, standard errors
 
 
@@ -85,6 +87,8 @@ def profile(
     again; the interval ends where the deviance passes the `level` quantile of F(1, dof). A side is
     None where that never happens before the parameter's bound.
     """
+    if np.sqrt(np.mean(at.residual**2)) < _NO_NOISE:
+        return {name: (x, x) for name, x, move in zip(problem.law.names, theta, free) if move}
     low, high = engine.bounds(problem.law)
     moves = engine.movable(problem, at, theta, free)
     dof = problem.runs - int(free.sum())
@@ -185,13 +189,49 @@ def diagnose(
     ends = profile(problem, weights, theta, at, free, level)
     flat = tuple(name for name, sides in ends.items() if None in sides)
     edge = at_bound(problem, theta, free)
-    warnings = list(notes)
-    for name in flat:
+    natural = {
+        name: natural_interval(problem, theta, centres, name, sides) for name, sides in ends.items()
+    }
+    warnings = [
+        *notes,
+        *_identification(ends, natural, edge, runs),
+        *_reliability(share, condition, redrawn, draws, runs, int(free.sum())),
+    ]
+    return Diagnostics(
+        start_share=share,
+        gradient=gradient,
+        condition=condition,
+        profiles=natural,
+        flat=flat,
+        at_bound=edge,
+        redrawn=redrawn,
+        warnings=tuple(warnings),
+    )
+
+
+def _identification(ends, natural, edge, runs: int) -> list[str]:
+    """Sentences about parameters that the runs say little about."""
+    warnings = []
+    for name in (name for name, sides in ends.items() if None in sides):
         limited = [side for side, end in zip(("below", "above"), ends[name]) if end is not None]
         reach = f"limited only from {limited[0]}" if limited else "not limited on either side"
         warnings.append(f"{name} is not identified by these {runs} runs: {reach}")
+    for name, (low, high) in natural.items():
+        if low is not None and high is not None and low > 0 and high > _WIDE * low:
+            warnings.append(
+                f"{name} is hardly identified by these {runs} runs: anywhere from {low:.3g} to "
+                f"{high:.3g} fits about as well"
+            )
     for name in edge:
         warnings.append(f"{name} ended at the edge of its range: the runs do not ask for that term")
+    return warnings
+
+
+def _reliability(
+    share: float, condition: float, redrawn: int, draws: int, runs: int, free: int
+) -> list[str]:
+    """Sentences about the fit as a whole."""
+    warnings = []
     if share < 0.5:
         warnings.append(
             f"only {share:.0%} of the starts reached this optimum; with more starts a better one "
@@ -207,18 +247,6 @@ def diagnose(
             f"{redrawn} resamples of {draws + redrawn} had too few different runs and were "
             "redrawn; the intervals are rough"
         )
-    if runs - int(free.sum()) <= 3:
-        warnings.append(f"{runs} runs for {int(free.sum())} parameters: hardly any check is left")
-    return Diagnostics(
-        start_share=share,
-        gradient=gradient,
-        condition=condition,
-        profiles={
-            name: natural_interval(problem, theta, centres, name, sides)
-            for name, sides in ends.items()
-        },
-        flat=flat,
-        at_bound=edge,
-        redrawn=redrawn,
-        warnings=tuple(warnings),
-    )
+    if runs - free <= 3:
+        warnings.append(f"{runs} runs for {free} parameters: hardly any check is left")
+    return warnings

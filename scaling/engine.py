@@ -27,6 +27,7 @@ OBJECTIVES = ("huber_log", "mse_log", "mse", "quantile")
 _LANES = 64
 _MAX_CELLS = 2**19  # lanes x rows of one chunk: about 40 MB of Jacobian for ten parameters
 _ITERATIONS = 400
+_DIFFERENCE = 1e-6
 _SMALLEST_RESIDUAL = 1e-9  # below this the quantile loss counts as flat; it has a kink at 0
 
 
@@ -85,11 +86,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class Solution:
-    """Where every lane ended: coordinates [K, P], objective [K], largest gradient [K]."""
+    """Where every lane ended: coordinates [K, P] and objective [K]."""
 
     theta: np.ndarray
     value: np.ndarray
-    gradient: np.ndarray
 
 
 @contextlib.contextmanager
@@ -151,37 +151,8 @@ def _residual(law: Law, objective: Objective, columns, target, theta):
     return prediction - target
 
 
-def _solve_linear(law: Law, columns, target, weights, theta, low, high):
-    """Moves the start's linear parameters to their weighted least-squares values."""
-    if not law.linear:
-        return theta
-    places = np.array([law.names.index(name) for name in law.linear])
-
-    def form(linear):
-        values = {**values_of(law, theta), **dict(zip(law.linear, linear))}
-        return law.form(values, columns)
-
-    zero = jnp.zeros(len(places))
-    offset, basis = form(zero), jax.jacfwd(form)(zero)
-    weight = jnp.sqrt(weights) / jnp.abs(target)
-    basis, rest = basis * weight[:, None], (target - offset) * weight
-    normal = basis.T @ basis
-    ridge = 1e-9 * jnp.trace(normal) * jnp.eye(len(places))
-    solution = _eliminate(normal + ridge, basis.T @ rest)
-    coordinates = []
-    for k, place in enumerate(places):
-        parameter = law.parameters[place]
-        if parameter.transform == "log":  # a negative coefficient restarts from a small one
-            coordinates.append(jnp.log(jnp.maximum(solution[k], 1e-3)))
-        else:
-            coordinates.append(solution[k])
-    moved = theta.at[places].set(jnp.stack(coordinates))
-    moved = jnp.clip(moved, low, high)
-    return jnp.where(jnp.all(jnp.isfinite(moved)), moved, theta)
-
-
 def _descend(law: Law, objective: Objective, columns, target, weights, free, theta, low, high):
-    """Levenberg-Marquardt of one lane from `theta`; returns theta, value, gradient."""
+    """Levenberg-Marquardt of one lane from `theta`; returns theta and value."""
 
     def residual(t):
         r = _residual(law, objective, columns, target, t)
@@ -227,9 +198,8 @@ def _descend(law: Law, objective: Objective, columns, target, weights, free, the
     # The first step stands still and evaluates the start: one copy of `evaluate` to compile.
     nothing = (jnp.asarray(jnp.inf), jnp.zeros(size), jnp.eye(size))
     start = (theta, *nothing, jnp.asarray(5e-3), jnp.asarray(0), jnp.asarray(0))
-    t, value, gradient, *_ = jax.lax.while_loop(going, step, start)
-    inside = free & ~((t <= low) & (gradient > 0)) & ~((t >= high) & (gradient < 0))
-    return t, value, jnp.max(jnp.where(inside, jnp.abs(gradient), 0.0))
+    t, value, *_ = jax.lax.while_loop(going, step, start)
+    return t, value
 
 
 def _eliminate(matrix, vector):
@@ -256,14 +226,12 @@ def _solve_chunk(law, objective, columns, target, weights, free, theta):
     return jax.vmap(lane)(target, weights, free, theta)
 
 
-@functools.partial(jax.jit, static_argnames=("law",))
-def _project_chunk(law, columns, target, weights, free, theta):
-    low, high = map(jnp.asarray, bounds(law))
-
-    def lane(y, w, f, t):
-        return jnp.where(f, _solve_linear(law, columns, y, w, t, low, high), t)
-
-    return jax.vmap(lane)(target, weights, free, theta)
+def _chunks(problem: Problem, count: int) -> list[np.ndarray]:
+    """Lane numbers of each chunk, all of one length: the last lane repeats at the end."""
+    cells = max(np.size(column) for column in problem.columns.values())
+    lanes = int(max(1, min(_LANES, _MAX_CELLS // cells)))
+    firsts = range(0, count, lanes)
+    return [np.minimum(np.arange(first, first + lanes), count - 1) for first in firsts]
 
 
 def solve(
@@ -271,7 +239,6 @@ def solve(
     weights: np.ndarray,
     theta: np.ndarray,
     free: np.ndarray | None = None,
-    project: bool = False,
     target: np.ndarray | None = None,
 ) -> Solution:
     """Minimises the weighted objective in every lane.
@@ -281,7 +248,6 @@ def solve(
       weights: [runs] shared by all lanes, or [K, runs].
       theta: starts [K, P] in the coordinates of the fit.
       free: [P] or [K, P], which parameters may move (default all).
-      project: solve for the linear parameters before the first step.
       target: [K, runs] in centred units, where lanes differ in their data (residual bootstrap).
 
     Returns:
@@ -294,64 +260,96 @@ def solve(
     else:
         target = np.pad(target, [(0, 0), (0, len(problem.target) - problem.runs)], mode="edge")
     free = np.broadcast_to(np.ones(size, bool) if free is None else free, (count, size))
-    cells = max(np.size(column) for column in problem.columns.values())
-    lanes = int(max(1, min(_LANES, _MAX_CELLS // cells)))
 
-    def chunk(first):
-        taken = np.minimum(np.arange(first, first + lanes), count - 1)
-        law, columns, start = problem.law, problem.columns, theta[taken]
-        lane = (target[taken], weights[taken], free[taken])
+    def chunk(taken):
         with double_precision():
-            if project:
-                start = _project_chunk(law, columns, *lane, start)
-            out = _solve_chunk(law, problem.objective, columns, *lane, start)
-            return [np.asarray(a)[: count - first] for a in out]
+            lane = (target[taken], weights[taken], free[taken], theta[taken])
+            out = _solve_chunk(problem.law, problem.objective, problem.columns, *lane)
+            return [np.asarray(a) for a in out]
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        parts = list(pool.map(chunk, range(0, count, lanes)))
-    return Solution(*(np.concatenate(part) for part in zip(*parts)))
+        parts = list(pool.map(chunk, _chunks(problem, count)))
+    return Solution(*(np.concatenate(part)[:count] for part in zip(*parts)))
+
+
+@functools.partial(jax.jit, static_argnames=("law", "objective"))
+def _residual_chunk(law, objective, columns, target, theta):
+    def residual(t):
+        r = _residual(law, objective, columns, target, t)
+        return r, r
+
+    jacobian, r = jax.vmap(jax.jacfwd(residual, has_aux=True))(theta)
+    return r, jacobian
+
+
+def _residuals(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Residuals [K, runs] and their Jacobians [K, runs, P] at coordinates [K, P]."""
+    law, objective = problem.law, problem.objective
+    parts = []
+    for taken in _chunks(problem, len(theta)):
+        with double_precision():
+            out = _residual_chunk(law, objective, problem.columns, problem.target, theta[taken])
+            parts.append([np.asarray(a)[:, : problem.runs] for a in out])
+    r, jacobian = (np.concatenate(part)[: len(theta)] for part in zip(*parts))
+    return r, jacobian
+
+
+def project(problem: Problem, weights: np.ndarray, theta: np.ndarray, free: np.ndarray):
+    """Variable projection: moves the linear parameters of starts [K, P] to their best values.
+
+    The best is weighted least squares relative to the target. A linear parameter moves in its
+    logarithm, so its column of the prediction's Jacobian is its whole term; what is solved for is
+    the factor on each term. Terms that come out negative restart small.
+    """
+    places = np.array([problem.law.names.index(name) for name in problem.law.linear], int)
+    places = places[free[places]]
+    if not len(places):
+        return theta
+    target, root = problem.target[: problem.runs], np.sqrt(weights)
+    with np.errstate(all="ignore"):
+        r, jacobian = _residuals(problem, theta)
+        if problem.objective.logarithmic:
+            ratio = slope = np.exp(r)  # prediction / target, and its derivative by r
+        else:
+            ratio, slope = 1 + r / target, np.broadcast_to(1 / target, r.shape)
+        terms = jacobian[:, :, places] * (slope * root)[:, :, None]
+        rest = (1 - ratio) * root + terms.sum(axis=-1)
+        length = np.linalg.norm(terms, axis=1)
+        terms = terms / length[:, None, :]
+        normal = np.swapaxes(terms, 1, 2) @ terms + 1e-9 * np.eye(len(places))
+        right = np.einsum("knp,kn->kp", terms, rest)
+        sound = np.all(np.isfinite(normal), axis=(1, 2)) & np.all(np.isfinite(right), axis=1)
+        factors = np.ones_like(right)
+        solved = np.linalg.solve(normal[sound], right[sound, :, None])[..., 0]
+        factors[sound] = solved / length[sound]
+    moved = theta.copy()
+    moved[:, places] += np.log(np.maximum(factors, 1e-3))
+    return np.clip(moved, *bounds(problem.law))
 
 
 @dataclass(frozen=True)
 class Local:
-    """The objective around one point: value, gradient [P], Hessian [P, P], and the reweighted
-    least-squares problem: residuals [runs], Jacobian [runs, P], curvature weights [runs]."""
+    """The objective around one point: value, gradient [P], and the reweighted least-squares
+    problem: residuals [runs], Jacobian [runs, P], curvature weights [runs]."""
 
     value: float
     gradient: np.ndarray
-    hessian: np.ndarray
     residual: np.ndarray
     jacobian: np.ndarray
     curvature: np.ndarray
 
 
-@functools.partial(jax.jit, static_argnames=("law", "objective"))
-def _local(law, objective, columns, target, weights, theta):
-    def residual(t):
-        return _residual(law, objective, columns, target, t)
-
-    def total(t):
-        return jnp.sum(weights * objective.loss(residual(t)))
-
-    r = residual(theta)
-    value, gradient = jax.value_and_grad(total)(theta)
-    curvature = weights * objective.curvature(r)
-    return value, gradient, jax.hessian(total)(theta), r, jax.jacfwd(residual)(theta), curvature
-
-
-def local(problem: Problem, weights: np.ndarray, theta: np.ndarray) -> Local:
-    """Evaluates the objective, its derivatives and the residuals at one point [P]."""
-    with double_precision():
-        out = _local(
-            problem.law,
-            problem.objective,
-            problem.columns,
-            problem.target,
-            problem.pad(np.asarray(weights, np.float64)),
-            np.asarray(theta, np.float64),
-        )
-        value, gradient, hessian, *rows = [np.asarray(a) for a in out]
-    return Local(float(value), gradient, hessian, *(a[: problem.runs] for a in rows))
+def local(problem: Problem, weights: np.ndarray, theta: np.ndarray) -> list[Local]:
+    """Evaluates the objective and its gradient at points [K, P]."""
+    result = []
+    for r, jacobian in zip(*_residuals(problem, theta)):
+        with double_precision():
+            loss = np.asarray(problem.objective.loss(r))
+            curvature = weights * np.asarray(problem.objective.curvature(r))
+        value = float(np.sum(weights * loss))
+        value = value if np.isfinite(value) else np.inf
+        result.append(Local(value, jacobian.T @ (curvature * r), r, jacobian, curvature))
+    return result
 
 
 def movable(problem: Problem, at: Local, theta: np.ndarray, free: np.ndarray) -> np.ndarray:
@@ -363,23 +361,31 @@ def movable(problem: Problem, at: Local, theta: np.ndarray, free: np.ndarray) ->
 def polish(
     problem: Problem, weights: np.ndarray, theta: np.ndarray, free: np.ndarray
 ) -> tuple[np.ndarray, Local]:
-    """Damped Newton from the end of `solve`: reweighting creeps where most residuals are large."""
+    """Damped Newton from the end of `solve`: reweighting creeps where most residuals are large.
+
+    The Hessian is differences of exact gradients, so only its rate depends on their step.
+    """
     low, high = bounds(problem.law)
-    here = local(problem, weights, theta)
-    damping = 1e-6
-    for _ in range(60):
+    size, damping = len(theta), 1e-6
+    near = _DIFFERENCE * np.concatenate([np.zeros((1, size)), np.eye(size), -np.eye(size)])
+    here, *around = local(problem, weights, theta + near)
+    for _ in range(40):
         moves = np.flatnonzero(movable(problem, here, theta, free))
-        grid = np.ix_(moves, moves)
         if not len(moves) or np.abs(here.gradient[moves]).max() <= 1e-15 or damping > 1e8:
             break
-        squares = (here.jacobian * here.curvature[:, None]).T @ here.jacobian
-        matrix = here.hessian[grid] + damping * np.diag(np.diag(squares)[moves] + 1e-300)
+        change = [a.gradient - b.gradient for a, b in zip(around[:size], around[size:])]
+        hessian = np.array(change) / (2 * _DIFFERENCE)
+        squares = np.sum(here.curvature[:, None] * here.jacobian**2, axis=0)
+        matrix = (hessian + hessian.T)[np.ix_(moves, moves)] / 2
+        matrix = matrix + damping * np.diag(squares[moves] + 1e-300)
+        if not np.all(np.isfinite(matrix)):
+            break
         step = np.linalg.lstsq(matrix, -here.gradient[moves], rcond=None)[0]
         trial = theta.copy()
         trial[moves] = np.clip(theta[moves] + step, low[moves], high[moves])
-        there = local(problem, weights, trial)
+        there, *beyond = local(problem, weights, trial + near)
         if there.value < here.value:
-            theta, here, damping = trial, there, damping * 0.1
+            theta, here, around, damping = trial, there, beyond, damping * 0.1
         else:
             damping = max(damping, 1e-12) * 10
     return theta, here

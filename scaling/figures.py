@@ -26,9 +26,9 @@ _KINDS = ("line", "points", "band", "vline")
 # shape of a point -> its name in plotly, in matplotlib, whether it is filled, size in px
 _MARKERS = {
     "circle": ("circle", "o", True, 7),
-    "ring": ("circle-open", "o", False, 7),
-    "diamond": ("diamond", "D", True, 11),
-    "star": ("star", "*", True, 15),
+    "ring": ("circle-open", "o", False, 12),
+    "diamond": ("diamond-open", "D", False, 11),
+    "star": ("star", "*", True, 11),
 }
 
 
@@ -118,16 +118,16 @@ def to_html(figure: Figure) -> str:
             traces.append(_trace(series, shown))
         shown.add(series.name)
     layout = {
-        "title": {"text": _text(figure.title), "x": 0, "xref": "paper", "xanchor": "left"},
-        "xaxis": _plotly_axis(figure.x),
-        "yaxis": _plotly_axis(figure.y),
+        "xaxis": _plotly_axis(figure.x, [x for series in figure.series for x in series.x]),
+        "yaxis": _plotly_axis(figure.y, [y for series in figure.series for y in _heights(series)]),
         "shapes": shapes,
         "annotations": notes,
     }
     # "<" would let a text end the script element.
     data = json.dumps({"data": traces, "layout": layout}, allow_nan=False).replace("<", "\\u003c")
+    title = html.escape(figure.title)
     return (
-        f'<div class="figure" role="img" aria-label="{html.escape(figure.title)}">'
+        f'<h3>{title}</h3><div class="figure" role="img" aria-label="{title}">'
         f'<script type="application/json">{data}</script></div>'
     )
 
@@ -160,10 +160,12 @@ def _trace(series: Series, shown: set[str]) -> dict[str, Any]:
     if series.kind == "line":
         dash = "dash" if series.dashed else "solid"
         trace |= {"mode": "lines"}
-        trace |= {"line": {"color": series.rgb, "width": 1 if series.faint else 2, "dash": dash}}
+        trace |= {"line": {"color": series.rgb, "width": 2, "dash": dash, "simplify": False}}
     else:
         shape, _, _, size = _MARKERS[series.marker]
-        trace |= {"mode": "markers", "marker": {"color": series.rgb, "symbol": shape, "size": size}}
+        marker = {"color": series.rgb, "symbol": shape, "size": size, "line": {"width": 2}}
+        marker |= {} if shape.endswith("-open") else {"line": {"width": 0}}
+        trace |= {"mode": "markers", "marker": marker}
     if len(series.y_low):
         above = [high - y for high, y in zip(series.y_high, series.y)]
         below = [y - low for low, y in zip(series.y_low, series.y)]
@@ -202,7 +204,11 @@ def _vline_label(series: Series, x: float, log: bool) -> dict[str, Any]:
     return {"text": _text(series.name), "font": {"color": series.rgb, "size": 11}} | at | place
 
 
-def _plotly_axis(axis: Axis) -> dict[str, Any]:
+def _heights(series: Series) -> list[float]:
+    return [*series.y, *series.y_low, *series.y_high]
+
+
+def _plotly_axis(axis: Axis, values: Sequence[float]) -> dict[str, Any]:
     out: dict[str, Any] = {"title": {"text": _text(axis.label)}, "automargin": True}
     if axis.names:
         places = list(range(len(axis.names)))
@@ -210,11 +216,16 @@ def _plotly_axis(axis: Axis) -> dict[str, Any]:
         return out | {"range": [-0.6, len(axis.names) - 0.4]}
     if axis.log:
         out |= {"type": "log", "exponentformat": "power", "minexponent": 4}
+        above = [value for value in values if 0 < value < math.inf]
+        if above:  # plotly's own labels return when the reader zooms, see `_DRAW`
+            ticks = log_ticks(min(above) / 1.05, max(above) * 1.05)
+            labels = [_power_label(tick, "{}<sup>{}</sup>") for tick in ticks]
+            out |= {"tickmode": "array", "tickvals": ticks, "ticktext": labels}
     return out | ({"tickformat": "+.2~%"} if axis.percent else {})
 
 
-def to_image(figure: Figure, path: str | Path) -> None:
-    """Draws a figure for a paper; the file's name ends in .png or .svg.
+def to_image(figure: Figure, *paths: str | Path) -> None:
+    """Draws a figure for a paper, to files whose names end in .png or .svg.
 
     Text is set at 8 to 9 points for a figure 5.5 inches wide, the text width of most templates.
     """
@@ -234,7 +245,11 @@ def to_image(figure: Figure, path: str | Path) -> None:
         axes.set_title(_plain(figure.title), loc="left")
         if axes.get_legend_handles_labels()[1]:
             axes.legend(loc="best" if len(shown) <= 8 else "upper left", **_beside(len(shown)))
-        _save(canvas, Path(path))
+        # The layout is the dearer half of the work, and the same for all files.
+        canvas.draw_without_rendering()
+        canvas.set_layout_engine("none")
+        for path in paths:
+            _save(canvas, Path(path))
 
 
 def _beside(entries: int) -> dict[str, Any]:
@@ -282,7 +297,8 @@ def _draw(axes: Any, series: Series, label: str, order: int) -> None:
     else:
         _, shape, filled, size = _MARKERS[series.marker]
         face = {} if filled else {"markerfacecolor": "none"}
-        points = {"fmt": shape, "markersize": size * 0.6, "alpha": alpha, "linewidth": 1.2} | face
+        edge = {"linewidth": 1.2, "markeredgewidth": 0.0 if filled else 1.2}
+        points = {"fmt": shape, "markersize": size * 0.6, "alpha": alpha} | edge | face
         bars = None
         if len(series.y_low):
             below = [y - low for low, y in zip(series.y_low, series.y)]
@@ -302,7 +318,7 @@ def _set_axis(axes: Any, side: str, axis: Axis) -> None:
         getattr(axes, f"set_{side}scale")("log")
         low, high = getattr(axes, f"get_{side}lim")()
         target.set_major_locator(ticker.FixedLocator(log_ticks(low, high)))
-        target.set_major_formatter(lambda value, _: _power_label(value))
+        target.set_major_formatter(lambda value, _: _power_label(value, "${}^{{{}}}$"))
         target.set_minor_formatter(ticker.NullFormatter())
     if axis.percent:
         target.set_major_formatter(lambda value, _: f"{value:+.2%}" if value else "0%")
@@ -312,8 +328,9 @@ def log_ticks(low: float, high: float) -> list[float]:
     """Places of the labels on a log axis: three to eight round numbers from `low` to `high`."""
     decades = math.log10(high / low)
     if decades < 0.7:  # less than a factor of five: the round steps of a linear axis
-        step = 10 ** math.floor(math.log10((high - low) / 3))
-        step *= max(m for m in (1, 2, 5) if m * step <= (high - low) / 3)
+        widest = (high - low) / 4
+        step = 10 ** math.floor(math.log10(widest))
+        step *= max(factor for factor in (1, 2, 5) if factor * step <= widest)
         first = math.ceil(low / step - 1e-9)
         return [float(f"{i * step:.12g}") for i in range(first, int(high / step + 1e-9) + 1)]
     factors = (1, 2, 5) if decades < 2 else (1, 3) if decades < 4 else (1,)
@@ -323,12 +340,13 @@ def log_ticks(low: float, high: float) -> list[float]:
     return [tick for tick in ticks if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
 
 
-def _power_label(value: float) -> str:
+def _power_label(value: float, form: str) -> str:
+    """A tick's text; `form` sets a base and its exponent."""
     if 1e-3 <= value < 1e4:
         return f"{value:g}"
     mantissa, exponent = f"{value:.3e}".split("e")
-    power = f"10^{{{int(exponent)}}}"
-    return f"${power}$" if float(mantissa) == 1 else rf"${float(mantissa):g}{{\times}}{power}$"
+    factor = "" if float(mantissa) == 1 else f"{float(mantissa):g}×"
+    return factor + form.format(10, int(exponent))
 
 
 _PRINT = {
@@ -362,18 +380,28 @@ _DRAW = """
     return {"font.color": ink, "hoverlabel.bgcolor": dark.matches ? "#22262c" : "#ffffff",
       "hoverlabel.font.color": ink, ...axis("xaxis"), ...axis("yaxis")};
   };
+  // The round labels fit the whole figure; in a part of it plotly finds its own.
+  const relabel = (place, change) => {
+    const update = {};
+    for (const axis of ["xaxis", "yaxis"]) {
+      const zoomed = axis + ".range[0]" in change, whole = axis + ".autorange" in change;
+      if (place.layout[axis].type === "log" && (zoomed || whole))
+        update[axis + ".tickmode"] = whole ? "array" : "auto";
+    }
+    if (Object.keys(update).length) Plotly.relayout(place, update);
+  };
   const all = [...document.querySelectorAll("div.figure")];
   for (const place of all) {
     const figure = JSON.parse(place.querySelector("script").textContent);
     const layout = Object.assign(figure.layout, {
       font: {family: "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", size: 12},
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
-      margin: {l: 56, r: 12, t: 40, b: 48}, dragmode: "zoom",
-      legend: {orientation: "h", yanchor: "top", y: -0.2, x: 0, font: {size: 11}}});
-    layout.title.font = {size: 14};
+      margin: {l: 56, r: 12, t: 24, b: 48}, dragmode: "zoom",
+      legend: {orientation: "h", yanchor: "bottom", y: 1.02, x: 0, font: {size: 11}}});
     Plotly.newPlot(place, figure.data, layout,
       {responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"]})
-      .then(() => Plotly.relayout(place, theme()));
+      .then(() => Plotly.relayout(place, theme()))
+      .then(() => place.on("plotly_relayout", change => relabel(place, change)));
   }
   dark.addEventListener("change", () => all.forEach(place => Plotly.relayout(place, theme())));
 })();

@@ -91,7 +91,8 @@ def _fit(runs, entry, objective, starts, refits, seed, weights, resample, level,
     _check_design(entry, columns, int(free.sum()))
     problem = engine.make_problem(entry, objective, columns, columns[entry.target], centres)
     theta = _starts(problem, starts, seed, fixed, centres)
-    found = engine.solve(problem, weight, theta, free, project=True)
+    theta = engine.project(problem, weight, theta, free)
+    found = engine.solve(problem, weight, theta, free)
     if not np.isfinite(found.value).any():
         raise InputError(
             f"--law: {entry.name!r} gives no finite loss for these runs from any start"
@@ -133,9 +134,8 @@ def _rows(runs, law: "Law", weights: Any, seed: int):
     """The rows to fit [n], their weights [n], and notes about what was left out."""
     from scaling.table import fit_rows, validate
 
-    optional = {name: law.optional[name] for name in law.optional if name not in runs.columns}
     wanted = tuple(name for name in (*law.columns, law.target) if name not in law.wide)
-    table = validate(runs.assign(**optional), wanted, law.nonnegative)
+    table = validate(runs, wanted, law.nonnegative)
     for name in law.columns:
         if name not in table.columns:
             raise InputError(
@@ -167,11 +167,9 @@ def _vectors(table, name: str) -> np.ndarray:
     try:
         values = np.stack([np.asarray(cell, np.float64) for cell in table[name]])
     except (ValueError, TypeError):
-        raise InputError(
-            f"column {name!r}: not vectors of one length; see scaling.schedules"
-        ) from None
-    if values.ndim != 2 or not np.all(np.isfinite(values) & (values >= -1e60) & (values <= 1e60)):
-        raise InputError(f"column {name!r}: not vectors of finite numbers; see scaling.schedules")
+        values = np.zeros(0)
+    if values.ndim != 2 or not np.all(np.abs(values) < 1e60):
+        raise InputError(f"{name}: not vectors of numbers of one length; see scaling.schedules")
     return values
 
 
@@ -222,10 +220,26 @@ def _starts(problem: "Problem", count: int, seed: int, fixed, centres) -> np.nda
     return theta
 
 
-def _assemble(problem, table, best, at, centres, draws, report, level, free, mean_weight) -> Fit:
-    """Puts the pieces together in natural units."""
+def _intervals(law: "Law", runs: int, free, params, spread, level: float):
+    """The share of draws cut off at each end, and the interval of every parameter."""
     from scipy import stats
 
+    # Percentiles of a bootstrap are too narrow by sqrt((n - P) / n) and by z against t: the
+    # "expanded percentile" interval of Hesterberg 2015 (arXiv:1411.5279).
+    dof = max(runs - int(free.sum()), 1)
+    tail = stats.norm.sf(stats.t.ppf((1 + level) / 2, dof) * np.sqrt(runs / dof))
+    intervals = {}
+    for name in law.names:
+        held = not free[law.names.index(name)]
+        if held or not len(spread[name]):
+            intervals[name] = (params[name],) * 2 if held else (-np.inf, np.inf)
+        else:
+            intervals[name] = tuple(map(float, np.quantile(spread[name], [tail, 1 - tail])))
+    return float(tail), intervals
+
+
+def _assemble(problem, table, best, at, centres, draws, report, level, free, mean_weight) -> Fit:
+    """Puts the pieces together in natural units."""
     from scaling import engine
 
     law, runs = problem.law, problem.runs
@@ -237,17 +251,7 @@ def _assemble(problem, table, best, at, centres, draws, report, level, free, mea
     values = centred_values(draws.T)
     params = {name: float(v) for name, v in law.natural(centred, centres).items()}
     spread = {name: np.asarray(v) for name, v in law.natural(values, centres).items()}
-    # Percentiles of a bootstrap are too narrow by sqrt((n - P) / n) and by z against t: the
-    # "expanded percentile" interval of Hesterberg 2015 (arXiv:1411.5279), section 4.4.
-    dof = max(runs - int(free.sum()), 1)
-    tail = stats.norm.sf(stats.t.ppf((1 + level) / 2, dof) * np.sqrt(runs / dof))
-    intervals = {}
-    for name in law.names:
-        held = not free[law.names.index(name)]
-        if held or not len(draws):
-            intervals[name] = (params[name],) * 2 if held else (-np.inf, np.inf)
-        else:
-            intervals[name] = tuple(map(float, np.quantile(spread[name], [tail, 1 - tail])))
+    tail, intervals = _intervals(law, runs, free, params, spread, level)
     value = at.value
     if problem.objective.name != "huber_log":
         value = value / (runs * mean_weight)
@@ -283,7 +287,7 @@ def _assemble(problem, table, best, at, centres, draws, report, level, free, mea
         centres=dict(centres),
         data_range={k: (float(table[k].min()), float(table[k].max())) for k in dict.fromkeys(seen)},
         level=level,
-        tail=float(tail),
+        tail=tail,
         flops_per_nd=float(ratio) if ratio is not None else 6.0,
         c_convention=table.attrs.get("c_convention", "C = 6 N D"),
     )
@@ -330,13 +334,11 @@ def main() -> None:
     law = LAWS[given.law]
     use_cache()
     if law.wide:
-        raise InputError(
-            f"--law: {law.name!r} needs schedules; fit it from Python, see schedules.py"
-        )
+        raise InputError(f"--law: {law.name!r} reads whole schedules: fit it from Python")
     wanted = (*law.columns, law.target)
     known = {"N": given.n, "loss": given.loss}
     n, loss = (column if name in wanted else None for name, column in known.items())
-    more = [c for c in wanted if c not in ("N", "D", "loss", *law.optional, *law.nonnegative)]
+    more = [c for c in wanted if c not in ("N", "D", "loss", *law.nonnegative)]
     runs = read_runs(given.runs, n, given.d, loss, given.c, given.split, more)
     result = fit(
         runs,

@@ -162,8 +162,6 @@ class Fit:
         for name in self.law.columns:
             value = given.get(name)
             if value is None:
-                value = self.law.optional.get(name)
-            if value is None:
                 raise InputError(f"{name}: not given; law {self.law.name!r} needs it")
             if name in self.law.wide:
                 value = np.stack(list(value))
@@ -286,7 +284,10 @@ def _from_fields(fields: dict[str, Any]) -> Fit:
     law = LAWS[fields["law"]]
     draws = np.array(fields["centred_draws"]["rows"], np.float64).reshape(-1, len(law.names))
     pairs = {
-        key: {name: (_number(ends[0]), _number(ends[1])) for name, ends in fields[key].items()}
+        key: {
+            name: (-np.inf if ends[0] is None else float(ends[0]), _number(ends[1]))
+            for name, ends in fields[key].items()
+        }
         for key in ("intervals", "data_range")
     }
     numbers = {

@@ -130,7 +130,10 @@ class IsoflopFit:
                 )
                 for budget in fields["budgets"]
             )
-            fields["intervals"] = {k: (a, b) for k, (a, b) in fields["intervals"].items()}
+            fields["intervals"] = {
+                name: tuple(nan if end is None else float(end) for end in ends)
+                for name, ends in fields["intervals"].items()
+            }
             fields["draws"] = np.array(fields["draws"], np.float64).reshape(-1, len(NAMES))
             fields["warnings"] = tuple(fields["warnings"])
             return IsoflopFit(**fields)
@@ -177,19 +180,7 @@ def isoflop(
     if method not in METHODS:
         raise InputError(f"method: {method!r}; {nearest(method, METHODS)}")
     table = fit_rows(validate(runs))
-    groups = _groups(table)
-    budgets = [_budget(table.iloc[rows], method, depth) for rows in groups]
-    budgets.sort(key=lambda budget: budget.C)
-    good = [budget for budget in budgets if not budget.problem]
-    warnings = [f"budget {b.C:.3g}: {b.problem}; left out" for b in budgets if b.problem]
-    if len(good) < MIN_BUDGETS:
-        reasons = "; ".join(warnings[:3]) or "there is only one"
-        raise InputError(
-            f"--runs: {len(good)} of {len(budgets)} compute budgets have a best size inside their "
-            f"grid; at least {MIN_BUDGETS} are needed ({reasons})"
-        )
-    if len(good) == MIN_BUDGETS:
-        warnings.append(f"only {MIN_BUDGETS} budgets: a line through them always fits")
+    budgets, good, warnings = _minima(table, method, depth)
     C0 = float(np.exp(np.mean([np.log(b.C) for b in good])))
     line = _line(good, [(b.N, b.D) for b in good], C0)
     rng = np.random.default_rng([seed, 2])
@@ -214,6 +205,23 @@ def isoflop(
         level=level,
         warnings=tuple(warnings),
     )
+
+
+def _minima(table: pd.DataFrame, method: str, depth: float):
+    """All budgets in order of C, those of them with a minimum, and sentences about the others."""
+    budgets = [_budget(table.iloc[rows], method, depth) for rows in _groups(table)]
+    budgets.sort(key=lambda budget: budget.C)
+    good = [budget for budget in budgets if not budget.problem]
+    warnings = [f"budget {b.C:.3g}: {b.problem}; left out" for b in budgets if b.problem]
+    if len(good) < MIN_BUDGETS:
+        reasons = "; ".join(warnings[:3]) or "there is only one"
+        raise InputError(
+            f"--runs: {len(good)} of {len(budgets)} compute budgets have a best size inside their "
+            f"grid; at least {MIN_BUDGETS} are needed ({reasons})"
+        )
+    if len(good) == MIN_BUDGETS:
+        warnings.append(f"only {MIN_BUDGETS} budgets: a line through them always fits")
+    return budgets, good, warnings
 
 
 def _groups(table: pd.DataFrame) -> list[np.ndarray]:

@@ -1,9 +1,9 @@
 """Refits of the candidate laws on parts of the runs: what would each have forecast, from where?
 
-Two kinds of origin, as in the back-tests of forecasting (Tashman 2000, doi:10.1016/S0169-2070(00)00065-0):
-a rolling origin in compute (train on the cheapest runs, forecast all dearer ones) and one in size
-(train on the smallest models, forecast the larger ones). Every law, origin and start is one lane of the
-same compiled program (see scaling.engine).
+Two kinds of origin, as in back-tests of forecasters (Tashman 2000, Int. J. Forecasting 16): one
+rolls in compute (train on the cheapest runs, forecast all dearer ones) and one in size (train on
+the smallest models, forecast the larger ones). Every law, origin and start is one lane of the same
+compiled program (see scaling.engine).
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ MAX_RUNS = 1024  # of larger tables a random part is used
 FEWEST_RUNS = 6  # that an origin trains on
 _SHARES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of the runs, that the origins train on
 _SAME = 1.01  # runs this close in compute are of one budget, which no origin splits
-_STARTS, _STARTS_EACH, _RESAMPLES = 32, 6, 60
+_STARTS, _STARTS_EACH, _RESAMPLES = 32, 3, 48
 _COLUMNS = ("N", "D", "C", "loss")
 
 
@@ -53,12 +53,11 @@ class Refits:
 
     def predict(self, theta: np.ndarray, N: np.ndarray, D: np.ndarray) -> np.ndarray:
         """Log loss [*lead, T] at N, D [T] for parameters [*lead, P]."""
-        import jax
-
-        law = LAWS[self.law]
-        with jax.enable_x64(True):
+        law, given = LAWS[self.law], {"N": N, "D": D}
+        with engine.double_precision():
             values = engine.values_of(law, np.moveaxis(theta, -1, 0)[..., None])
-            points = {"N": N / self.centres["N"], "D": D / self.centres["D"]}
+            lead = (1,) * (theta.ndim - 1)
+            points = {k: (v / self.centres[k]).reshape(*lead, -1) for k, v in given.items()}
             return np.log(np.asarray(law.form(values, points)) * self.centres["loss"])
 
 
@@ -82,8 +81,8 @@ class Backtest:
     left_out: dict[str, str]
 
     def misses(self) -> np.ndarray:
-        """[L, F] median |error| beyond each origin; a law that an origin's runs do not identify gets
-        the largest of the others there."""
+        """[L, F] median |error| beyond each origin; where its runs do not identify a law, the
+        largest of the other laws'."""
         with np.errstate(all="ignore"):
             found = _nan_median(np.abs(self.error))
         return np.where(np.isnan(found), np.nanmax(found, axis=0), found)
@@ -96,7 +95,8 @@ class Backtest:
 def beyond(points: pd.DataFrame, known: pd.DataFrame) -> np.ndarray:
     """Decades [T] by which points leave the known runs: the largest over C, N and D; 0 inside."""
     return np.max(
-        [np.maximum(np.log10(points[k].to_numpy() / known[k].max()), 0) for k in ("C", "N", "D")], axis=0
+        [np.maximum(np.log10(points[k].to_numpy() / known[k].max()), 0) for k in ("C", "N", "D")],
+        axis=0,
     )
 
 
@@ -119,10 +119,12 @@ def backtest(runs: pd.DataFrame, laws: Sequence[str] = CANDIDATES, seed: int = 0
     left_out = {name: why for name in laws if (why := _too_few(name, runs, everything))}
     able = [name for name in laws if name not in left_out]
     if not able or not places:
-        why = next(iter(left_out.values()), "no part of them identifies a law and leaves runs to forecast")
+        why = next(
+            iter(left_out.values()), "no part of them identifies a law and leaves runs to forecast"
+        )
         raise InputError(
-            f"--runs: {len(runs)} runs, {runs['N'].nunique()} sizes: too few to forecast from ({why}); "
-            f"add runs at other N and D, {len(_SHARES) + FEWEST_RUNS} or more in all"
+            f"--runs: {len(runs)} runs, {runs['N'].nunique()} sizes: too few to forecast from "
+            f"({why}); add runs at other N and D, {len(_SHARES) + FEWEST_RUNS} or more in all"
         )
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         refits = tuple(pool.map(lambda name: _refit(name, runs, places, seed), able))
@@ -132,7 +134,13 @@ def backtest(runs: pd.DataFrame, laws: Sequence[str] = CANDIDATES, seed: int = 0
     used = [i for i in range(len(places)) if np.isfinite(error[:, i]).any()]
     residual = np.stack([np.log(target) - r.predict(r.full, N, D) for r in refits])
     return Backtest(
-        runs, tuple(places[i] for i in used), tuple(able), refits, error[:, used], residual, left_out
+        runs,
+        tuple(places[i] for i in used),
+        tuple(able),
+        refits,
+        error[:, used],
+        residual,
+        left_out,
     )
 
 
@@ -179,12 +187,12 @@ def _refit(name: str, runs: pd.DataFrame, places: list[Origin], seed: int) -> Re
     problem = _one_size(
         engine.make_problem(law, engine.Objective(), columns, columns["loss"], centres)
     )
-    one = np.ones(len(runs))
-    found = engine.solve(problem, one, engine.random_starts(law, _STARTS, seed), project=True)
-    full = _best(found, 1)[0]
-    starts = np.concatenate([full[None], engine.random_starts(law, _STARTS_EACH, seed + 1)])
+    one, free = np.ones(len(runs)), np.ones(len(law.parameters), bool)
+    starts = engine.project(problem, one, engine.random_starts(law, _STARTS, seed), free)
+    full = _best(engine.solve(problem, one, starts), 1)[0]
+    starts = np.concatenate([full[None], starts[:_STARTS_EACH]])
     weights = np.repeat([o.trained.astype(np.float64) for o in places], len(starts), axis=0)
-    found = engine.solve(problem, weights, np.tile(starts, (len(places), 1)), project=True)
+    found = engine.solve(problem, weights, np.tile(starts, (len(places), 1)))
     origins = _best(found, len(places))
     for place, origin in enumerate(places):
         if _too_few(name, runs, origin.trained):

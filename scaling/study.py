@@ -29,7 +29,7 @@ def study(settings: "Study", workdir: Path, workers: int = 0) -> Path:
       InputError: `workdir` holds another study, or the runs cannot carry a law.
       scaling.sweep.Stopped: by Ctrl-C; the same call goes on.
     """
-    from scaling import forecast, records, report
+    from scaling import records, report, sealing
     from scaling.sweep import sweep
 
     plan = _plan(settings, workdir)
@@ -38,10 +38,10 @@ def study(settings: "Study", workdir: Path, workers: int = 0) -> Path:
     _fit(workdir)
     if settings.heldout:
         # The forecast is on disk, sealed by its digest, before the first held-out step is taken.
-        forecast.seal(workdir)
+        sealing.seal(workdir)
         sweep(workdir, plan, "heldout", workers)
         records.save_table(workdir, plan)
-        forecast.score(workdir)
+        sealing.score(workdir)
     return report.write(workdir)
 
 
@@ -62,13 +62,30 @@ def _plan(settings: "Study", workdir: Path) -> "Plan":
 
 def _fit(workdir: Path) -> None:
     """Approaches 3 (law.json) and 2 (isoflop.json) on the runs that ended well."""
-    from scaling import isoflop
     from scaling.fit import fit
+    from scaling.isoflop import isoflop
     from scaling.table import read_runs
 
-    runs = read_runs(str(workdir / "runs.csv"))
+    runs = read_runs(str(workdir / "runs.csv"), split="role")
     fit(runs).save(str(workdir / "law.json"))
-    isoflop.isoflop(runs).save(str(workdir / "isoflop.json"))
+    isoflop(runs).save(str(workdir / "isoflop.json"))
+
+
+def _show(workdir: Path) -> None:
+    """Prints the laws and how the forecast came out."""
+    from scaling import fitted, forecast_words, isoflop
+    from scaling.fit_print import print_fit
+    from scaling.table import read_runs
+
+    runs = read_runs(str(workdir / "runs.csv"), split="role")
+    print_fit(fitted.load(str(workdir / "law.json")), runs)
+    optimum = isoflop.load(str(workdir / "isoflop.json"))
+    for name in ("N", "D"):
+        low, high = optimum.intervals[f"{name}_exponent"]
+        exponent = getattr(optimum, f"{name}_exponent")
+        print(f"IsoFLOP minima: {name}* grows as C^{exponent:.3f} (90% {low:.3f} to {high:.3f})")
+    if (workdir / "forecast.json").exists():
+        forecast_words.print_study(workdir)
 
 
 def main() -> int:
@@ -76,7 +93,7 @@ def main() -> int:
     config, workdir = flags.FLAGS.config, flags.FLAGS.workdir
     if config is None or not workdir:
         raise InputError("--config and --workdir: give both, e.g. --config=configs/studies/demo.py")
-    from scaling import plan, terminal
+    from scaling import plan
     from scaling.sweep import Stopped
 
     settings = plan.resolve(config.to_dict())
@@ -85,7 +102,7 @@ def main() -> int:
     except Stopped as stopped:
         print(f"{workdir}: {stopped}")
         return 130
-    terminal.print_study(Path(workdir))
+    _show(Path(workdir))
     print(f"report: {page}")
     return 0
 

@@ -60,7 +60,7 @@ def sweep(workdir: Path, plan: "Plan", role: str, workers: int = 0) -> list[Any]
       InputError: another sweep is at work in this folder, or a record there cannot be read.
       Stopped: by Ctrl-C or SIGTERM, after all workers have saved.
     """
-    from scaling.progress import SweepProgress
+    from scaling.terminal import SweepProgress
     from train import run as training
 
     chosen = [run for run in plan.runs if run.role == role]

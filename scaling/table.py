@@ -201,12 +201,12 @@ def _check_split(runs: pd.DataFrame, source: str) -> None:
 
 def _complete(result: pd.DataFrame, notes: list[str]) -> None:
     """Adds the one of D and C that is missing, by C = 6 N D."""
-    if "C" in result.columns and "D" in result.columns:
+    if "N" not in result.columns or {"C", "D"} <= set(result.columns):
         return
     if "D" in result.columns:
         result["C"] = 6 * result["N"] * result["D"]
         result.attrs["c_convention"] = SIX_ND
-    elif "C" in result.columns and "N" in result.columns:
+    elif "C" in result.columns:
         result["D"] = result["C"] / (6 * result["N"])
         result.attrs["c_convention"] = SIX_ND
         notes.append("D is missing: D = C / (6 N)")

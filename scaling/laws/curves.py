@@ -25,8 +25,8 @@ def _m4_form(p, x):
         share = jax.nn.sigmoid(z)
         rise = -jax.nn.softplus(-z) + alpha * jax.nn.softplus(z) - goal
         z = jax.lax.stop_gradient(z - rise / ((1 - share) + alpha * share))
-    # Two steps that are differentiated make first and second derivatives exact at the root.
-    return p["E"] + height * jax.nn.sigmoid(newton(newton(z)))
+    # One differentiated step more makes the derivatives exact at the root.
+    return p["E"] + height * jax.nn.sigmoid(newton(z))
 
 
 def _m4_natural(p, c):
@@ -166,7 +166,8 @@ CURVE_LAWS = (
     ),
     Law(
         name="multi_power",
-        formula="L0 + A (S1 + SW)^-alpha - B sum_k drop_k (1 - (1 + C after_k^-gamma rest_k)^-beta)",
+        formula="L0 + A (S1 + SW)^-alpha "
+        "- B sum_k drop_k (1 - (1 + C after_k^-gamma rest_k)^-beta)",
         source="Luo et al. 2025 (arXiv:2503.12811), eqs. 1-3; columns from scaling.schedules",
         parameters=(
             floor("L0"),

@@ -41,7 +41,6 @@ class Law:
       linear: parameters in which the form is linear; random starts solve for them exactly.
       distinct: how many different values of a column the law needs to be identified at all.
       uncentred: columns and targets whose zero or unit has a meaning; their centre is 1.
-      optional: defaults of columns that a table may lack.
       nonnegative: columns that may be zero; they are uncentred.
       centred_as: columns that share another column's centre, because the form compares the two.
       wide: columns whose cells are vectors, all of one length.
@@ -58,7 +57,6 @@ class Law:
     linear: tuple[str, ...] = ()
     distinct: Mapping[str, int] = field(default_factory=dict)
     uncentred: tuple[str, ...] = ()
-    optional: Mapping[str, float] = field(default_factory=dict)
     nonnegative: tuple[str, ...] = ()
     centred_as: Mapping[str, str] = field(default_factory=dict)
     wide: tuple[str, ...] = ()

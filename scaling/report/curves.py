@@ -1,102 +1,138 @@
 """The figures of a study, as data."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from scaling.figures import GREEN, GREY, ORANGE, RED, Axis, Figure, Series
 from scaling.fitted import Fit
 from scaling.report.files import Run, Study, Target
-from scaling.report.page import count, percent, scientific
+from scaling.report.page import count, number, percent, scientific
+from scaling.report.page import loss as show_loss
 from train.cli import InputError
 
 _COMPUTE = "C, training FLOPs"
 _SIZE = "N, parameters"
-_CURVE_POINTS = 200
-_FRONTIER_POINTS = 25
+_CURVE_BINS = 25
+_FRONTIER_POINTS = 12
 _NORMAL90 = 1.645  # half width of a 90% interval, standard errors
 
 
 def figures(study: Study) -> dict[str, Figure]:
     """All figures that the study's files can fill, by the name of their files."""
+    advice = None
+    if study.fit:
+        C = [run.C for run in study.runs]
+        seen = max((run.C for run in _fitted(study)), default=max(C))
+        advice = advise(study.fit, min(C) / 1.1, max(C) * 1.3, seen)
     drawn = {
-        "forecast": _forecast(study),
+        "forecast": _forecast(study, advice),
         "forecast_by_law": _by_law(study),
         "isoflop": _isoflop(study),
-        "optimal_N": _optimum(study, "N"),
-        "optimal_D": _optimum(study, "D"),
+        "optimal_N": _optimum(study, "N", advice),
+        "optimal_D": _optimum(study, "D", advice),
         "loss_curves": _loss_curves(study),
         "residuals": _residuals(study),
     }
     return {name: figure for name, figure in drawn.items() if figure}
 
 
-def frontier(fit: Fit, low: float, high: float, seen: float, name: str) -> list[Series]:
-    """Least loss at each C from `low` to `high`, with its band; dashed beyond `seen` FLOPs."""
+@dataclass(frozen=True)
+class Advice:
+    """The best N and D, and the loss there, that a law expects at each budget.
+
+    Attributes:
+      C: [n] budgets in FLOPs, one of them `seen`, the largest that was fitted.
+      law: the law's name.
+      N, D, loss: [n] each; band: [n, 2] interval of the loss at `level`.
+    """
+
+    law: str
+    C: np.ndarray
+    N: np.ndarray
+    D: np.ndarray
+    loss: np.ndarray
+    band: np.ndarray
+    level: float
+    seen: float
+
+
+def advise(fit: Fit, low: float, high: float, seen: float) -> Advice | None:
+    """What the law advises from `low` to `high` FLOPs; None where it has no best size."""
     grid = np.unique(np.append(np.geomspace(low, high, _FRONTIER_POINTS), min(seen, high)))
     try:
         best = [fit.allocate(C) for C in grid]
-    except InputError:  # the law has no best size at some budget: there is no frontier to show
-        return []
-    loss = np.array([at["loss"] for at in best])
-    ends = np.array([at["intervals"]["loss"] for at in best])
-    inside, beyond = grid <= seen, grid >= seen
+    except InputError:  # for some laws the loss keeps falling towards one end
+        return None
+    values = {name: np.array([at[name] for at in best]) for name in ("N", "D", "loss")}
+    band = np.array([at["intervals"]["loss"] for at in best])
+    return Advice(law=fit.law.name, C=grid, **values, band=band, level=fit.level, seen=seen)
+
+
+def frontier(advice: Advice) -> list[Series]:
+    """Least loss at each budget with its band, dashed beyond what was fitted."""
     series = []
-    if np.isfinite(ends).all():
-        band = f"{fit.level:.0%} band of the curve"
-        series.append(Series(band, grid, kind="band", y_low=ends[:, 0], y_high=ends[:, 1]))
-    for part, dashed in ((inside, False), (beyond, True)):
+    if np.isfinite(advice.band).all():
+        ends = {"y_low": advice.band[:, 0], "y_high": advice.band[:, 1]}
+        series.append(
+            Series(f"{advice.level:.0%} band of that curve", advice.C, kind="band", **ends)
+        )
+    budgets = advice.C
+    for part, dashed in ((budgets <= advice.seen, False), (budgets >= advice.seen, True)):
         if part.sum() > 1:
+            C, loss = budgets[part], advice.loss[part]
             hover = [
-                f"C {scientific(C)}: best loss {v:.4f}" for C, v in zip(grid[part], loss[part])
+                f"C {scientific(at)}: best loss {show_loss(value)}" for at, value in zip(C, loss)
             ]
-            series.append(Series(name, grid[part], loss[part], dashed=dashed, hover=hover))
+            series.append(Series(f"best loss by {advice.law}", C, loss, dashed=dashed, hover=hover))
     return series
 
 
-def loss_label(study: Study) -> str:
+def _loss_label(study: Study) -> str:
     """The loss and its unit."""
     return f"loss, nats per {study.unit}" if study.unit == "token" else f"loss per {study.unit}"
 
 
-def describe(run: Run) -> str:
+def _describe(run: Run) -> str:
     """A run for one who points at it."""
     lines = [run.name, f"N {count(run.N)}, D {count(run.D)} {run.unit}s, C {scientific(run.C)}"]
     if run.ok:
-        lines.append(f"loss {run.record.loss:.4f} ± {run.record.loss_se:.4f}")
+        lines.append(f"loss {show_loss(run.record.loss)} ± {number(run.record.loss_se, 2)}")
     return "\n".join(lines)
 
 
 def _points(name: str, runs: Sequence[Run], x: str, **style) -> Series:
     places = [getattr(run, x) for run in runs]
     losses = [run.record.loss for run in runs]
-    return Series(name, places, losses, "points", hover=[describe(r) for r in runs], **style)
+    return Series(name, places, losses, "points", hover=[_describe(r) for r in runs], **style)
 
 
 def _fitted(study: Study) -> list[Run]:
     return [run for run in study.role("fit") if run.ok]
 
 
-def _forecast(study: Study) -> Figure | None:
+def _forecast(study: Study, advice: Advice | None) -> Figure | None:
     runs, held = _fitted(study), study.role("heldout")
     if not runs:
         return None
-    low, seen = min(run.C for run in runs), max(run.C for run in runs)
-    high = max([seen, *(run.C for run in held)]) * 1.3
     series = [_points("runs fitted", runs, "C", colour=GREY, faint=True)]
-    if study.fit:
-        series = frontier(study.fit, low, high, seen, "best loss by the law") + series
+    if advice:
+        series = frontier(advice) + series
     if study.isoflop:
         good = [b for b in study.isoflop.budgets if not b.problem]
-        hover = [f"IsoFLOP minimum\nN {count(b.N)}, loss {b.loss:.4f}" for b in good]
+        hover = [f"IsoFLOP minimum\nN {count(b.N)}, loss {show_loss(b.loss)}" for b in good]
         at = {"x": [b.C for b in good], "y": [b.loss for b in good], "hover": hover}
         series.append(Series("IsoFLOP minima", kind="points", marker="ring", colour=GREEN, **at))
     if held:
-        edge = "largest budget fitted"
-        series.append(Series(edge, [seen], kind="vline", colour=GREY, dashed=True))
+        seen = [max(run.C for run in runs)]
+        series.append(Series("largest budget fitted", seen, kind="vline", colour=GREY, dashed=True))
     series += _sealed(study) + _outcomes(study)
     return Figure(
-        "Forecast and outcome", Axis(_COMPUTE, log=True), Axis(loss_label(study), True), (*series,)
+        "Loss against compute: the forecast and the outcome",
+        Axis(_COMPUTE, log=True),
+        Axis(_loss_label(study), True),
+        (*series,),
     )
 
 
@@ -113,7 +149,8 @@ def _sealed(study: Study) -> list[Series]:
 
 def _describe_target(target: Target) -> str:
     low, high = target.interval90
-    return f"forecast of {target.run}\n{target.median:.4f}, 90% {low:.4f} to {high:.4f}"
+    ends = f"{show_loss(low)} to {show_loss(high)}"
+    return f"forecast of {target.run}\n{show_loss(target.median)}, 90% {ends}"
 
 
 def _outcomes(study: Study) -> list[Series]:
@@ -133,11 +170,11 @@ def _by_law(study: Study) -> Figure | None:
     if run and run.ok:
         loss, error = run.record.loss, _NORMAL90 * run.record.loss_se
         edges, ends = [-0.6, len(laws) + 0.6], (loss - error, loss + error)
-        line = {"hover": f"outcome {loss:.4f} ± {run.record.loss_se:.4f}", "colour": RED}
+        line = {"hover": _describe(run), "colour": RED}
         around = {"y_low": [ends[0]] * 2, "y_high": [ends[1]] * 2, "colour": RED}
         series.append(Series("outcome, 90% of its evaluation error", edges, kind="band", **around))
         series.append(Series("outcome", edges, [loss] * 2, **line))
-    hover = [f"{law}: {target.by_law[law]:.4f}" for law in laws]
+    hover = [f"{law}: {show_loss(target.by_law[law])}" for law in laws]
     predictions = {"x": range(1, len(laws) + 1), "y": [target.by_law[law] for law in laws]}
     if laws:
         series.append(Series("one law alone", kind="points", hover=hover, **predictions))
@@ -146,8 +183,8 @@ def _by_law(study: Study) -> Figure | None:
     name = "sealed forecast, 90% interval"
     series.append(Series(name, marker="diamond", colour=ORANGE, **sealed, **ends))
     names = ("forecast", *laws)
-    title = "What each law says of the held-out run"
-    return Figure(title, Axis("", names=names), Axis(loss_label(study)), (*series,))
+    title = "The held-out run, law by law"
+    return Figure(title, Axis("", names=names), Axis(_loss_label(study)), (*series,))
 
 
 def _shades(values: Sequence[float]) -> list[float]:
@@ -179,11 +216,16 @@ def _isoflop(study: Study) -> Figure | None:
     if good:
         hover = [f"minimum at C {scientific(b.C)}\nN {count(b.N)}, D {count(b.D)}" for b in good]
         at = {"x": [b.N for b in good], "y": [b.loss for b in good], "hover": hover}
-        series.append(Series("minimum", kind="points", marker="star", colour=RED, **at))
-    return Figure("IsoFLOP curves", Axis(_SIZE, True), Axis(loss_label(study), True), (*series,))
+        series.append(Series("minima", kind="points", marker="ring", colour=GREEN, **at))
+    return Figure(
+        "Loss at each budget against size",
+        Axis(_SIZE, True),
+        Axis(_loss_label(study), True),
+        (*series,),
+    )
 
 
-def _optimum(study: Study, which: str) -> Figure | None:
+def _optimum(study: Study, which: str, advice: Advice | None) -> Figure | None:
     """Best N or D at each budget, by approach 2 and by the law."""
     runs = _fitted(study)
     if not study.isoflop or not runs:
@@ -195,23 +237,19 @@ def _optimum(study: Study, which: str) -> Figure | None:
     low, high = best["intervals"][which]
     band = {"kind": "band", "y_low": low, "y_high": high}
     series = [Series(f"{iso.level:.0%} band, approach 2", grid, **band)]
-    line = f"approach 2: {which}* ∝ C^{exponent:.2f}"
+    line = f"approach 2, exponent {exponent:.2f}"
     hover = [f"{which}* {count(v)} at C {scientific(at)}" for at, v in zip(grid, best[which])]
     series.append(Series(line, grid, best[which], hover=hover))
-    if study.fit:
-        try:
-            law = [study.fit.allocate(at)[which] for at in grid]
-            name = f"approach 3: {study.fit.law.name}"
-            series.append(Series(name, grid, law, dashed=True, colour=GREEN))
-        except InputError:
-            pass  # this law has no best size; approach 2 stands alone
+    if advice:
+        law = {"x": advice.C, "y": getattr(advice, which), "dashed": True, "colour": GREY}
+        series.append(Series(f"approach 3: {study.fit.law.name}", **law))
     good = [b for b in iso.budgets if not b.problem]
     minima = {"x": [b.C for b in good], "y": [getattr(b, which) for b in good], "kind": "points"}
-    series.append(Series("IsoFLOP minima", marker="star", colour=RED, **minima))
+    series.append(Series("IsoFLOP minima", marker="ring", colour=GREEN, **minima))
     held = study.role("heldout")
     if held:
         at = {"x": [run.C for run in held], "y": [getattr(run, which) for run in held]}
-        hover = [describe(run) for run in held]
+        hover = [_describe(run) for run in held]
         diamond = {"kind": "points", "marker": "diamond", "colour": ORANGE, "hover": hover}
         series.append(Series("held-out run as planned", **at, **diamond))
     label = _SIZE if which == "N" else f"D, training {study.unit}s"
@@ -231,15 +269,27 @@ def _loss_curves(study: Study) -> Figure | None:
     for run in sorted(runs, key=lambda run: run.budget):
         steps = run.record.config.get("steps")
         steps = steps if isinstance(steps, (int, float)) and steps > 0 else run.record.curve[-1][0]
-        curve = run.record.curve[:: max(1, len(run.record.curve) // _CURVE_POINTS)]
-        curve = [(step, loss) for step, loss in curve if step > 0 and 0 < loss <= highest]
-        x = [run.C * step / max(steps, 1) for step, _ in curve]
+        curve = np.array(
+            [(step, y) for step, y in run.record.curve if step > 0 and 0 < y <= highest]
+        )
+        if not len(curve):
+            continue
+        taken, loss = _averaged(curve)
+        x = run.C * taken / max(steps, 1)
         name = f"C = {scientific(run.budget, 2)}" + (" held out" if run.role == "heldout" else "")
         style = {"shade": shades[run.budget]} if run.ok else {"colour": GREY, "dashed": True}
-        y = [loss for _, loss in curve]
-        series.append(Series(name if run.ok else "not ok", x, y, hover=describe(run), **style))
-    axes = Axis("FLOPs spent so far", True), Axis(f"training {loss_label(study)}", True)
-    return Figure("Loss curves", *axes, (*series,))
+        series.append(Series(name if run.ok else "not ok", x, loss, hover=_describe(run), **style))
+    axes = Axis("FLOPs spent so far", True), Axis(f"training {_loss_label(study)}", True)
+    return Figure("Training loss while the compute is spent", *axes, (*series,))
+
+
+def _averaged(curve: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means of a curve [n, 2] in bins even in log step: the loss of one batch is mostly noise."""
+    steps = curve[:, 0]
+    edges = np.geomspace(steps.min(), steps.max() * (1 + 1e-9), _CURVE_BINS + 1)
+    place = np.digitize(steps, edges)
+    means = np.array([curve[place == bin].mean(axis=0) for bin in np.unique(place)])
+    return means[:, 0], means[:, 1]
 
 
 def _residuals(study: Study) -> Figure | None:
@@ -257,13 +307,13 @@ def _residuals(study: Study) -> Figure | None:
     series = [Series("± residual standard deviation", ends, **band)]
     series.append(Series("", ends, [0.0, 0.0], colour=GREY, hover="on the law"))
     for run, shade in zip(runs, _shades([run.N for run in runs])):
-        hover = f"{describe(run)}\n{percent(errors[run.name])} against the law"
+        hover = f"{_describe(run)}\n{percent(errors[run.name])} against the law"
         at = {"x": [run.C], "y": [errors[run.name]], "hover": [hover]}
         series.append(Series("", kind="points", shade=shade, **at))
     if held and {"N", "D"} >= set(fit.law.columns):
         law = fit.predict([run.N for run in held], [run.D for run in held])
         off = [run.record.loss / value - 1 for run, value in zip(held, law)]
-        hover = [f"{describe(run)}\n{percent(e)} against the law" for run, e in zip(held, off)]
+        hover = [f"{_describe(run)}\n{percent(e)} against the law" for run, e in zip(held, off)]
         at = {"x": [run.C for run in held], "y": off, "hover": hover}
         star = {"kind": "points", "marker": "star", "colour": RED}
         series.append(Series("held-out run, not fitted", **at, **star))

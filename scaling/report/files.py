@@ -61,6 +61,7 @@ class Forecast:
     """forecast.json."""
 
     law: str
+    weights: Mapping[str, float]
     created: str
     sha256: str
     reasons: tuple[str, ...]
@@ -94,6 +95,7 @@ class Study:
     fit: "Fit | None"
     forecast: Forecast | None
     scores: tuple[Score, ...] | None
+    scored_sha256: str | None  # the forecast that score.json says it compares with
 
     @property
     def name(self) -> str:
@@ -135,6 +137,9 @@ def read(folder: Path) -> Study:
         fit=fitted.load(str(there["law"])) if "law" in there else None,
         forecast=_forecast(there["forecast"]) if "forecast" in there else None,
         scores=_scores(there["score"]) if "score" in there else None,
+        scored_sha256=load_json(there["score"]).get("forecast_sha256")
+        if "score" in there
+        else None,
     )
 
 
@@ -195,8 +200,10 @@ def _forecast(path: Path) -> Forecast:
                 by_law={str(law): _number(path, by_law, law) for law in by_law},
             )
         )
+    weights = values.get("weights") or {}
     return Forecast(
         law=str(values.get("law")),
+        weights={str(law): _number(path, weights, law) for law in weights},
         created=str(values.get("created")),
         sha256=str(values.get("sha256")),
         reasons=tuple(map(str, values.get("reasons") or ())),

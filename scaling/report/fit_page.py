@@ -8,7 +8,7 @@ import numpy as np
 from scaling.figures import GREY, ORANGE, Axis, Figure, Series
 from scaling.fitted import Fit
 from scaling.report import page
-from scaling.report.curves import frontier
+from scaling.report.curves import advise, frontier
 from scaling.report.page import Cell
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MAX_POINTS = 5_000  # more are a random sample: a page of 10^6 points cannot be opened
 _LEVELS = 6
+_MOVED = "Points: runs, each moved along the law to the nearest line; its distance is its residual."
 _LABELS = {"N": "N, parameters", "D": "D, training examples", "C": "C, training FLOPs"}
 
 
@@ -49,8 +50,8 @@ def body(fit: Fit, drawn: Mapping[str, Figure]) -> str:
     caption = {
         "predicted": "On the line the law is exact.",
         "residuals": "A trend along the budget says that the form does not fit.",
-        "loss_by_size": "Lines: the law at fixed sizes; points: the runs nearest to each of them.",
-        "loss_by_budget": "Lines: the law at fixed budgets; points: the runs nearest to each.",
+        "loss_by_size": f"Lines: the law at fixed sizes. {_MOVED}",
+        "loss_by_budget": f"Lines: the law at fixed budgets. {_MOVED}",
         "frontier": "Least loss at each budget, dashed beyond the largest run fitted.",
         "law": "The law, with the spread of its bootstrap refits.",
     }
@@ -114,7 +115,7 @@ def _hover(fit: Fit, rows: "pd.DataFrame") -> list[str]:
     for place, name in enumerate(names):
         row = rows.iloc[place]
         at = ", ".join(f"{key} {page.scientific(row[key])}" for key in given)
-        loss = f"{row[fit.law.target]:.4f}, law {row['predicted']:.4f}"
+        loss = f"{page.loss(row[fit.law.target])}, law {page.loss(row['predicted'])}"
         texts.append(f"{name}\n{at}\n{_label(fit)} {loss} ({page.percent(off.iloc[place])})")
     return texts
 
@@ -159,23 +160,31 @@ def _levels(values: np.ndarray) -> np.ndarray:
 
 
 def _slices(fit: Fit, table: "pd.DataFrame", by: str, along: str) -> Figure:
-    """The law along one axis at a few values of another, and the runs nearest to each."""
+    """The law along one axis at a few values of another.
+
+    A run is shown at the nearest line, moved there along the law, so that its distance from the
+    line is its residual.
+    """
     values, x = table[by].to_numpy(), table[along].to_numpy()
     levels = _levels(values)
     nearest = np.argmin(np.abs(np.log(values)[:, None] - np.log(levels)), axis=1)
     series: list[Series] = []
     for place, level in enumerate(levels):
-        rows = table[nearest == place]
-        shade = place / max(len(levels) - 1, 1)
-        own = x[nearest == place] if len(rows) else x
+        rows, own = table[nearest == place], x[nearest == place]
+        if not len(rows):
+            continue
+
+        def line(x, level=level):
+            if by == "N":
+                return fit.predict(N=level, D=x)
+            return fit.predict(N=x, D=level / (fit.flops_per_nd * x))
+
         grid = np.geomspace(own.min() / 1.5, own.max() * 1.5, 60)
-        other = level if by == "N" else level / (fit.flops_per_nd * grid)
-        at = {"N": other, "D": grid} if by == "N" else {"N": grid, "D": other}
+        moved = line(own) * (rows[fit.law.target] / rows["predicted"]).to_numpy()
+        shade = place / max(len(levels) - 1, 1)
         name = f"{by} = {page.count(level) if by == 'N' else page.scientific(level, 2)}"
-        y = np.broadcast_to(fit.predict(**at), grid.shape)
-        points = rows[along].to_numpy(), rows[fit.law.target].to_numpy()
-        style = {"shade": shade, "hover": _hover(fit, rows)}
-        series += [Series(name, grid, y, shade=shade), Series("", *points, "points", **style)]
+        series.append(Series(name, grid, line(grid), shade=shade))
+        series.append(Series("", own, moved, "points", shade=shade, hover=_hover(fit, rows)))
     title = "Loss at fixed size" if by == "N" else "Loss at fixed budget"
     return Figure(title, Axis(_LABELS[along], True), Axis(_label(fit), True), (*series,))
 
@@ -183,8 +192,8 @@ def _slices(fit: Fit, table: "pd.DataFrame", by: str, along: str) -> Figure:
 def _frontier(fit: Fit, parts: Mapping[str, "pd.DataFrame"]) -> Figure | None:
     seen = float(parts["runs fitted"]["C"].max()) if "runs fitted" in parts else np.inf
     every: Sequence[float] = np.concatenate([rows["C"].to_numpy() for rows in parts.values()])
-    line = frontier(fit, min(every), max(every) * 10, seen, "best loss by the law")
-    if not line:
+    advice = advise(fit, min(every), max(every) * 10, seen)
+    if advice is None:
         return None
     series = []
     for name, rows in parts.items():
@@ -192,7 +201,7 @@ def _frontier(fit: Fit, parts: Mapping[str, "pd.DataFrame"]) -> Figure | None:
         style = _style(name) or {"colour": GREY, "faint": True}
         series.append(Series(name, hover=_hover(fit, rows), **at, **style))
     axes = Axis(_LABELS["C"], True), Axis(_label(fit), True)
-    return Figure("Least loss at each budget", *axes, (*series[:1], *line, *series[1:]))
+    return Figure("Least loss at each budget", *axes, (*series[:1], *frontier(advice), *series[1:]))
 
 
 def _law(fit: Fit, parts: Mapping[str, "pd.DataFrame"]) -> Figure:

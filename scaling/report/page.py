@@ -44,6 +44,11 @@ def number(value: float | None, digits: int = 4) -> str:
     return scientific(value, digits)
 
 
+def loss(value: float) -> str:
+    """A loss for people: four decimals, and four digits where it is small."""
+    return f"{value:.4f}" if abs(value) >= 1 else number(value)
+
+
 def scientific(value: float, digits: int = 3) -> str:
     """For example 2.59×10¹⁵."""
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
@@ -80,11 +85,14 @@ def table(
     sortable: bool = False,
 ) -> str:
     """An HTML table; `classes` names the style of each row, "" for none."""
-    head = "".join(f'<th scope="col">{text(column)}</th>' for column in columns)
+    rows = [list(row) for row in rows]
+    right = {i for row in rows for i, cell in enumerate(row) if _is_numeric(cell)}
+    style = [" class=number" if i in right else "" for i in range(len(columns))]
+    head = "".join(f'<th scope="col"{s}>{text(c)}</th>' for s, c in zip(style, columns))
     lines = []
     for place, row in enumerate(rows):
-        style = f' class="{classes[place]}"' if place < len(classes) and classes[place] else ""
-        lines.append(f"<tr{style}>{''.join(map(_cell, row))}</tr>")
+        mark = f' class="{classes[place]}"' if place < len(classes) and classes[place] else ""
+        lines.append(f"<tr{mark}>{''.join(map(_cell, row, style))}</tr>")
     kind = ' class="sortable"' if sortable else ""
     body = "\n".join(lines)
     return (
@@ -93,13 +101,15 @@ def table(
     )
 
 
-def _cell(cell: Cell | str) -> str:
-    if isinstance(cell, str):
-        return f"<td>{text(cell)}</td>"
-    numeric = isinstance(cell.value, (int, float))
+def _is_numeric(cell: Cell | str) -> bool:
+    return isinstance(cell, Cell) and isinstance(cell.value, (int, float))
+
+
+def _cell(cell: Cell | str, style: str) -> str:
+    cell = Cell(cell) if isinstance(cell, str) else cell
     value = "" if cell.value is None else f' data-value="{text(cell.value)}"'
     title = f' title="{text(cell.title)}"' if cell.title else ""
-    return f"<td{value}{title}{' class=number' if numeric else ''}>{text(cell.shown)}</td>"
+    return f"<td{value}{title}{style}>{text(cell.shown)}</td>"
 
 
 def section(title: str, *parts: str) -> str:
@@ -144,8 +154,8 @@ def save(path: Path, title: str, body: str, figures: Mapping[str, Figure]) -> No
     )
     try:
         for name, drawn in figures.items():
-            for kind in ("png", "svg"):
-                to_image(drawn, path.parent / "figures" / f"{name}.{kind}")
+            stem = path.parent / "figures" / name
+            to_image(drawn, stem.with_suffix(".png"), stem.with_suffix(".svg"))
         save_text(path, whole)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None
@@ -160,7 +170,7 @@ _STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--back); color: var(--ink);
   font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
-main { max-width: 1080px; margin: 0 auto; padding: 40px 20px 80px; }
+main { max-width: 1160px; margin: 0 auto; padding: 40px 20px 80px; }
 h1 { font-size: 30px; line-height: 1.2; letter-spacing: -0.015em; margin: 0 0 8px; }
 h2 { font-size: 20px; letter-spacing: -0.01em; margin: 56px 0 10px; padding-top: 14px;
   border-top: 1px solid var(--line); }
@@ -181,22 +191,28 @@ a:hover { text-decoration: underline; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr));
   gap: 12px 24px; }
 .pair > * { min-width: 0; }
+.uneven { grid-template-columns: minmax(0, 9fr) minmax(0, 5fr); }
+@media (max-width: 820px) { .uneven { grid-template-columns: 1fr; } }
 figure { margin: 18px 0; }
+figure h3 { margin: 0; }
 .figure { width: 100%; height: 430px; }
-.pair .figure { height: 370px; }
-figcaption { color: var(--soft); font-size: 13px; max-width: 90ch; }
+.pair .figure { height: 390px; }
+figcaption { margin-top: 8px; color: var(--soft); font-size: 13px; max-width: 90ch; }
 .files { white-space: nowrap; }
 .wide { overflow-x: auto; margin: 12px 0; }
-table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
-th, td { padding: 5px 14px 5px 0; text-align: left; white-space: nowrap; vertical-align: top;
+table { border-collapse: collapse; font-size: 12.5px; font-variant-numeric: tabular-nums; }
+th, td { padding: 5px 12px 5px 0; text-align: left; white-space: nowrap; vertical-align: top;
   border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; }
-td.number { text-align: right; }
+th.number, td.number { text-align: right; }
+.pair td { white-space: normal; overflow-wrap: anywhere; }
+.pair td:first-child { white-space: nowrap; }
 .sortable th { cursor: pointer; user-select: none; }
 .sortable th:hover { color: var(--ink); }
 th[aria-sort=ascending]::after { content: " \\2191"; }
 th[aria-sort=descending]::after { content: " \\2193"; }
-tr.bad td { background: var(--badback); color: var(--bad); white-space: normal; }
+tr.bad td { background: var(--badback); color: var(--bad); }
+tr.bad td:nth-child(3) { white-space: normal; min-width: 22ch; }
 tr.wait td { color: var(--soft); }
 tr.heldout td { font-weight: 600; }
 ul { margin: 10px 0; padding-left: 20px; max-width: 90ch; }

@@ -7,7 +7,7 @@ from typing import Any
 from scaling.figures import Figure
 from scaling.report import fit_page, page
 from scaling.report.files import Run, Score, Study, Target
-from scaling.report.page import NONE, Cell, count, duration, number, percent, scientific
+from scaling.report.page import NONE, Cell, count, duration, loss, number, percent, scientific
 
 _CONVENTIONS = (
     "N counts every parameter, embedding and head included. D counts training {unit}s. C is that "
@@ -21,8 +21,8 @@ def body(study: Study, figures: Mapping[str, Figure]) -> str:
     """The report's content as HTML."""
     parts = [
         _headline(study),
-        page.figure("forecast", figures, _FORECAST_CAPTION),
-        _forecast(study, figures),
+        _forecast_figures(figures),
+        _forecast(study),
         _isoflop(study, figures),
         page.section("Loss curves", page.figure("loss_curves", figures, _CURVES_CAPTION)),
         _parameters(study, figures),
@@ -36,9 +36,12 @@ def body(study: Study, figures: Mapping[str, Figure]) -> str:
 _FORECAST_CAPTION = (
     "Grey: runs the laws were fitted to. The line is the least loss that the law expects at each "
     "budget, dashed beyond the largest run fitted. Diamond: the forecast, written to a sealed file "
-    "before the held-out run started. Star: what came out. Error bars are 90% intervals."
+    "before the held-out run started, with its 90% interval. Star: what came out."
 )
-_CURVES_CAPTION = "Training loss against compute, coloured by budget. Hover for the run’s name."
+_CURVES_CAPTION = (
+    "Training loss, coloured by budget; each point is the mean over a bin of compute, since the "
+    "loss of a single batch is mostly noise. Hover for the run’s name."
+)
 _RESIDUALS_CAPTION = (
     "How far each run’s loss lies from the law; violet small models, orange large ones. A trend "
     "means that the form of the law does not fit."
@@ -54,20 +57,22 @@ def _score_of(study: Study, run: str) -> Score | None:
     return next((score for score in study.scores or () if score.run == run), None)
 
 
-def _family(study: Study) -> str:
-    record = next((run.record for run in study.runs if run.record), None)
-    return str(_dig(record.config, "model", "name") or "model") if record else "model"
+def _families(study: Study) -> list[str]:
+    records = [run.record for run in study.runs if run.record]
+    names = {str(_dig(record.config, "model", "name")) for record in records}
+    return sorted(names - {study.name})
 
 
 def _headline(study: Study) -> str:
     target, held = _main_target(study), study.role("heldout")
     largest = max(held, key=lambda run: run.C) if held else None
-    head = f'<p class="kicker">Allometry study · {page.text(study.name)}</p>'
+    names = " · ".join([study.name, *_families(study)])
+    head = f'<p class="kicker">Allometry study · {page.text(names)}</p>'
     if largest is None:
-        title = f"What does a {_family(study)} gain from more compute?"
+        title = "What is more compute worth?"
     else:
         title = (
-            f"What is a {_family(study)} of {count(largest.N)} parameters worth after "
+            f"What loss does a model of {count(largest.N)} parameters reach after "
             f"{count(largest.D)} {study.unit}s?"
         )
     head += f"<h1>{page.text(title)}</h1>"
@@ -79,7 +84,9 @@ def _headline(study: Study) -> str:
     if target is None:
         return head
     score = _score_of(study, target.run)
-    return head + page.paragraph(_verdict(study, target, score), "lead") + _tiles(target, score)
+    return (
+        head + page.paragraph(_verdict(study, target, score), "lead") + _tiles(study, target, score)
+    )
 
 
 def _missing(study: Study) -> list[str]:
@@ -103,8 +110,8 @@ def _verdict(study: Study, target: Target, score: Score | None) -> str:
         ratio = target.C / max(run.C for run in fitted)
         words += f", the largest of them {ratio:.3g} times cheaper"
     words += (
-        f", the forecast sealed before training was {target.median:.4f} (90% interval {low:.4f} to "
-        f"{high:.4f}), {target.decades:.2f} decades of compute away."
+        f", the forecast sealed before training was {loss(target.median)} (90% interval "
+        f"{loss(low)} to {loss(high)}), {target.decades:.2f} decades of compute away."
     )
     if score is None:
         return words + " The outcome is not there yet."
@@ -113,20 +120,23 @@ def _verdict(study: Study, target: Target, score: Score | None) -> str:
     side = "too high" if target.median > score.loss else "too low"
     verdict = "inside" if score.inside90 else "outside"
     return words + (
-        f" The outcome is {score.loss:.4f}: the forecast was {100 * abs(score.error):.2f}% {side}, "
-        f"and the outcome lies {verdict} its 90% interval."
+        f" The outcome is {loss(score.loss)}: the forecast was {100 * abs(score.error):.2f}% "
+        f"{side}, and the outcome lies {verdict} its 90% interval."
     )
 
 
-def _tiles(target: Target, score: Score | None) -> str:
+def _tiles(study: Study, target: Target, score: Score | None) -> str:
     half = (target.interval90[1] - target.interval90[0]) / 2
-    tiles = [_tile("Forecast", f"{target.median:.4f}", f"± {half:.4f} (90%)")]
+    tiles = [_tile("Forecast", loss(target.median), f"± {number(half, 2)} (90%)")]
     if score and score.loss is not None and score.error is not None:
         inside = bool(score.inside90)
         inner = "and inside the 50% one" if score.inside50 else "and outside the 50% one"
-        error = "" if score.loss_se is None else f"± {score.loss_se:.4f} evaluation error"
+        error = "" if score.loss_se is None else f"± {number(score.loss_se, 2)} evaluation error"
+        run = study.run(target.run)
+        if run and run.ok and run.record.bits_per_byte is not None:
+            error += f" · {number(run.record.bits_per_byte)} bits per byte"
         tiles += [
-            _tile("Outcome", f"{score.loss:.4f}", error),
+            _tile("Outcome", loss(score.loss), error),
             _tile("Error of the forecast", percent(score.error), "forecast against outcome"),
             _tile("90% interval", "inside" if inside else "outside", inner, inside),
         ]
@@ -141,7 +151,14 @@ def _tile(label: str, value: str, detail: str, good: bool | None = None) -> str:
     )
 
 
-def _forecast(study: Study, figures: Mapping[str, Figure]) -> str:
+def _forecast_figures(figures: Mapping[str, Figure]) -> str:
+    laws = "Each law’s own prediction beside the sealed one; red: the outcome."
+    pair = page.figure("forecast", figures, _FORECAST_CAPTION)
+    pair += page.figure("forecast_by_law", figures, laws)
+    return f'<div class="pair uneven">{pair}</div>' if pair else ""
+
+
+def _forecast(study: Study) -> str:
     forecast = study.forecast
     if forecast is None:
         return ""
@@ -150,36 +167,55 @@ def _forecast(study: Study, figures: Mapping[str, Figure]) -> str:
         score = _score_of(study, target.run)
         outcome = score.loss if score else None
         intervals = [
-            f"{low:.4f} – {high:.4f}" for low, high in (target.interval50, target.interval90)
+            f"{loss(low)} – {loss(high)}" for low, high in (target.interval50, target.interval90)
         ]
         rows.append(
             [
                 target.run,
                 *(Cell(shown, 0.0) for shown in (count(target.N), count(target.D))),
                 Cell(scientific(target.C), 0.0),
-                Cell(f"{target.median:.4f}", 0.0),
+                Cell(loss(target.median), 0.0),
                 *(Cell(interval, 0.0) for interval in intervals),
-                Cell(NONE if outcome is None else f"{outcome:.4f}", 0.0),
+                Cell(NONE if outcome is None else loss(outcome), 0.0),
                 Cell(percent(score.error) if score and score.error is not None else NONE, 0.0),
             ]
         )
     columns = ("run", "N", "D", "C", "forecast", "50%", "90%", "outcome", "error")
+    foreign = study.scores is not None and study.scored_sha256 != forecast.sha256
     seal = f"Law: {forecast.law}. Sealed {forecast.created}, sha256 {forecast.sha256[:16]}."
-    caption = "Every law’s own prediction beside the sealed forecast, and the outcome (red)."
     return page.section(
         "The forecast",
         page.paragraph(seal),
         page.notes(forecast.reasons, "reason"),
         page.notes(forecast.warnings),
+        page.notes(["score.json is of another forecast than forecast.json"] if foreign else []),
         page.table(columns, rows),
-        page.figure("forecast_by_law", figures, caption),
+        _laws_tried(study),
     )
+
+
+def _laws_tried(study: Study) -> str:
+    """What each law alone says of the largest held-out run, and its weight in the forecast."""
+    target = _main_target(study)
+    if target is None or not target.by_law:
+        return ""
+    score = _score_of(study, target.run)
+    rows = []
+    for law, prediction in sorted(target.by_law.items(), key=lambda item: item[1]):
+        weight = study.forecast.weights.get(law)
+        row = [law, Cell(NONE if weight is None else f"{weight:.0%}", weight)]
+        row.append(Cell(loss(prediction), prediction))
+        known = score is not None and score.loss
+        row.append(Cell(percent(prediction / score.loss - 1) if known else NONE))
+        rows.append(row)
+    return page.table(("law alone", "weight", f"says of {target.run}", "error"), rows)
 
 
 def _isoflop(study: Study, figures: Mapping[str, Figure]) -> str:
     curves = (
-        "One curve a budget: small models see more data, large ones less. Stars mark the minima of "
-        "the parabolas, fitted to the logarithm of the loss."
+        "One curve a budget: small models see more data, large ones less. Rings mark the minima of "
+        "the parabolas, fitted to the logarithm of the loss; runs far above the best one are "
+        "left out of them."
     )
     lines = "Band: 90% interval of approach 2, by bootstrap."
     pair = [page.figure(name, figures, lines) for name in ("optimal_N", "optimal_D")]
@@ -217,7 +253,7 @@ def _runs(study: Study) -> str:
     tally = Counter(run.status for run in study.runs)
     words = ", ".join(f"{amount} {status}" for status, amount in tally.items())
     words = f"{len(study.runs)} runs planned: {words}. Click on a heading to sort."
-    columns = "run role status reason N D C loss ± bits/byte rate batch steps epochs time config"
+    columns = "run role status N D C loss ± bits/byte rate batch steps epochs time config"
     rows = [_run_row(run) for run in study.runs]
     styles = {"diverged": "bad", "failed": "bad", "not finished": "wait"}
     classes = [styles.get(r.status, "heldout" if r.role == "heldout" else "") for r in study.runs]
@@ -231,15 +267,15 @@ def _runs(study: Study) -> str:
 def _run_row(run: Run) -> list[Cell | str]:
     record = run.record
     size = [Cell(count(v), v, title=f"{v:,.0f}") for v in (run.N, run.D)]
-    row: list[Cell | str] = [run.name, run.role, run.status, record.reason if record else ""]
-    row += [*size, Cell(scientific(run.C), run.C)]
+    status = f"{run.status}: {record.reason}" if record and record.reason else run.status
+    row = [run.name, run.role, status, *size, Cell(scientific(run.C), run.C)]
     if record is None:
         return row + [NONE] * 9
     config = record.config
     numbers = (
-        (record.loss, ".5f"),
-        (record.loss_se, ".5f"),
-        (record.bits_per_byte, ".4f"),
+        (record.loss, "#.6g"),
+        (record.loss_se, ".2g"),
+        (record.bits_per_byte, "#.5g"),
         (_dig(config, "optimizer", "learning_rate"), ".2e"),
         (_dig(config, "batch_size"), ",.0f"),
         (_dig(config, "steps"), ",.0f"),
@@ -264,13 +300,14 @@ def _dig(config: Any, *path: str) -> Any:
     return config
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
-    for key, value in values.items():
+def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    for key, value in fields.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            listed = isinstance(value, list)
-            yield f"{prefix}{key}", ", ".join(map(str, value)) if listed else str(value)
+            values = value if isinstance(value, list) else [value]
+            shown = (f"{v:g}" if isinstance(v, float) else str(v) for v in values)
+            yield f"{prefix}{key}", ", ".join(shown)
 
 
 def _what_was_run(study: Study) -> str:

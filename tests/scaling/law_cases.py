@@ -41,10 +41,10 @@ def both(*makers):
 
 def schedules(rng, count):
     """The columns of three schedules: constant, cosine, and a drop to a tenth."""
-    step = np.linspace(1000, 20000, 30)
+    step = np.linspace(1000, 20000, 15)
     part = (step - 1000) / 19000
     rates = {
-        "constant": np.full(30, 3e-4),
+        "constant": np.full(15, 3e-4),
         "cosine": 3e-5 + 2.7e-4 * (1 + np.cos(np.pi * part)) / 2,
         "drop": np.where(part < 0.5, 3e-4, 3e-5),
         "two": np.where(part < 0.3, 3e-4, np.where(part < 0.6, 1e-4, 2e-5)),
@@ -53,7 +53,7 @@ def schedules(rng, count):
         pd.DataFrame({"schedule": name, "step": step, "lr": rate, "loss": 1.0})
         for name, rate in rates.items()
     )
-    table = annealing_columns(curves, warmup=500, knots=32)
+    table = annealing_columns(curves, warmup=500, knots=14)
     wide = ("drop", "after", "rest")
     return {
         **{name: table[name].to_numpy() for name in ("S1", "S2")},

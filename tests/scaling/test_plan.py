@@ -79,10 +79,10 @@ def test_seeds_make_replicates():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"sizes_per_budget": 50}, "study.sizes_per_budget: 50; from 1 to 11"),
+        ({"sizes_per_budget": 50}, "study.sizes_per_budget: 50; from 1 to 10"),
         ({"heldout": (0.5,)}, "study.heldout: (0.5,); must lie above 1"),
         ({"budgets": (1e4, 1e4)}, "study.budgets: (10000.0, 10000.0); must be distinct"),
-        ({"prior.exponent": -1.0}, "study.prior.coefficient: 0.13, -1.0"),
+        ({"prior.exponent": -1.0}, "study.prior.coefficient: 0.26, -1.0"),
         ({"experiment": "configs/nothing.py"}, "study.experiment: 'configs/nothing.py'; no such"),
         ({"experiment": "configs/base.py"}, "configs/base.py: has no function recipe(size, D)"),
     ],

@@ -1,126 +1,283 @@
 """The report of a study whose every number is known, since it is made up here."""
 
-import dataclasses
 import json
 import re
 import shutil
-from html.parser import HTMLParser
+import subprocess
+import sys
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from scaling import report
+from tests.scaling.report_case import EVIL, Page, make_study
 from train import record
 from train.cli import InputError
-from train.record import Record
-
-LAW = {"E": 1.1, "A": 30.0, "B": 250.0, "alpha": 0.32, "beta": 0.36}
-BUDGETS = (1e12, 4e12, 1.6e13, 6.4e13)
-EVIL = "<script>alert(1)</script>"
 
 
-def law_loss(N: float, D: float) -> float:
-    return LAW["E"] + LAW["A"] * N ** -LAW["alpha"] + LAW["B"] * D ** -LAW["beta"]
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished study with its report; never changed by a test."""
+    folder = tmp_path_factory.mktemp("study")
+    make_study(folder, bad_name=EVIL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scaling.report.curves._FRONTIER_POINTS", 6)
+        return folder, report.write(folder)
 
 
-def best_size(C: float) -> float:
-    sizes = np.geomspace(1e3, 1e8, 4001)
-    return float(sizes[np.argmin(law_loss(sizes, C / 6 / sizes))])
-
-
-def make_record(name: str, N: float, C: float, noise: float, **changes) -> Record:
-    D = C / 6 / N
-    loss = law_loss(N, D) * (1 + noise)
-    steps = np.arange(10, 1001, 10)
-    curve = loss + 3.0 * (steps / 10) ** -0.8 - 3.0 * 100**-0.8
-    optimizer = {"name": "adamw", "learning_rate": 3e-3, "weight_decay": 0.1}
-    config = {"model": {"name": "gpt"}, "optimizer": optimizer, "batch_size": 8, "steps": 1000}
-    values = Record(
-        run=name,
-        status="ok",
-        reason="",
-        config=config,
-        config_sha256=f"{abs(hash(name)):064x}"[:64],
-        seed=0,
-        N={"embedding": int(N / 10), "body": int(N) - int(N / 10), "head": 0, "total": int(N)},
-        D=D,
-        unit="token",
-        epochs=0.5,
-        C={"forward": C, "6nd": C},
-        loss=loss,
-        loss_se=0.002,
-        bits_per_byte=loss / np.log(2),
-        curve=[[int(step), float(value)] for step, value in zip(steps, curve)],
-        evaluations=[[1000, loss, 0.002]],
-        data_sha256="d" * 64,
-        started="2026-01-01T00:00:00+00:00",
-        finished="2026-01-01T00:01:00+00:00",
-        seconds={"total": 60.0, "compile": 5.0, "train": 50.0, "evaluate": 5.0},
-        device={"platform": "cpu", "cores": 2},
-        versions={"python": "3.11.2", "jax": "0.10.2"},
-        revision="abc123",
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A copy of the finished study's files, free to be changed."""
+    shutil.copytree(
+        finished[0], tmp_path / "study", ignore=shutil.ignore_patterns("*.svg", "*.png")
     )
-    return dataclasses.replace(values, **changes)
+    return tmp_path / "study"
 
 
-def planned(result: Record, role: str, budget: float) -> dict:
-    shared = ("run", "config", "config_sha256", "N", "D", "C", "epochs", "unit", "seed")
-    return {name: getattr(result, name) for name in shared} | {
-        "role": role,
-        "size": 1,
-        "budget": budget,
-    }
+@pytest.fixture
+def browser_page():
+    """A page of a headless browser; skips where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no chromium on this machine")
+    off = "background-networking component-update sync extensions"
+    options = ["--no-sandbox", "--disable-gpu", *(f"--disable-{name}" for name in off.split())]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=options)
+        yield browser.new_page(viewport={"width": 1200, "height": 900})
+        browser.close()
 
 
-def make_study(folder, bad_name: str = "diverging") -> None:
-    """A finished study: 20 runs to fit, one diverged, one failed, one held out."""
+@pytest.fixture
+def quick(monkeypatch):
+    """Leaves out what takes long and is tested on the finished report: pictures, budgets."""
+    monkeypatch.setattr("scaling.report.page.to_image", lambda figure, *paths: None)
+    monkeypatch.setattr("scaling.report.curves._FRONTIER_POINTS", 3)
+
+
+def test_page_asks_nothing_of_the_outside(finished):
+    page = Page(finished[1])
+    assert page.addresses
+    assert all(re.fullmatch(r"figures/\w+\.(png|svg)", address) for address in page.addresses)
+    assert not {"link", "iframe", "img", "object", "base"} & set(page.tags)
+    style = finished[1].read_text().split("<style>")[1].split("</style>")[0]
+    assert "@import" not in style
+    assert "url(" not in style
+    assert page.script.count("plotly.js v") == 1
+
+
+def test_every_linked_figure_is_there(finished):
+    folder, path = finished
+    for address in Page(path).addresses:
+        data = (folder / address).read_bytes()
+        assert data.startswith(b"\x89PNG" if address.endswith("png") else b"<?xml")
+
+
+def test_numbers_of_the_table_are_those_of_the_records(finished):
+    folder, path = finished
+    page = Page(path)
+    found = [record.load(file) for file in (folder / "runs").glob("fit-*/record.json")]
+    assert len(found) == 20
+    for run in found:
+        row = page.row(run.run)
+        assert float(row[6]) == pytest.approx(run.loss, rel=1e-5)
+        assert float(row[7]) == run.loss_se
+        assert float(row[8]) == pytest.approx(run.bits_per_byte, rel=1e-4)
+        assert row[11] == "1,000"
+        assert row[-1] == run.config_sha256[:8]
+
+
+def test_headline_tells_forecast_and_outcome(finished):
+    folder, path = finished
+    (target,) = json.loads((folder / "forecast.json").read_text())["targets"]
+    (score,) = json.loads((folder / "score.json").read_text())["scores"]
+    words = Page(path).words
+    side = "too high" if score["error"] > 0 else "too low"
+    for number in (target["median"], score["loss"], *target["interval90"]):
+        assert f"{number:.4f}" in words
+    assert f"{100 * abs(score['error']):.2f}% {side}" in words
+    assert "lies inside its 90% interval" in words
+
+
+def test_parameters_and_warnings_are_those_of_the_law(finished):
+    folder, path = finished
+    law, page = json.loads((folder / "law.json").read_text()), Page(path)
+    for name, value in law["params"].items():
+        shown = [float(text) for text in page.row(name)[1:4]]
+        assert shown == pytest.approx([value, *law["intervals"][name]], rel=1e-3)
+    for warning in law["diagnostics"]["warnings"]:
+        assert warning in page.words
+
+
+def test_a_strangers_text_stays_text(finished):
+    page = Page(finished[1])
+    html = finished[1].read_text()
+    assert EVIL in page.words
+    assert EVIL not in html
+    assert "worker died <b>twice</b>" in page.words
+    assert "<b>twice" not in html
+    # Only ours: library, drawing, sorting, one block of data a figure.
+    assert page.tags.count("script") == 3 + html.count('<div class="figure"')
+
+
+def test_failed_runs_stand_out_with_their_reason(finished):
+    html = finished[1].read_text()
+    rows = re.findall(r'<tr class="bad">.*?</tr>', html)
+    assert len(rows) == 2
+    assert "diverged: loss is nan at step 31" in rows[0]
+    assert "failed: worker died" in rows[1]
+
+
+@pytest.mark.parametrize("keep", ["plan", "isoflop", "law", "forecast"])
+def test_half_way_says_what_is_not_there(copy, quick, keep):
+    order = ["plan", "isoflop", "law", "forecast", "score"]
+    for name in order[order.index(keep) + 1 :]:
+        (copy / f"{name}.json").unlink()
+    shutil.rmtree(copy / "runs" / "heldout-big")
+    page = Page(report.write(copy))
+    assert "22 of 23 runs have ended" in page.words
+    assert page.row("heldout-big")[2] == "not finished"
+    for name in order[order.index(keep) + 1 :]:
+        assert f"({name}.json)" in page.words
+    assert ("The outcome is not there yet." in page.words) == (keep == "forecast")
+
+
+def test_a_plan_alone_gives_a_page(copy, quick):
+    for path in (*copy.glob("*.csv"), *(p for p in copy.glob("*.json") if p.name != "plan.json")):
+        path.unlink()
+    shutil.rmtree(copy / "runs")
+    assert "0 of 23 runs have ended" in Page(report.write(copy)).words
+
+
+def test_runs_of_different_versions_are_told(copy, quick):
+    path = copy / "runs" / "heldout-big" / "record.json"
+    values = json.loads(path.read_text())
+    values["versions"]["jax"] = "0.12.0"
+    record.save_json(path, values)
+    words = Page(report.write(copy)).words
+    assert "the runs differ in versions: jax: 0.10.2 in 22 runs; 0.12.0 in 1 runs" in words
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "told"),
+    [
+        ("runs/heldout-big/record.json", "{", "not JSON"),
+        ("runs/heldout-big/record.json", {"loss": "low"}, "loss"),
+        ("runs/heldout-big/record.json", {"curve": [[1, "x"]]}, "curve"),
+        ("runs/heldout-big/record.json", {"seconds": {"total": "long"}}, "seconds.total"),
+        ("runs/heldout-big/record.json", {"N": {}}, "N.total"),
+        ("plan.json", {"runs": []}, "runs"),
+        ("plan.json", {"version": 7}, "version"),
+        ("forecast.json", {"targets": [{"run": "a"}]}, "by_law"),
+        ("score.json", {"scores": [{"run": "a", "status": "ok", "loss": "x"}]}, "loss"),
+        ("law.json", {"params": 3}, "law.json"),
+        ("isoflop.json", {"budgets": 3}, "isoflop.json"),
+    ],
+)
+def test_broken_file_is_named(copy, quick, file, change, told):
+    path = copy / file
+    text = change
+    if isinstance(change, dict):
+        text = json.dumps(json.loads(path.read_text()) | change)
+    path.write_text(text)
+    with pytest.raises(InputError) as raised:
+        report.write(copy)
+    assert str(path) in str(raised.value)
+    assert told in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_missing_plan_and_runs_outside_the_study_are_refused(copy, quick, tmp_path):
+    plan = json.loads((copy / "plan.json").read_text())
+    plan["runs"][0]["run"] = "../../elsewhere"
+    record.save_json(copy / "plan.json", plan)
+    with pytest.raises(InputError, match="stays inside"):
+        report.write(copy)
+    with pytest.raises(InputError, match=r"plan\.json: no such file"):
+        report.write(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("law", "wanted"),
+    [
+        ("chinchilla", {"predicted", "residuals", "loss_by_size", "loss_by_budget", "frontier"}),
+        ("power_floor", {"predicted", "residuals", "law"}),
+        ("tied", {"predicted", "residuals", "loss_by_size", "loss_by_budget", "frontier"}),
+    ],
+)
+def test_fit_page(finished, quick, tmp_path, law, wanted):
     from scaling.fit import fit
-    from scaling.isoflop import isoflop
     from scaling.table import read_runs
 
-    rng = np.random.default_rng(0)
-    records, roles = [], []
-    for C in BUDGETS:
-        for factor in np.geomspace(0.25, 4, 5):
-            N = best_size(C) * factor
-            name = f"fit-c{C:.1e}-n{N:.0f}".replace("+", "")
-            records.append((make_record(name, N, C, 0.002 * rng.standard_normal()), C))
-    lost = {"loss": None, "loss_se": None, "bits_per_byte": None}
-    reasons = {"diverged": "loss is nan at step 31", "failed": "worker died <b>twice</b>"}
-    for name, status in ((bad_name, "diverged"), ("crashing", "failed")):
-        bad = make_record(name, 2e5, 6.4e13, 0.0, status=status, reason=reasons[status], **lost)
-        records.append((bad, 6.4e13))
-    roles = ["fit"] * len(records) + ["heldout"]
-    held = make_record("heldout-big", best_size(2.56e14), 2.56e14, 0.001)
-    records.append((held, 2.56e14))
-    runs = [planned(r, role, budget) for (r, budget), role in zip(records, roles)]
-    settings = {"name": "synthetic", "experiment": "configs/gpt.py", "budgets": list(BUDGETS)}
-    record.save_json(folder / "plan.json", {"version": 1, "study": settings, "runs": runs})
-    for result, _ in records:
-        record.save(folder / "runs" / result.run / "record.json", result)
-    rows = [
-        {"run": r.run, "role": role, "status": r.status, "N": r.N["total"], "D": r.D}
-        | {"C": r.C["forward"], "loss": r.loss, "loss_se": r.loss_se, "budget": budget}
-        for (r, budget), role in zip(records, roles)
-    ]
-    pd.DataFrame(rows).to_csv(folder / "runs.csv", index=False)
-    table = read_runs(str(folder / "runs.csv"))
-    fitted = fit(table, bootstrap=200, starts=64)
-    fitted.save(str(folder / "law.json"))
-    isoflop(table, bootstrap=200).save(str(folder / "isoflop.json"))
-    save_forecast(folder, held, float(fitted.predict(held.N["total"], held.D)))
+    runs = read_runs(str(finished[0] / "runs.csv"))
+    fitted = fit(runs, law=law, bootstrap=30, starts=32)
+    page = Page(report.write_fit_page(fitted, runs, tmp_path / "fit.html"))
+    assert {address.split("/")[1].split(".")[0] for address in page.addresses} == wanted
+    assert float(page.row("E")[1]) == pytest.approx(fitted.params["E"], rel=1e-3)
 
 
-def save_forecast(folder, held: Record, median: float) -> None:
-    target = {"run": held.run, "N": held.N["total"], "D": held.D, "C": held.C["forward"]}
-    ends = {f"interval{k}": [median * (1 - w), median * (1 + w)] for k, w in ((50, 4e-3), (90, 0.01))}
-    by_law = {"chinchilla": median, "tied": median * 1.003, "no_floor": median * 0.99}
-    target |= {"decades": 0.602, "median": median, "by_law": by_law} | ends
-    content = {"version": 1, "created": "2026-01-02T00:00:00+00:00", "law": "average", "sha256": "e" * 64}
-    content |= {"runs_sha256": "f" * 64, "targets": [target], "reasons": ["weights by backtest"]}
-    record.save_json(folder / "forecast.json", content)
-    score = {"run": held.run, "status": "ok", "loss": held.loss, "loss_se": held.loss_se}
-    score |= {"median": median, "error": median / held.loss - 1, "half_width90": 0.01}
-    score |= {"inside50": True, "inside90": True}
-    record.save_json(folder / "score.json", {"version": 1, "forecast_sha256": "e" * 64, "scores": [score]})
+def test_fit_page_moves_runs_to_the_line_by_their_residual(finished):
+    """The distance of a point from its line is the run's residual, whichever line that is."""
+    from scaling.fit import fit
+    from scaling.report import fit_page
+    from scaling.table import read_runs
+
+    runs = read_runs(str(finished[0] / "runs.csv"))
+    fitted = fit(runs, bootstrap=0, starts=32)
+    series = fit_page.figures(fitted, runs)["loss_by_size"].series
+    shown = []
+    for line, points in zip(series[::2], series[1::2]):
+        at = np.exp(np.interp(np.log(points.x), np.log(line.x), np.log(line.y)))
+        shown += list(np.log(points.y / at))
+    true = np.log(runs["loss"] / fitted.predict(runs["N"], runs["D"]))
+    np.testing.assert_allclose(sorted(shown), sorted(true), atol=2e-4)
+
+
+def test_in_a_browser(finished, browser_page):
+    """No complaint, no request, all figures drawn, a tooltip on hover, a table that sorts."""
+    told, asked = [], []
+    browser_page.on("console", lambda message: told.append(message.text))
+    browser_page.on("pageerror", lambda error: told.append(str(error)))
+    browser_page.on("dialog", lambda dialog: told.append(dialog.message))
+    browser_page.on("request", lambda request: asked.append(request.url))
+    browser_page.goto(finished[1].as_uri())
+    browser_page.wait_for_function(
+        "document.querySelectorAll('.figure .main-svg').length > 0 &&"
+        "[...document.querySelectorAll('.figure')].every(f => f.querySelector('.xaxislayer-above'))"
+    )
+    browser_page.wait_for_timeout(500)
+    points = browser_page.locator(".figure").first.locator(".points path.point")
+    box = points.last.bounding_box()
+    browser_page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=4)
+    tooltip = browser_page.locator(".figure .hoverlayer .hovertext").first
+    tooltip.wait_for(timeout=5000)
+    assert "heldout-big" in tooltip.text_content()
+    heading = browser_page.locator("table.sortable th", has_text="loss")
+    for wanted in ("ascending", "descending"):
+        heading.click()
+        assert heading.get_attribute("aria-sort") == wanted
+        cells = "[...document.querySelectorAll('table.sortable tbody tr')].map(r => r.cells[6])"
+        shown = browser_page.evaluate(f"{cells}.map(c => c.textContent)")
+        losses = [float(text) for text in shown if text != "–"]
+        assert len(losses) == 21
+        assert losses == sorted(losses, reverse=wanted == "descending")
+    assert told == []
+    assert asked == [finished[1].as_uri()]
+
+
+def test_from_the_command_line(copy):
+    """One line and exit code 2 for bad input; help without the heavy imports."""
+    command = [sys.executable, "-m", "scaling.report"]
+    (copy / "plan.json").write_text("[]")
+    bad = subprocess.run([*command, f"--study={copy}"], capture_output=True, text=True)
+    assert (bad.returncode, bad.stderr.count("\n")) == (2, 1)
+    assert "plan.json" in bad.stderr
+    help_ = subprocess.run([*command, "--help"], capture_output=True, text=True)
+    assert help_.returncode == 0
+    assert "--study" in help_.stdout
+    light = (
+        "import scaling.report.__main__, sys; print({'jax', 'pandas', 'plotly'} & {*sys.modules})"
+    )
+    loaded = subprocess.run([sys.executable, "-c", light], capture_output=True, text=True)
+    assert loaded.stdout.strip() == "set()"

@@ -122,7 +122,7 @@ def test_a_run_whose_worker_dies_is_tried_again_and_then_given_up(tmp_path, monk
     monkeypatch.setattr(
         sweep._Sweep, "__init__", lambda self, *a: (SWEEPS.append(self), start(self, *a))[1]
     )
-    from scaling.progress import SweepProgress
+    from scaling.terminal import SweepProgress
 
     monkeypatch.setattr(SweepProgress, "moved", kill_the_worker)
     kills = 1

@@ -1,0 +1,366 @@
+"""Forecasts the loss of runs that were not trained yet, with calibrated intervals.
+
+    python -m scaling.forecast --runs=my.csv --N=7e9 --D=1.4e11
+    python -m scaling.forecast --law=law.json --N=7e9 --D=1.4e11           a fitted law, no runs
+    python -m scaling.forecast --law=hoffmann2022_a3 --N=7e9 --D=1.4e11    a published law, no data
+    python -m scaling.forecast --study=DIR [--score]     seals DIR/forecast.json, or scores it
+
+With no law named, five laws are back-tested on the runs and averaged by how well each forecast the
+larger of them from the smaller; the interval comes from the same back-test (scaling.calibration).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from absl import flags
+
+from scaling.sealing import score, seal
+from train.cli import InputError, nearest, run_main
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scaling.fitted import Fit
+
+__all__ = ["Forecast", "forecast", "forecast_by", "score", "seal"]
+
+AVERAGE = "average"
+WIDEST = 0.25  # a 90% interval with a larger relative half-width says nothing: refused
+SPARE_SPAN = 2.0  # farthest forecast, in spans of the runs' compute: beyond, nothing is known
+MAX_TARGETS = 1_000_000
+_ALONE = 0.95  # a law with this much weight is named as the forecast's law
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Predictions of the loss at T targets.
+
+    Attributes:
+      targets: the T targets with N, D, C (and what else was given).
+      law: the law used, or 'average' of those in `weights`.
+      median: [T]. interval50, interval90: [T, 2], or None where nothing can calibrate them.
+      by_law: each law's own prediction [T].
+      decades: [T], log10 of C over the largest C of the runs; 0 inside.
+      weights: of the laws, sum 1.
+      reasons: why this law, in words. warnings: what may make it wrong, in words.
+    """
+
+    targets: "pd.DataFrame"
+    law: str
+    median: np.ndarray
+    interval50: np.ndarray | None
+    interval90: np.ndarray | None
+    by_law: Mapping[str, np.ndarray]
+    decades: np.ndarray
+    weights: Mapping[str, float]
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def half_width90(self) -> np.ndarray | None:
+        """Half of the 90% interval, relative to the median [T]."""
+        if self.interval90 is None:
+            return None
+        return (self.interval90[:, 1] - self.interval90[:, 0]) / 2 / self.median
+
+
+def forecast(
+    runs: "pd.DataFrame", targets: "pd.DataFrame", law: str | None = None, seed: int = 0
+) -> Forecast:
+    """Forecasts the loss at `targets` from the runs that are not held out.
+
+    Args:
+      runs: a table of runs (see scaling.table): N, D, loss, and C where it is not 6 N D; optionally
+        loss_se, epochs, split or role, and columns of kind (family, recipe, schedule, ...).
+      targets: N and D; C where it is known; the same optional columns.
+      law: a name in scaling.laws.LAWS; by default several are averaged by back-test.
+      seed: of the fits' random starts and resamples.
+
+    Raises:
+      InputError: bad columns, or runs that cannot carry the forecast (and what would help).
+    """
+    from scaling import calibration, forecast_words, origins
+    from scaling.laws import LAWS
+    from scaling.table import fit_rows
+
+    known = fit_rows(_checked(runs))
+    if law is not None and (law not in LAWS or not {"N", "D"} <= set(LAWS[law].columns)):
+        usable = [name for name, entry in LAWS.items() if entry.columns == ("N", "D")]
+        raise InputError(f"--law: {law!r}; {nearest(law, usable)}")
+    targets = _complete(targets, known)
+    found = origins.backtest(known, origins.CANDIDATES if law is None else (law,), seed)
+    judged = calibration.calibrate(found, _known_noise(known))
+    centre, scale = judged.centre_and_scale(targets)
+    ends = {level: calibration.interval(centre, scale, level) for level in (0.5, 0.9)}
+    decades = np.maximum(np.log10(targets["C"].to_numpy() / known["C"].max()), 0)
+    _refuse(known, targets, origins.beyond(targets, known), (ends[0.9][:, 1] / ends[0.9][:, 0]))
+    weights = dict(zip(found.laws, map(float, judged.weights)))
+    best = max(weights, key=weights.__getitem__)
+    return Forecast(
+        targets=targets,
+        law=best if weights[best] >= _ALONE else AVERAGE,
+        median=np.exp(centre),
+        interval50=ends[0.5],
+        interval90=ends[0.9],
+        by_law=dict(zip(found.laws, np.exp(judged.by_law(targets)))),
+        decades=decades,
+        weights=weights,
+        reasons=forecast_words.reasons(judged, law),
+        warnings=forecast_words.warnings(known, targets),
+    )
+
+
+def forecast_by(fit: "Fit", targets: "pd.DataFrame") -> Forecast:
+    """Forecasts by a fitted law alone, without its runs; by a published one with no interval.
+
+    The interval then has the law's residuals, its bootstrap draws and the usual growth with
+    distance, but no back-test and no other law to compare with.
+    """
+    from scaling import calibration
+
+    if fit.law.target != "loss":
+        raise InputError(f"--law: {fit.law.name!r} predicts {fit.law.target}; a law of the loss")
+    if "C" not in targets:
+        targets = targets.assign(C=fit.flops_per_nd * targets["N"] * targets["D"])
+    points = {k: targets[k].to_numpy(np.float64) for k in fit.law.columns if k in targets}
+    median = np.asarray(fit.predict(**points), np.float64)
+    known = (name for name in ("C", "N", "D") if name in fit.data_range)
+    past = {k: np.log10(targets[k].to_numpy() / fit.data_range[k][1]) for k in known}
+    inside = np.zeros(len(targets))
+    interval50 = interval90 = None
+    warnings = ["the law comes without its runs: no back-test and no other law stands behind this"]
+    if len(fit.draws) and len(fit.residuals):
+        noise = float(np.quantile(np.abs(fit.residuals), 0.683))
+        with np.errstate(all="ignore"):
+            low, high = np.nanquantile(np.log(fit.predict_draws(**points)), [0.16, 0.84], axis=0)
+        far = np.max([inside, *past.values()], axis=0)
+        scale = calibration.scale(noise, 0.0, ((high - low) / 2) ** 2, far)
+        ends = [calibration.interval(np.log(median), scale, level) for level in (0.5, 0.9)]
+        interval50, interval90 = ends
+    else:
+        warnings.append("this law comes with no data and no draws: a point, with no interval")
+    name = fit.law.name
+    return Forecast(
+        targets=targets,
+        law=name,
+        median=median,
+        interval50=interval50,
+        interval90=interval90,
+        by_law={name: median},
+        decades=np.maximum(past.get("C", inside), 0),
+        weights={name: 1.0},
+        reasons=(f"{name}: given", *fit.diagnostics.warnings),
+        warnings=tuple(warnings),
+    )
+
+
+def published(name: str) -> "Fit":
+    """A published parameter set as a law with no data. Raises InputError for an unknown name."""
+    from scaling.diagnosis import Diagnostics
+    from scaling.engine import Objective
+    from scaling.fitted import Fit
+    from scaling.laws import LAWS, PUBLISHED
+
+    entry = PUBLISHED[name]
+    law = LAWS[entry.law]
+    nothing = np.zeros(0)
+    return Fit(
+        law=law,
+        params=dict(entry.params),
+        intervals={},
+        objective=Objective(),
+        value=float("nan"),
+        n=0,
+        diagnostics=Diagnostics(0.0, 0.0, 0.0, {}, (), (), 0, (entry.source,)),
+        residuals=nothing,
+        runs=(),
+        draws=np.zeros((0, len(law.names))),
+        centred=dict(entry.params),
+        centres=dict.fromkeys((*law.columns, law.target), 1.0),
+        data_range={},
+        level=0.9,
+        tail=0.05,
+        flops_per_nd=6.0,
+        c_convention="C = 6 N D",
+    )
+
+
+def _checked(runs: "pd.DataFrame") -> "pd.DataFrame":
+    from scaling.table import validate
+
+    if "split" not in runs.columns and "role" in runs.columns:
+        runs = runs.assign(split=runs["role"])
+    if "status" in runs.columns:
+        runs = runs[runs["status"] == "ok"]
+    runs = validate(runs)
+    for name in ("D", "C"):
+        if name not in runs.columns:
+            raise InputError(f"--runs: the table has no {name}; N, D (or C) and loss are needed")
+    return runs
+
+
+def _complete(targets: "pd.DataFrame", known: "pd.DataFrame") -> "pd.DataFrame":
+    """Checks the targets; where C is not given it is what the runs say that N D costs."""
+    if not 0 < len(targets) <= MAX_TARGETS:
+        raise InputError(f"targets: {len(targets)} of them; from 1 to {MAX_TARGETS}")
+    targets = targets.copy()
+    if "C" not in targets.columns and {"N", "D"} <= set(targets.columns):
+        ratio = np.exp(np.mean(np.log(known["C"] / known["N"] / known["D"])))
+        targets["C"] = ratio * targets["N"] * targets["D"]
+    for name in ("N", "D", "C"):
+        if name not in targets.columns:
+            raise InputError(f"targets: no column {name!r}; N and D are needed")
+        values = np.asarray(targets[name], np.float64)
+        if not (np.isfinite(values) & (values > 0)).all():
+            raise InputError(f"targets: {name}: {values.min()!r}; positive numbers")
+        targets[name] = values
+    return targets
+
+
+def _known_noise(known: "pd.DataFrame") -> float:
+    """Relative noise of one loss: of its evaluation, and between runs that differ in seed alone."""
+    noise = 0.0
+    if "loss_se" in known.columns:
+        errors = np.asarray(known["loss_se"], np.float64) / known["loss"].to_numpy()
+        if np.isfinite(errors).any():
+            noise = float(np.nanmedian(errors))
+    if "seed" in known.columns and known["seed"].nunique() > 1:
+        loss = np.log(known["loss"]).groupby([known["N"], known["D"]])
+        counts = loss.count()
+        if (spare := int((counts - 1).sum())) > 0:
+            noise = max(noise, float(np.sqrt((loss.var(ddof=0) * counts).sum() / spare)))
+    return noise
+
+
+def _refuse(known, targets, far: np.ndarray, ratio: np.ndarray) -> None:
+    """Raises where the runs cannot carry the farthest target."""
+    span = float(np.log10(known["C"].max() / known["C"].min()))
+    place = int(np.argmax(far))
+    where = f"N={targets['N'].iloc[place]:.3g}, D={targets['D'].iloc[place]:.3g}"
+    if far[place] > SPARE_SPAN * span:
+        raise InputError(
+            f"targets: {where} lies {far[place]:.2f} decades beyond the runs, which span "
+            f"{span:.2f} decades of compute; at most {SPARE_SPAN:g} times their span: train larger "
+            "runs first, or give a nearer target"
+        )
+    half = (ratio - 1) / (ratio + 1)
+    worst = int(np.nanargmax(half)) if np.isfinite(half).any() else 0
+    if not half[worst] <= WIDEST:
+        raise InputError(
+            f"targets: N={targets['N'].iloc[worst]:.3g}, D={targets['D'].iloc[worst]:.3g}: these "
+            f"{len(known)} runs leave a 90% interval of +-{half[worst]:.0%} of the loss, above "
+            f"{WIDEST:.0%}; more runs, nearer to the target, at other N and D, would narrow it"
+        )
+
+
+def _targets(given) -> "pd.DataFrame | None":
+    """The targets of the flags; None where none are given."""
+    import pandas as pd
+
+    columns = {k: _numbers(k, given[k].value) for k in ("N", "D", "C") if given[k].value}
+    if not columns:
+        return None
+    if not {"N", "D"} <= set(columns):
+        raise InputError("--N, --D: give both")
+    lengths = {len(values) for values in columns.values()}
+    if len(lengths - {1}) > 1:
+        raise InputError("--N, --D, --C: as many values each, or one for all")
+    most = max(lengths)
+    return pd.DataFrame({k: v if len(v) == most else v * most for k, v in columns.items()})
+
+
+def _numbers(flag: str, given: Sequence[str]) -> list[float]:
+    values = []
+    for text in given:
+        try:
+            values.append(float(text))
+        except ValueError:
+            raise InputError(f"--{flag}: {text!r}; a number, or several with commas") from None
+        if not (np.isfinite(values[-1]) and values[-1] > 0):
+            raise InputError(f"--{flag}: {text!r}; a positive number")
+    return values
+
+
+def _from_flags(given) -> tuple[Forecast, "Fit | None"]:
+    """The forecast that the flags ask for, and the law if it was given ready-made."""
+    from scaling.laws import PUBLISHED
+    from scaling.table import heldout_rows, read_runs
+
+    targets, law = _targets(given), given.law
+    if law is not None and (law in PUBLISHED or law.endswith(".json")):
+        from scaling.fitted import load
+
+        if given.runs:
+            raise InputError("--law: a ready-made law needs no --runs; give one of the two")
+        if targets is None:
+            raise InputError("--N, --D: not given; where to forecast")
+        fit = published(law) if law in PUBLISHED else load(law)
+        return forecast_by(fit, targets), fit
+    if not given.runs:
+        named = (
+            nearest(law, PUBLISHED)
+            if law
+            else "a CSV file with one row a run, or a published --law"
+        )
+        raise InputError(f"--runs: not given{f' and --law is {law!r}' if law else ''}; {named}")
+    runs = read_runs(given.runs, given.n, given.d, given.loss, given.c, given.split)
+    if targets is None:
+        targets = heldout_rows(runs)
+        if targets.empty:
+            raise InputError(
+                "--N, --D: not given, and the table holds no run out; where to forecast"
+            )
+    return forecast(runs, targets, law), None
+
+
+def main() -> None:
+    """Entry point: seals or scores a study, or forecasts from a CSV or a ready-made law."""
+    given = flags.FLAGS
+    from scaling import forecast_words
+
+    if given.score and not given.study:
+        raise InputError("--score: needs --study, the folder of a sealed study")
+    from train.compilation import use_cache
+
+    use_cache()
+    if given.study:
+        path = score(Path(given.study)) if given.score else seal(Path(given.study))
+        forecast_words.print_study(Path(given.study))
+        print(path)
+        return
+    made, fit = _from_flags(given)
+    forecast_words.print_forecast(made)
+    if fit is not None:
+        forecast_words.print_allocation(fit, made.targets)
+    if given.out:
+        from train.record import save_json
+
+        save_json(Path(given.out), forecast_words.to_json(made))
+
+
+def _define_flags() -> None:
+    flags.DEFINE_string("runs", None, "CSV of runs, one row a run.")
+    flags.DEFINE_string("n", "N", "Column with the number of parameters.")
+    flags.DEFINE_string("d", "D", "Column with the number of training examples.")
+    flags.DEFINE_string("c", None, "Column with the training FLOPs; default C, or 6 N D.")
+    flags.DEFINE_string("loss", "loss", "Column with the final loss.")
+    flags.DEFINE_string("split", None, "Column that says fit or heldout.")
+    flags.DEFINE_list("N", [], "Parameters of the targets.")
+    flags.DEFINE_list("D", [], "Training examples of the targets.")
+    flags.DEFINE_list(
+        "C", [], "Training FLOPs of the targets; default as the runs' C / (N D) says."
+    )
+    flags.DEFINE_string(
+        "law", None, "A law's name, a law.json, or a published law; default by back-test."
+    )
+    flags.DEFINE_string("out", None, "JSON file for the forecast.")
+    flags.DEFINE_string("study", None, "Folder of a study: seal the forecast of its held-out runs.")
+    flags.DEFINE_bool("score", False, "With --study: score the sealed forecast.")
+
+
+if __name__ == "__main__":
+    _define_flags()
+    run_main(main)

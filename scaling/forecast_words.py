@@ -1,0 +1,198 @@
+"""A forecast in words and tables: why this law, what may make it wrong, how it came out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from train.cli import InputError
+from train.record import load_json
+
+if TYPE_CHECKING:
+    from scaling.calibration import Calibration
+    from scaling.fitted import Fit
+    from scaling.forecast import Forecast
+
+_KINDS = (
+    "family",
+    "recipe",
+    "data",
+    "dataset",
+    "tokenizer",
+    "schedule",
+    "optimizer",
+    "unit",
+    "kind",
+    "decayed",
+)
+_MOSTLY_REPEATED = 4.0  # epochs up to which repeated data is nearly as good as new
+_SHOWN = 20  # rows of a printed table
+
+
+def reasons(judged: "Calibration", law: str | None) -> tuple[str, ...]:
+    found = judged.backtest
+    kinds = [origin.kind for origin in found.origins]
+    far = found.distances()
+    lines = [
+        f"back-test from {len(kinds)} origins inside the {len(found.runs)} runs "
+        f"({kinds.count('compute')} in compute, {kinds.count('size')} in N), median "
+        f"{far.min():.2f} to {far.max():.2f} decades ahead"
+    ]
+    for i in np.argsort(-judged.weights):
+        miss, weight = judged.miss[i], judged.weights[i]
+        lines.append(f"{found.laws[i]}: median back-test error {miss:.2%}, weight {weight:.2f}")
+    lines += [f"left out: {why}" for why in found.left_out.values()]
+    lines.append(
+        f"noise of a run {judged.noise:.2%}; back-test error grows by {judged.growth:.2%} a decade"
+    )
+    if law is not None:
+        lines.append(f"{law} was asked for; the other laws were not tried")
+    return tuple(lines)
+
+
+def warnings(known: "pd.DataFrame", targets: "pd.DataFrame") -> tuple[str, ...]:
+    """In words, where the targets differ in kind from the runs fitted."""
+    lines = list(known.attrs.get("notes", ()))
+    for name in (c for c in known.columns if c.lower() in _KINDS):
+        kinds = set(known[name].dropna().astype(str))
+        new = set(targets[name].dropna().astype(str)) - kinds if name in targets.columns else set()
+        if new:
+            lines.append(
+                f"{name}: the target has {', '.join(sorted(new))}, the runs "
+                f"{', '.join(sorted(kinds)[:5])}: a law of one kind need not hold for another"
+            )
+        elif len(kinds) > 1:
+            lines.append(
+                f"{name}: the runs mix {len(kinds)} kinds ({', '.join(sorted(kinds)[:5])})"
+            )
+    if "epochs" in targets.columns:
+        most = float(np.nanmax(np.append(np.asarray(targets["epochs"], np.float64), 0)))
+        before = (
+            np.asarray(known["epochs"], np.float64) if "epochs" in known.columns else np.ones(1)
+        )
+        if most > max(1.0, float(np.nanmax(np.append(before, 0)))):
+            harm = (
+                "worth clearly less than" if most > _MOSTLY_REPEATED else "a little less good than"
+            )
+            lines.append(
+                f"epochs: the target passes {most:.2f} times over its data, more than any run: "
+                f"repeated data is {harm} new data (Muennighoff et al. 2023), here ignored"
+            )
+    for name in ("N", "D"):
+        past = float(np.log10(targets[name].max() / known[name].max()))
+        if past > 0.5:
+            lines.append(
+                f"{name}: the farthest target lies {past:.2f} decades above every run's {name}"
+            )
+        short = float(np.log10(known[name].min() / targets[name].min()))
+        if short > 0.1:
+            lines.append(
+                f"{name}: the smallest target lies {short:.2f} decades below every run's {name}"
+            )
+    return tuple(lines)
+
+
+def to_json(made: "Forecast") -> dict[str, Any]:
+    """A forecast as JSON values: law, weights, reasons, warnings and one entry a target."""
+    entries = []
+    for place, (_, target) in enumerate(made.targets.iterrows()):
+        entry: dict[str, Any] = {k: float(target[k]) for k in ("N", "D", "C")}
+        entry |= {"decades": float(made.decades[place]), "median": float(made.median[place])}
+        for name in ("interval50", "interval90"):
+            ends = getattr(made, name)
+            entry[name] = None if ends is None else [float(end) for end in ends[place]]
+        entry["by_law"] = {name: float(values[place]) for name, values in made.by_law.items()}
+        entries.append(entry)
+    return {
+        "law": made.law,
+        "weights": dict(made.weights),
+        "reasons": list(made.reasons),
+        "warnings": list(made.warnings),
+        "targets": entries,
+    }
+
+
+def print_forecast(made: "Forecast") -> None:
+    """The targets with their intervals, the reasons and the warnings."""
+    table = _table("Forecast of the loss", "N", "D", "C", "decades", "median", "50%", "90%", "+-")
+    width = made.half_width90
+    for place in range(min(len(made.targets), _SHOWN)):
+        target = made.targets.iloc[place]
+        ends = [_ends(made.interval50, place), _ends(made.interval90, place)]
+        table.add_row(
+            *(f"{target[k]:.3g}" for k in ("N", "D", "C")),
+            f"{made.decades[place]:.2f}",
+            f"{made.median[place]:.4f}",
+            *ends,
+            "" if width is None else f"{width[place]:.2%}",
+        )
+    console = Console()
+    console.print(table)
+    if len(made.targets) > _SHOWN:
+        console.print(f"... and {len(made.targets) - _SHOWN} more targets", highlight=False)
+    console.print(f"law: {made.law}", highlight=False)
+    _print_lines(console, made.reasons, made.warnings)
+
+
+def print_allocation(fit: "Fit", targets: pd.DataFrame) -> None:
+    """The best N and D at each target's compute, by a ready-made law."""
+    table = _table("Best use of the same compute", "C", "N", "D", "loss")
+    for C in targets["C"].iloc[:_SHOWN]:
+        try:
+            best = fit.allocate(float(C))
+        except InputError as error:
+            Console().print(escape(str(error)), highlight=False)
+            return
+        table.add_row(*(f"{v:.3g}" for v in (C, best["N"], best["D"])), f"{best['loss']:.4f}")
+    Console().print(table)
+
+
+def print_study(folder: Path) -> None:
+    """The sealed forecast of a study and, if it is there, its score."""
+    sealed = load_json(folder / "forecast.json")
+    path = folder / "score.json"
+    scores = {s["run"]: s for s in load_json(path)["scores"]} if path.exists() else {}
+    table = _table(
+        "Sealed forecast", "run", "C", "decades", "median", "90%", "loss", "error", "inside"
+    )
+    for target in sealed["targets"]:
+        score = scores.get(target["run"], {})
+        low, high = target["interval90"]
+        loss, error = score.get("loss"), score.get("error")
+        table.add_row(
+            escape(target["run"]),
+            f"{target['C']:.3g}",
+            f"{target['decades']:.2f}",
+            f"{target['median']:.4f}",
+            f"{low:.4f}–{high:.4f}",
+            score.get("status", "") if loss is None else f"{loss:.4f}",
+            "" if error is None else f"{error:+.2%}",
+            "" if error is None else ("yes" if score["inside90"] else "no"),
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"law: {escape(sealed['law'])}; sealed {sealed['created']}", highlight=False)
+    _print_lines(console, sealed["reasons"], sealed["warnings"])
+
+
+def _print_lines(console: Console, reasons, warnings) -> None:
+    for line in reasons:
+        console.print(f"  {escape(line)}", highlight=False)
+    for line in warnings:
+        console.print(f"[yellow]note[/] {escape(line)}", highlight=False)
+
+
+def _ends(interval: np.ndarray | None, place: int) -> str:
+    return "none" if interval is None else f"{interval[place, 0]:.4f}–{interval[place, 1]:.4f}"
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="left" if place == 0 else "right")
+    return table
