@@ -3,8 +3,8 @@
     python -m benchmarks.step [--widths=64,128,256,512] [--batch_size=16] [--cores=0]
 
 For each width of the gpt ladder: tokens and FLOPs (the "forward" convention) a second of the whole
-step, beside the best of a few square products in float32 (CPU) or bfloat16. The ratio is the result;
-absolutes depend on the machine. The last column is the making of a batch by the host.
+step, beside the best of a few square products in float32 (CPU) or bfloat16. The ratio is what
+counts; absolutes depend on the machine. The last column is the making of a batch by the host.
 """
 
 import dataclasses

@@ -3,9 +3,9 @@
     python -m train --config=configs/linear.py --workdir=/tmp/linear1
 
 Feature j has variance j^-2 and every feature weighs the same in the target, so with N features kept
-and D samples seen once by SGD the loss is near noise^2 + 1/N where data abounds and falls as D^-(1/2)
-where features do (Lin et al. 2024, arXiv:2406.08466, theorem 4.1 with a = 2: exponents a - 1 and
-(a - 1) / a).
+and D samples seen once by SGD the loss is near noise^2 + 1/N where data abounds and falls as
+D^-(1/2) where features do (Lin et al. 2024, arXiv:2406.08466, theorem 4.1 with a = 2: exponents
+a - 1 and (a - 1) / a).
 """
 
 from ml_collections import ConfigDict

@@ -128,7 +128,7 @@ def _print(tasks: Sequence[Task]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     columns = (
         "task",
         "fit",

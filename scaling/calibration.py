@@ -13,10 +13,11 @@ log forecasts, with scale s,
     bootstrap  standard deviation of the forecast over resamples of the runs
 
 The constants are the same for every table. They were chosen by the log score of forecasts of
-held-out runs, leaving one source out at a time, on 37 tables cut from the public runs of Hoffmann et
-al. 2022, Besiroglu et al. 2024, Gadre et al. 2024, McLeish et al. 2025, Brandfonbrener et al. 2025,
-Porian et al. 2024, Muennighoff et al. 2023 and Li et al. 2025. The score is flat around them: the
-terms in NOISE and STRUCTURE alone do nearly as well; the others are for tables unlike those.
+held-out runs, leaving one source out at a time, on 37 tables cut from the public runs of Hoffmann
+et al. 2022, Besiroglu et al. 2024, Gadre et al. 2024, McLeish et al. 2025, Brandfonbrener et al.
+2025, Porian et al. 2024, Muennighoff et al. 2023 and Li et al. 2025. The score is flat around
+them: the terms in NOISE and STRUCTURE alone do nearly as well; the others are for tables unlike
+those.
 """
 
 from dataclasses import dataclass

@@ -304,6 +304,7 @@ def _define_flags() -> None:
     )
     flags.DEFINE_string("law", "chinchilla", "Law to fit; 'list' lists them.")
     flags.DEFINE_string("out", None, "Where to write law.json (default: not written).")
+    flags.DEFINE_string("report", None, "Where to write an interactive page (default: none).")
     flags.DEFINE_string("objective", "huber_log", "huber_log, mse_log, mse or quantile.")
     flags.DEFINE_float("delta", 1e-3, "Where the Huber loss turns linear, in nats of log loss.")
     flags.DEFINE_float("tau", 0.5, "The quantile, for --objective=quantile.")
@@ -355,6 +356,10 @@ def main() -> None:
     )
     if given.out:
         result.save(given.out)
+    if given.report:
+        from scaling.report import write_fit_page
+
+        write_fit_page(result, runs, given.report)
     print_fit(result, runs, given.out)
 
 

@@ -31,6 +31,7 @@ AVERAGE = "average"
 WIDEST = 0.25  # a 90% interval with a larger relative half-width says nothing: refused
 SPARE_SPAN = 2.0  # farthest forecast, in spans of the runs' compute: beyond, nothing is known
 MAX_TARGETS = 1_000_000
+_OF_LOSS = (("N", "D"), "loss")  # what a law must read and predict to be back-tested
 _ALONE = 0.95  # a law with this much weight is named as the forecast's law
 
 
@@ -87,8 +88,8 @@ def forecast(
     from scaling.table import fit_rows
 
     known = fit_rows(_checked(runs))
-    if law is not None and (law not in LAWS or not {"N", "D"} <= set(LAWS[law].columns)):
-        usable = [name for name, entry in LAWS.items() if entry.columns == ("N", "D")]
+    usable = [n for n, entry in LAWS.items() if (entry.columns, entry.target) == _OF_LOSS]
+    if law is not None and law not in usable:
         raise InputError(f"--law: {law!r}; {nearest(law, usable)}")
     targets = _complete(targets, known)
     found = origins.backtest(known, origins.CANDIDATES if law is None else (law,), seed)

@@ -119,8 +119,7 @@ def to_json(made: "Forecast") -> dict[str, Any]:
 
 def print_forecast(made: "Forecast") -> None:
     """The targets with their intervals, the reasons and the warnings."""
-    table = _table("Forecast of the loss", "N", "D", "C", "decades", "median", "50%", "90%", "+-")
-    width = made.half_width90
+    table = _table("Forecast of the loss", "N", "D", "C", "decades", "median", "50%", "90%")
     for place in range(min(len(made.targets), _SHOWN)):
         target = made.targets.iloc[place]
         ends = [_ends(made.interval50, place), _ends(made.interval90, place)]
@@ -129,7 +128,6 @@ def print_forecast(made: "Forecast") -> None:
             f"{made.decades[place]:.2f}",
             f"{made.median[place]:.4f}",
             *ends,
-            "" if width is None else f"{width[place]:.2%}",
         )
     console = Console()
     console.print(table)
@@ -192,7 +190,9 @@ def _ends(interval: np.ndarray | None, place: int) -> str:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    table = Table(
+        title=title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left", title_style="bold"
+    )
     for place, column in enumerate(columns):
         table.add_column(column, justify="left" if place == 0 else "right")
     return table

@@ -1,6 +1,6 @@
 """Defaults cannot drift unseen: the digest of every config, complete as a run sees it.
 
-A digest that changed on purpose is copied from the failure's message, and the change stands in LOG.md.
+A digest that changed on purpose is copied from the failure's message, and LOG.md says why.
 """
 
 import hashlib

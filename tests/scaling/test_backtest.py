@@ -64,7 +64,7 @@ def test_selection_follows_the_evidence(true_law):
     weight = dict(zip(judged.backtest.laws, judged.weights))
     if true_law == "no_floor":
         assert miss["no_floor"] < 1e-5 < miss["kaplan"]
-        assert weight["no_floor"] + weight["chinchilla"] > 0.95
+        assert weight["kaplan"] + weight["tied"] < 0.01  # the others can all be this world
     else:
         assert miss["chinchilla"] < 1e-3 < miss["no_floor"]
         assert weight["no_floor"] + weight["kaplan"] < 0.01

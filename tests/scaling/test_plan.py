@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import re
 
 import pytest
@@ -24,10 +25,10 @@ def plan():
 
 def test_runs_cost_their_budget(plan):
     for run in plan.runs:
-        one_step = run.C["forward"] / run.config["steps"]
-        assert abs(run.C["forward"] - run.budget) <= one_step / 2
-        assert run.D == run.config["steps"] * run.config["batch_size"]
-        assert run.C["6nd"] == 6 * run.N["total"] * run.D
+        half_a_step = run.C["forward"] / run.config["steps"] / 2
+        assert run.C["forward"] == pytest.approx(run.budget, abs=half_a_step)
+        assert run.config["steps"] * run.config["batch_size"] == run.D
+        assert run.D * run.N["total"] * 6 == run.C["6nd"]
 
 
 def test_each_budget_has_its_sizes_around_the_expected_optimum(plan):
@@ -118,7 +119,7 @@ def test_the_recipe_fits_every_rung():
     ladder, sizes = Ladder("configs/gpt.py"), demo.get_config().sizes
     counts = [ladder.N(size) for size in sizes]
     assert counts == sorted(counts)
-    assert max(b / a for a, b in zip(counts, counts[1:])) < 2, "a gap in the ladder"
+    assert max(b / a for a, b in itertools.pairwise(counts)) < 2, "a gap in the ladder"
     a, b = ladder.at(sizes[0], 1e5).config, ladder.at(sizes[0], 4e5).config
     assert b.steps * b.batch_size == pytest.approx(4 * a.steps * a.batch_size, rel=0.01)
     assert configuration.digest(a) != configuration.digest(b)

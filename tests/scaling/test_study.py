@@ -27,14 +27,14 @@ def test_every_part_is_there(done):
 
 
 def test_exponents_are_those_of_theory(done):
-    # With spectrum j^-2 and a flat teacher the loss is noise^2 + 1/N where data abounds and
-    # ~ D^-(1/2) where features do (Lin et al. 2024, theorem 4.1, a = 2), so the optimum is at N ~ C^(1/3).
+    # With spectrum j^-2 and a flat teacher the loss is noise^2 + 1/N where data abounds and falls
+    # as D^-(1/2) where features do (Lin et al. 2024, theorem 4.1, a = 2), so N* grows as C^(1/3).
     _, workdir, _ = done
     runs = read_runs(str(workdir / "runs.csv"), split="role")
     optimum = isoflop.load(str(workdir / "isoflop.json"))
     assert optimum.N_exponent == pytest.approx(1 / 3, abs=0.05)
     assert optimum.D_exponent == pytest.approx(2 / 3, abs=0.05)
-    # The two terms cross over sharply here, which the additive form cannot follow and the coupled one can.
+    # The terms cross over sharply, which the coupled form can follow and the additive one cannot.
     params = fit(runs, law="coupled", bootstrap=0).params
     assert params["alpha"] * params["k"] == pytest.approx(1.0, abs=0.15)
     assert params["beta"] * params["k"] == pytest.approx(0.5, abs=0.15)

@@ -30,7 +30,7 @@ def test_a_config_survives_the_way_there_and_back():
         ({"schedule.warmup": 2.0}, "config.schedule.warmup: 2.0; in [0, 1]"),
         ({"model.name": "gtp"}, "config.model.name: 'gtp'; did you mean 'gpt'?"),
         ({"model.heads": 5}, "config.model.heads: 5; width 64"),
-        ({"task.name": "next_tokens"}, "config.task.name: 'next_tokens'; did you mean 'next_token'?"),
+        ({"task.name": "next_tokens"}, "config.task.name: 'next_tokens'; did you mean 'next_t"),
         ({"data.name": "txt"}, "config.data.name: 'txt'; did you mean 'text'?"),
         ({"mesh.data": 0}, "config.mesh.data: 0"),
     ],

@@ -1,0 +1,157 @@
+"""The loss over (N, D) by a law's estimate or by each of its draws, and the best points on it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from train.cli import InputError
+
+if TYPE_CHECKING:
+    from scaling.fitted import Fit
+    from scaling.laws import Law
+
+# Half-lives of repeated tokens and of excess parameters, in passes: Muennighoff et al. 2023
+# (arXiv:2305.16264), fitted on C4.
+REPEATS = {"RD": 15.387756, "RN": 5.309743}
+_GRID = 161
+_SHRINK, _STEPS = 0.6180339887498949, 70
+_MOST_DATA = 1e40
+_REACH = 12.0  # the best size to serve is looked for within e^12 times the compute-optimal one
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A law at K parameter sets in natural units.
+
+    Attributes:
+      values: [K, 1] for every parameter.
+      flops_per_nd: training FLOPs are flops_per_nd N D; serving costs a third of that a token
+        (the forward pass alone).
+      unique: examples there are without repeating any; None where data is not scarce.
+    """
+
+    law: "Law"
+    values: Mapping[str, np.ndarray]
+    flops_per_nd: float
+    unique: float | None = None
+
+    def loss(self, N: np.ndarray, D: np.ndarray) -> np.ndarray:
+        """Loss [K, G] at N and D that broadcast to [K, G]."""
+        from scaling.engine import double_precision
+
+        N, D = np.broadcast_arrays(np.asarray(N, np.float64), np.asarray(D, np.float64))
+        fresh = D if self.unique is None else np.full(D.shape, self.unique)
+        with double_precision(), np.errstate(all="ignore"):
+            return np.asarray(self.law.form(self.values, {"N": N, "D": D, "U": fresh}))
+
+
+@dataclass(frozen=True)
+class Points:
+    """K points on a surface, [K] each; NaN where there is no best one."""
+
+    N: np.ndarray
+    D: np.ndarray
+    loss: np.ndarray
+
+
+def surface(fit: "Fit", draws: bool = False, unique: float | None = None) -> Surface:
+    """The surface of a law's estimate (K = 1) or of its bootstrap draws.
+
+    `unique` counts a repeated example for less than a new one, by Muennighoff et al. 2023 eqs. 5-7;
+    a law that is not of that form itself takes its two half-lives from the paper.
+
+    Raises:
+      InputError: the law has no N and D, or is of a form to which that correction does not apply.
+    """
+    from scaling.laws import LAWS
+
+    law = fit.law
+    if not {"N", "D"} <= set(law.columns) <= {"N", "D", "U"} or law.target != "loss":
+        usable = [k for k, v in LAWS.items() if {"N", "D"} <= set(v.columns) <= {"N", "D", "U"}]
+        raise InputError(f"--law: {law.name!r} is no law of loss over N and D; {', '.join(usable)}")
+    params = fit.natural_draws if draws else fit.params
+    values = {name: np.reshape(params[name], (-1, 1)).astype(np.float64) for name in law.names}
+    if unique is None or law.name == "data_constrained":
+        return Surface(law, values, fit.flops_per_nd, unique)
+    if law.name not in ("chinchilla", "tied", "no_floor"):
+        raise InputError(
+            f"--unique_tokens: repeated data is defined for chinchilla, tied, no_floor and "
+            f"data_constrained; the law is {law.name!r}"
+        )
+    one = np.ones_like(values["A"])
+    values.setdefault("beta", values["alpha"])
+    values.setdefault("E", 0 * one)
+    values |= {name: value * one for name, value in REPEATS.items()}
+    return Surface(LAWS["data_constrained"], values, fit.flops_per_nd, unique)
+
+
+def best(on: Surface, C: float | np.ndarray) -> Points:
+    """Least loss at training compute C = flops_per_nd N D; a number, or one for each of K."""
+    product = np.reshape(np.asarray(C, np.float64), (-1, 1)) / on.flops_per_nd
+    span = np.log(product)
+
+    def loss(share: np.ndarray) -> np.ndarray:  # N = product ** share
+        size = np.exp(share * span)
+        return on.loss(size, product / size)
+
+    share = _least(loss, np.zeros_like(span), np.ones_like(span))
+    N = np.exp(share * span)
+    return Points(N[:, 0], (product / N)[:, 0], loss(share)[:, 0])
+
+
+def elasticity(on: Surface, C: float, step: float = 0.05) -> np.ndarray:
+    """a = d log N* / d log C at C, [K]."""
+    above, below = (best(on, C * np.exp(side * step)).N for side in (1, -1))
+    return np.log(above / below) / (2 * step)
+
+
+def data_needed(on: Surface, loss: np.ndarray, N: np.ndarray) -> np.ndarray:
+    """D [K, G] at which models of N [K, G] reach `loss` [K, 1]; infinite where none does."""
+    N = np.asarray(N, np.float64)
+    low = np.zeros(np.broadcast_shapes(N.shape, loss.shape))
+    high = low + np.log(_MOST_DATA)
+    reached = on.loss(N, np.exp(high)) <= loss
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        enough = on.loss(N, np.exp(middle)) <= loss
+        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+    return np.where(reached, np.exp(high), np.inf)
+
+
+def serve(on: Surface, loss: np.ndarray, tokens: float, near: np.ndarray) -> Points:
+    """Least training plus serving FLOPs for a model of the given loss (Sardana et al. 2024, eq. 2).
+
+    Args:
+      loss: [K] to be reached. tokens: to be served over the model's life.
+      near: [K] sizes to look around, e.g. the compute-optimal ones.
+    """
+    wanted, centre = np.reshape(loss, (-1, 1)), np.log(np.reshape(near, (-1, 1)))
+
+    def cost(log_N: np.ndarray) -> np.ndarray:
+        N = np.exp(log_N)
+        return np.log(N) + np.log(data_needed(on, wanted, N) + tokens / 3)
+
+    N = np.exp(_least(cost, centre - _REACH, centre + _REACH))
+    return Points(N[:, 0], data_needed(on, wanted, N)[:, 0], np.asarray(loss, np.float64))
+
+
+def _least(function: Callable, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """x [K, 1] of the least value between `low` and `high` [K, 1]: a grid, then golden section.
+
+    NaN where the least value lies at an end: there is no interior minimum.
+    """
+    grid = low + (high - low) * np.linspace(0.0, 1.0, _GRID)
+    at = function(grid)
+    at = np.where(np.isfinite(at), at, np.inf)
+    place = np.argmin(at, axis=1)[:, None]
+    grid = np.broadcast_to(grid, at.shape)  # one interval may serve many parameter sets
+    low = np.take_along_axis(grid, np.maximum(place - 1, 0), 1)
+    high = np.take_along_axis(grid, np.minimum(place + 1, _GRID - 1), 1)
+    for _ in range(_STEPS):
+        width = _SHRINK * (high - low)
+        left, right = high - width, low + width
+        smaller = function(left) < function(right)
+        low, high = np.where(smaller, low, left), np.where(smaller, right, high)
+    return np.where((place == 0) | (place == _GRID - 1), np.nan, (low + high) / 2)
