@@ -136,9 +136,9 @@ def _print(tasks: Sequence[Task]) -> None:
         "decades",
         "law",
         "|error|",
-        "in 50%",
-        "in 90%",
-        "+- 90%",
+        "50%",
+        "90%",
+        "+-90%",
         "s",
     )
     for place, column in enumerate(columns):

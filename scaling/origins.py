@@ -25,6 +25,7 @@ FEWEST_RUNS = 6  # that an origin trains on
 _SHARES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of the runs, that the origins train on
 _SAME = 1.01  # runs this close in compute are of one budget, which no origin splits
 _STARTS, _STARTS_EACH, _RESAMPLES = 32, 3, 48
+_ROWS = (32, 96, 256, MAX_RUNS)  # a program is compiled for each and each law
 _COLUMNS = ("N", "D", "C", "loss")
 
 
@@ -210,10 +211,8 @@ def _best(found: engine.Solution, groups: int) -> np.ndarray:
 
 
 def _one_size(problem: engine.Problem) -> engine.Problem:
-    """Pads to 64, 256 or 1024 rows, so that a whole collection of tables shares three programs."""
-    rows = 64
-    while rows < problem.runs:
-        rows *= 4
+    """Pads to one of a few sizes, so that a whole collection of tables shares their programs."""
+    rows = next(rows for rows in _ROWS if rows >= problem.runs)
     more = max(rows - len(problem.target), 0)
 
     def pad(values: np.ndarray) -> np.ndarray:

@@ -13,7 +13,9 @@ from absl import flags
 from train.cli import InputError, nearest
 
 PRICES_DATE = "2025-06"
-MFU = 0.4  # share of the peak that a well-tuned dense transformer reaches; an assumption, not a fact
+MFU = (
+    0.4  # share of the peak that a well-tuned dense transformer reaches; an assumption, not a fact
+)
 STATE_BYTES = 16  # a parameter: float32 weight, gradient and the two moments of Adam
 
 
@@ -145,4 +147,7 @@ def spent(rate: Rate | None, flops: float) -> tuple[str, str]:
         time = f"{60 * hours:.3g} min"
     else:
         time = f"{hours:.3g} h" if hours < 96 else f"{hours / 24:.3g} days"
-    return time, "" if dollars is None else f"${dollars:,.2f}" if dollars < 100 else f"${dollars:,.0f}"
+    return (
+        time,
+        "" if dollars is None else f"${dollars:,.2f}" if dollars < 100 else f"${dollars:,.0f}",
+    )

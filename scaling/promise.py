@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from scaling.fitted import Fit
 
 LEVEL = 0.9
-STUDIES = 400
+STUDIES = 800
 _OPEN = 0.02  # more studies than this without a best size at the target: N* has no width
 MAX_NOISE = 0.5
 

@@ -263,8 +263,9 @@ class _Run:
         # Waiting for the device is training time, not the log's.
         with self.clock("train"):
             values = jax.device_get(values)
-        if not all(math.isfinite(v) for v in values.values()):
-            raise Diverged(f"loss {values['loss']} at step {taken}")
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise Diverged(f"{name} {value} at step {taken}")
         self.writer.write(taken, values)
         self.progress(taken, float(values["loss"]))
 

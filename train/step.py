@@ -117,7 +117,7 @@ def _functions(config: RunConfig, shapes: tuple) -> Functions:
         tx = optimizer.build(config.optimizer, rate, hyper.weight_decay)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics = {"loss": loss, "grad_norm": optax.global_norm(grads), "learning_rate": rate}
+        metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads), "learning_rate": rate}
         return State(state.step + 1, params, opt_state), metrics
 
     def evaluate(params, batch):

@@ -13,12 +13,12 @@ from tests.conftest import ROOT
 from train import config as configuration
 
 EXPERIMENTS = {
-    "gpt": "",
-    "linear": "",
+    "gpt": "2f8c8016596d70ab",
+    "linear": "ca2eb772d0760a3c",
 }
 STUDIES = {
-    "demo": "",
-    "linear": "",
+    "demo": "9c80f25e99d26bb2",
+    "linear": "6bc613dfe19c4219",
 }
 
 

@@ -67,5 +67,5 @@ def test_a_mesh_that_does_not_fit_is_one_clear_line():
 def test_a_batch_that_cannot_be_split_is_one_clear_line():
     mesh = jax.sharding.AbstractMesh((2, 2, 2), ("data", "fsdp", "tensor"))
     sharding.check_batch("config.batch_size", 8, mesh)
-    with pytest.raises(InputError, match="config.batch_size: 6; must be a multiple of .* 4"):
+    with pytest.raises(InputError, match=r"config.batch_size: 6; must be a multiple of .* 4"):
         sharding.check_batch("config.batch_size", 6, mesh)

@@ -36,7 +36,7 @@ def test_golden_losses(tiny):
     # Measured with jax 0.10.2 on an x86-64 CPU. May change with the initialisation, the order of
     # the data, the corpus or the optimizer, and with nothing else; the tolerance covers other
     # versions and other processors.
-    assert losses(tiny(), 3) == pytest.approx([5.5676, 5.5446, 5.4889], abs=2e-3)
+    assert losses(tiny(), 3) == pytest.approx([5.57062, 5.50723, 5.34809], abs=2e-3)
 
 
 def test_a_tiny_model_learns_a_tiny_batch_by_heart(tiny):
@@ -132,7 +132,8 @@ def test_weight_decay_is_decoupled_and_spares_scales_and_biases():
 def test_the_gradient_is_clipped_by_its_global_norm():
     tx = optimizer.build(Optimizer("sgd", 0.0, 0.0, 0.0, 0.0, 1e-8, 1.0), 1.0, 0.0)
     params = {"a": np.array([0.0]), "b": np.array([0.0])}
-    updates, _ = tx.update({"a": np.array([3.0]), "b": np.array([4.0])}, tx.init(params), params)
+    grads = {"a": np.array([3.0], np.float32), "b": np.array([4.0], np.float32)}
+    updates, _ = tx.update(grads, tx.init(params), params)
     assert (float(updates["a"][0]), float(updates["b"][0])) == pytest.approx((-0.6, -0.8))
 
 

@@ -1,0 +1,341 @@
+"""How to spend a training budget: N*, D* and the loss, how sure they are, and what else it costs.
+
+    python -m scaling.allocate --law=hoffmann2022_a3 --C=1e21
+    python -m scaling.allocate --runs=my.csv --C=1e20,1e21 --device=h100
+    python -m scaling.allocate --law=law.json --C=1e21 --serve_tokens=1e13
+    python -m scaling.allocate --law=hoffmann2022_a3 --C=1e24 --unique_tokens=2e11
+
+With runs, all three approaches of Hoffmann et al. 2022 are shown that the runs can carry, and the
+law that does best in a back-test. Intervals are of the optimum's estimate, not of a run's loss:
+for that see scaling.forecast.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from absl import flags
+
+from scaling import prices
+from train.cli import InputError, nearest, run_main
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scaling.fitted import Fit
+    from scaling.surface import Points
+
+WRONG = (0.5, 2.0)  # times N*
+_BOOTSTRAP = 400
+_REFITS = 200  # draws that the costlier questions are asked of
+_FAR = 10.0  # a budget this many times the largest run's is said to be extrapolated
+
+Ends = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """The best use of C training FLOPs by one way of estimating it.
+
+    Attributes:
+      way: the approach or law. N, D: the optimum. loss: there, NaN where the way gives none.
+      intervals: 90% interval of N, D, loss; missing where there is nothing to make them from.
+    """
+
+    way: str
+    C: float
+    N: float
+    D: float
+    loss: float
+    intervals: dict[str, Ends] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """Training `factor` times N* on what C then buys.
+
+    Attributes:
+      loss: there, against `best` at N*.
+      extra: FLOPs, as a share of C, to bring that size to the best loss; infinite if none does.
+      interval: of `extra`, None without draws.
+    """
+
+    factor: float
+    N: float
+    loss: float
+    best: float
+    extra: float
+    interval: Ends | None
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The cheapest model of one loss over its life (Sardana et al. 2024), against the one of N*.
+
+    FLOPs: `training`, `serving`; `plain` is the sum for the compute-optimal model. `interval` is
+    of N, None without draws.
+    """
+
+    tokens: float
+    loss: float
+    N: float
+    D: float
+    training: float
+    serving: float
+    plain: float
+    interval: Ends | None
+
+
+def by_law(fit: "Fit", C: float, unique: float | None = None) -> Allocation:
+    """The optimum by a law; `unique` examples can be had before they repeat.
+
+    Raises:
+      InputError: the law has no best size at C.
+    """
+    from scaling import surface
+
+    if not (np.isfinite(C) and C > 1):
+        raise InputError(f"--C: {C!r}; a positive number of FLOPs")
+    if unique is not None and not (np.isfinite(unique) and unique > 0):
+        raise InputError(f"--unique_tokens: {unique!r}; a positive number")
+    point = surface.best(surface.surface(fit, unique=unique), C)
+    if not np.isfinite(point.N[0]):
+        raise InputError(
+            f"--C: {C:g}; law {fit.law.name!r} with these parameters has no best size there "
+            "(the loss keeps falling towards one end)"
+        )
+    intervals = {}
+    if len(fit.draws):
+        drawn = surface.best(surface.surface(fit, draws=True, unique=unique), C)
+        intervals = {k: _interval(fit, getattr(drawn, k)) for k in ("N", "D", "loss")}
+    way = f"law {fit.law.name}"
+    return Allocation(way, C, *(float(getattr(point, k)[0]) for k in ("N", "D", "loss")), intervals)
+
+
+def cost_of_wrong(fit: "Fit", C: float, factor: float) -> Wrong:
+    """What it costs to train `factor` times the best size at C."""
+    from scaling import surface
+
+    def extra(on: "surface.Surface") -> tuple["Points", np.ndarray, np.ndarray]:
+        best = surface.best(on, C)
+        N = factor * best.N[:, None]
+        there = on.loss(N, C / on.flops_per_nd / N)[:, 0]
+        needed = surface.data_needed(on, best.loss[:, None], N)
+        return best, there, on.flops_per_nd * (N * needed)[:, 0] / C - 1
+
+    best, there, more = extra(surface.surface(fit))
+    interval = None
+    if len(fit.draws):
+        # N* is where each draw puts it: this is the cost of the factor, not of an estimate's error.
+        interval = _interval(fit, extra(_some_draws(fit))[2])
+    N = factor * float(best.N[0])
+    return Wrong(factor, N, float(there[0]), float(best.loss[0]), float(more[0]), interval)
+
+
+def for_serving(fit: "Fit", C: float, tokens: float) -> Serving:
+    """Least training plus serving FLOPs for the loss that C buys at its best."""
+    from scaling import surface
+
+    if not (np.isfinite(tokens) and tokens >= 0):
+        raise InputError(f"--serve_tokens: {tokens!r}; zero or more")
+    on = surface.surface(fit)
+    best = surface.best(on, C)
+    found = surface.serve(on, best.loss, tokens, best.N)
+    interval = None
+    if len(fit.draws):
+        drawn = _some_draws(fit)
+        at = surface.best(drawn, C)
+        interval = _interval(fit, surface.serve(drawn, at.loss, tokens, at.N).N)
+    N, D, k = float(found.N[0]), float(found.D[0]), on.flops_per_nd
+    plain = C + k / 3 * float(best.N[0]) * tokens
+    return Serving(
+        tokens, float(best.loss[0]), N, D, k * N * D, k / 3 * N * tokens, plain, interval
+    )
+
+
+def by_runs(
+    runs: "pd.DataFrame", C: list[float], law: str | None = None, seed: int = 0
+) -> tuple[list[Allocation], "Fit", list[str]]:
+    """Every approach that the runs can carry, at each C.
+
+    Args:
+      runs: a table of runs (see scaling.table). law: default the best in a back-test.
+
+    Returns:
+      The allocations, the fit of the chosen law, and notes: which approaches the runs cannot
+      carry and why, and what approach 2 gets wrong on this grid.
+    """
+    from scaling.fit import fit
+
+    chosen, notes = (law, []) if law is not None else _chosen(runs, seed)
+    fits = {name: fit(runs, name, bootstrap=_BOOTSTRAP) for name in {chosen, "chinchilla"}}
+    found, more = _without_law(runs, C, fits[chosen], seed)
+    for one in C:
+        for name in sorted(fits, key=lambda name: name == chosen):
+            try:
+                made = by_law(fits[name], one)
+            except InputError as error:
+                if name == chosen:
+                    raise
+                notes.append(f"approach 3: {error}")
+                continue
+            if name == "chinchilla":
+                way = "approach 3" + (" (chosen law)" if name == chosen else "")
+            else:
+                way = f"chosen law ({name})"
+            found.append(Allocation(way, one, made.N, made.D, made.loss, made.intervals))
+    notes.append(
+        "every interval takes its approach as right; where they disagree, that is the larger doubt"
+    )
+    return sorted(found, key=lambda a: a.C), fits[chosen], notes + more
+
+
+def _without_law(runs, C: list[float], fit: "Fit", seed: int) -> tuple[list[Allocation], list[str]]:
+    """Approaches 1 and 2."""
+    from scaling.design import parabola_bias
+    from scaling.envelope import envelope
+    from scaling.isoflop import isoflop
+
+    found, notes = [], []
+    for name, estimate in (("approach 1", envelope), ("approach 2", isoflop)):
+        try:
+            line = estimate(runs, bootstrap=_BOOTSTRAP, seed=seed)
+        except InputError as error:
+            notes.append(f"{name}: {error}")
+            continue
+        for one in C:
+            at = line.optimum(one)
+            ends = {k: tuple(map(float, at["intervals"][k])) for k in ("N", "D")}
+            found.append(Allocation(name, one, float(at["N"]), float(at["D"]), float("nan"), ends))
+        if name == "approach 2":
+            bias = parabola_bias(fit, runs, max(C), seed=seed)
+            noisy = bias.get("N_bias_noisy", bias["N_bias"])
+            notes.append(
+                f"approach 2 on this grid, were {fit.law.name} the truth: N* at {max(C):.3g} off "
+                f"by {bias['N_bias']:+.1%} without noise, {noisy:+.1%} on average with it; the "
+                f"exponent by {bias['exponent_bias']:+.4f}"
+            )
+    return found, notes
+
+
+def _chosen(runs: "pd.DataFrame", seed: int) -> tuple[str, list[str]]:
+    """The law of the largest weight in a back-test; chinchilla where there can be none."""
+    from scaling import calibration, origins
+    from scaling.table import fit_rows, validate
+
+    try:
+        judged = calibration.calibrate(origins.backtest(fit_rows(validate(runs)), seed=seed))
+    except InputError as error:
+        return "chinchilla", [f"no back-test chose the law: {error}"]
+    place = int(np.argmax(judged.weights))
+    name, weight = judged.backtest.laws[place], judged.weights[place]
+    return name, [f"{name} has {weight:.0%} of the weight in a back-test of the size laws"]
+
+
+def _some_draws(fit: "Fit"):
+    import dataclasses
+
+    from scaling import surface
+
+    return surface.surface(dataclasses.replace(fit, draws=fit.draws[:_REFITS]), draws=True)
+
+
+def _interval(fit: "Fit", values: np.ndarray) -> Ends:
+    """At the fit's level; draws without an optimum count as beyond both ends."""
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return (float("nan"), float("nan"))
+    # 'nearest' draws: interpolation between a number and infinity is not one.
+    ends = np.quantile(values, [fit.tail, 1 - fit.tail], method="nearest")
+    return float(ends[0]), float(ends[1])
+
+
+def extrapolation(fit: "Fit", C: float) -> str | None:
+    """In words, how far C lies beyond the runs; None inside or unknown."""
+    largest = fit.data_range.get("C", (0.0, np.inf))[1]
+    if _FAR * largest >= C:
+        return None
+    return f"C {C:.3g} lies {np.log10(C / largest):.1f} decades beyond the largest run"
+
+
+def _numbers(given: list[str]) -> list[float]:
+    values = []
+    for text in given:
+        try:
+            values.append(float(text))
+        except ValueError:
+            raise InputError(f"--C: {text!r}; a number, or several with commas") from None
+        if not (np.isfinite(values[-1]) and values[-1] > 1):
+            raise InputError(f"--C: {text!r}; a positive number of FLOPs")
+    if not values:
+        raise InputError("--C: not given; training FLOPs, or several with commas")
+    return values
+
+
+def _define_flags() -> None:
+    prices.define_flags()
+    flags.DEFINE_list("C", [], "Training FLOPs, or several with commas.")
+    flags.DEFINE_string("law", None, "Published law, law.json, or with --runs the name of a law.")
+    flags.DEFINE_float("serve_tokens", None, "Tokens to be served over the model's life.")
+    flags.DEFINE_float("unique_tokens", None, "Training tokens there are without repeating any.")
+    flags.DEFINE_string("out", None, "JSON file for the result.")
+    flags.DEFINE_integer("seed", 0, "Seed of the resamples.")
+    flags.DEFINE_string("runs", None, "CSV of runs, one row a run.")
+    flags.DEFINE_string("n", "N", "Column with the number of parameters.")
+    flags.DEFINE_string("d", "D", "Column with the number of training examples.")
+    flags.DEFINE_string("c", None, "Column with the training FLOPs; default C, or 6 N D.")
+    flags.DEFINE_string("loss", "loss", "Column with the final loss.")
+    flags.DEFINE_string("split", None, "Column that says fit or heldout.")
+
+
+def _estimates(given: Any, C: list[float]) -> tuple[list[Allocation], "Fit", list[str]]:
+    """The allocations that the flags ask for, the law behind the other tables, and notes."""
+    from scaling.design import ready_made
+    from scaling.laws import LAWS, PUBLISHED
+    from scaling.table import read_runs
+
+    if not given.runs:
+        fit = ready_made(given.law)
+        source = list(fit.diagnostics.warnings) if given.law in PUBLISHED else []
+        return [by_law(fit, one) for one in C], fit, source
+    if given.law is not None and given.law not in LAWS:
+        raise InputError(f"--law: {given.law!r} with --runs; {nearest(given.law, LAWS)}")
+    runs = read_runs(given.runs, given.n, given.d, given.loss, given.c, given.split)
+    return by_runs(runs, C, given.law, given.seed)
+
+
+def main() -> None:
+    """Entry point: allocates the budgets of the flags."""
+    given = flags.FLAGS
+    C, rate = _numbers(given.C), prices.rate_of(given)
+    if not (given.runs or given.law):
+        raise InputError("--law: not given; a published law, a law.json, or give --runs")
+    from scaling import allocate_print
+    from train.compilation import use_cache
+
+    use_cache()
+    found, fit, notes = _estimates(given, C)
+    notes += [words for one in C if (words := extrapolation(fit, one))]
+    limited = (
+        [by_law(fit, one, given.unique_tokens) for one in C]
+        if given.unique_tokens is not None
+        else []
+    )
+    wrong = {one: [cost_of_wrong(fit, one, factor) for factor in WRONG] for one in C}
+    serving = {}
+    if given.serve_tokens is not None:
+        serving = {one: for_serving(fit, one, given.serve_tokens) for one in C}
+    result = allocate_print.Result(
+        fit, found, wrong, serving, limited, given.unique_tokens, tuple(notes)
+    )
+    allocate_print.print_result(result, rate)
+    if given.out:
+        from scaling.fitted import write_text
+
+        write_text(given.out, allocate_print.to_json(result))
+        print(f"written: {given.out}")
+
+
+if __name__ == "__main__":
+    _define_flags()
+    run_main(main)
