@@ -21,6 +21,6 @@ lint: .venv/ready
 	@if command -v uv >/dev/null; then \
 	  uv venv -q --allow-existing --python $(PYTHON) .venv && uv pip install -q -p .venv -r requirements.txt; \
 	else \
-	  $(PYTHON) -m venv .venv && $(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt; \
+	  $(PYTHON) -m venv .venv && $(BIN)/python -m pip install -q --no-compile -r requirements.txt; \
 	fi
 	@touch $@

@@ -50,6 +50,10 @@ def recipe(width: int, D: float) -> ConfigDict:
     }
     config.task = {"name": "next_token", "z_loss": 0.0}
     config.batch_size = 2
+    tokens_a_step = config.batch_size * config.data.sequence_length
+    config.log_every = max(1, round(D / tokens_a_step / 200))
+    config.checkpoint.every = 2000
+    config.evaluation.batch_size = 16
     config.optimizer.learning_rate = min(0.02, 0.28 / width)
     config.optimizer.b2 = 0.99
     return config

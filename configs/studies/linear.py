@@ -1,6 +1,6 @@
 """A study whose answer theory knows: exponents 1 in N and 1/2 in D, see configs/linear.py.
 
-    python -m scaling.study --config=configs/studies/linear.py --workdir=studies/linear
+python -m scaling.study --config=configs/studies/linear.py --workdir=studies/linear
 """
 
 from ml_collections import ConfigDict

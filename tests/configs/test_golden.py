@@ -13,11 +13,11 @@ from tests.conftest import ROOT
 from train import config as configuration
 
 EXPERIMENTS = {
-    "gpt": "2f8c8016596d70ab",
+    "gpt": "26f764e5d428c051",
     "linear": "ca2eb772d0760a3c",
 }
 STUDIES = {
-    "demo": "9c80f25e99d26bb2",
+    "demo": "6e5d811c32b8bae9",
     "linear": "6bc613dfe19c4219",
 }
 
