@@ -56,7 +56,7 @@ class Model(nn.Module):
     @nn.compact
     def __call__(self, batch: dict[str, jax.Array], *, train: bool = False) -> jax.Array:
         c, dtype = self.config, jnp.dtype(self.config.dtype)
-        small = nn.initializers.normal(0.125 * c.width**-0.5)
+        small = nn.initializers.normal(0.25 * c.width**-0.5)
         embedding_VxD = self.param(
             "embedding",
             nn.with_logical_partitioning(small, ("vocab", "embed")),

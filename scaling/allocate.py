@@ -192,7 +192,6 @@ def by_runs(
 
 def _without_law(runs, C: list[float], fit: "Fit", seed: int) -> tuple[list[Allocation], list[str]]:
     """Approaches 1 and 2."""
-    from scaling.design import parabola_bias
     from scaling.envelope import envelope
     from scaling.isoflop import isoflop
 
@@ -208,14 +207,23 @@ def _without_law(runs, C: list[float], fit: "Fit", seed: int) -> tuple[list[Allo
             ends = {k: tuple(map(float, at["intervals"][k])) for k in ("N", "D")}
             found.append(Allocation(name, one, float(at["N"]), float(at["D"]), float("nan"), ends))
         if name == "approach 2":
-            bias = parabola_bias(fit, runs, max(C), seed=seed)
-            noisy = bias.get("N_bias_noisy", bias["N_bias"])
-            notes.append(
-                f"approach 2 on this grid, were {fit.law.name} the truth: N* at {max(C):.3g} off "
-                f"by {bias['N_bias']:+.1%} without noise, {noisy:+.1%} on average with it; the "
-                f"exponent by {bias['exponent_bias']:+.4f}"
-            )
+            notes.append(_bias_in_words(fit, runs, max(C), seed))
     return found, notes
+
+
+def _bias_in_words(fit: "Fit", runs: "pd.DataFrame", C: float, seed: int) -> str:
+    from scaling.design import parabola_bias
+
+    try:
+        bias = parabola_bias(fit, runs, C, seed=seed)
+    except InputError as error:
+        return f"approach 2: its bias on this grid is not known ({error})"
+    noisy = bias.get("N_bias_noisy", bias["N_bias"])
+    return (
+        f"approach 2 on this grid, were {fit.law.name} the truth: N* at {C:.3g} off by "
+        f"{bias['N_bias']:+.1%} without noise, {noisy:+.1%} on average with it; the exponent by "
+        f"{bias['exponent_bias']:+.4f}"
+    )
 
 
 def _chosen(runs: "pd.DataFrame", seed: int) -> tuple[str, list[str]]:

@@ -9,6 +9,7 @@ simulated and refitted; the table shows the 90% width to expect of N*, of the ex
 N* ~ C^a and of the loss at the target.
 """
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,15 @@ import numpy as np
 from absl import flags
 
 from scaling import prices
-from scaling.promise import Promise, Target, parabola_bias, promise, target_at
+from scaling.promise import (
+    STUDIES,
+    Promise,
+    Target,
+    noise_of,
+    parabola_bias,
+    promise,
+    target_at,
+)
 from train.cli import InputError, nearest, run_main
 
 if TYPE_CHECKING:
@@ -26,12 +35,21 @@ if TYPE_CHECKING:
     from scaling.fitted import Fit
     from scaling.layout import Design, Region
 
-__all__ = ["Compared", "compare", "next_runs", "parabola_bias", "promise", "ready_made"]
+__all__ = [
+    "Compared",
+    "compare",
+    "expectation",
+    "next_runs",
+    "parabola_bias",
+    "promise",
+    "ready_made",
+]
 
 NOISE = 0.003  # relative, where nothing is known: seeds of small language models differ by about it
 DECADES, SPREAD = 3.0, 4.0
 BUDGETS, SIZES, SPREADS = (3, 5), (5, 7), (2.0, 4.0)
 COUNT = 25
+MAX_KNOWN = 2000
 _FARTHER = 10.0  # the default target, in budgets
 
 
@@ -69,7 +87,7 @@ def compare(
     sizes: tuple[int, ...] = SIZES,
     spreads: tuple[float, ...] = SPREADS,
     count: int = COUNT,
-    studies: int | None = None,
+    studies: int = STUDIES,
     seed: int = 0,
 ) -> list[Compared]:
     """IsoFLOP grids of every combination, then a random, a D- and a V-optimal design of `count`.
@@ -79,10 +97,7 @@ def compare(
       noise: relative standard deviation of one loss.
       spreads: of the IsoFLOP grids; the others use the region's.
     """
-    import dataclasses
-
     from scaling import layout
-    from scaling.promise import STUDIES
 
     designs = [
         layout.isoflop_grid(prior, dataclasses.replace(region, spread=spread), b, s)
@@ -99,9 +114,7 @@ def compare(
     rows = max(len(design.N) for design in designs)
     result = []
     for place, made in enumerate(designs):
-        promised = promise(
-            prior, made.N, made.D, noise, target, studies or STUDIES, seed + place, rows
-        )
+        promised = promise(prior, made.N, made.D, noise, target, studies, seed + place, rows)
         bias = _bias(prior, made, target) if place < grids else None
         result.append(Compared(made, promised, bias))
     return result
@@ -126,6 +139,8 @@ def next_runs(
     from scaling.table import fit_rows
 
     rows = fit_rows(runs)
+    if len(rows) > MAX_KNOWN:
+        raise InputError(f"--next: {len(rows)} runs to simulate; at most {MAX_KNOWN}")
     known = layout.Design("known", *(rows[k].to_numpy(np.float64) for k in ("N", "D", "C")))
     new = layout.most_informative(fit, known, region, count, target)
     result = []
@@ -133,9 +148,26 @@ def next_runs(
         arrays = [np.append(getattr(known, k), getattr(new, k)[:more]) for k in ("N", "D", "C")]
         made = layout.Design("the known runs" if not more else f"+ run {more}", *arrays)
         # The same seed: the known runs' noise is then the same, and only the new run differs.
-        promised = promise(fit, made.N, made.D, noise, target, seed=seed)
+        promised = promise(fit, made.N, made.D, noise, target, seed=seed, rows=len(rows) + count)
         result.append(Compared(made, promised, None))
     return result
+
+
+def expectation(law: str, N: np.ndarray, D: np.ndarray, C: float, noise: float = NOISE) -> str:
+    """What runs at (N, D) promise about compute C, in one sentence.
+
+    Args:
+      law: prior, a published law or a law.json. noise: relative, of one loss.
+    """
+    prior = ready_made(law)
+    made = promise(prior, N, D, noise, target_at(prior, C))
+    size = (
+        "N* open" if made.N[0] == 0 else f"N* within {made.N[0]:.2f}-{made.N[1]:.2f} of its value"
+    )
+    return (
+        f"expected at C = {C:.3g} with {noise:.2%} noise, were {law} true: 90% intervals {size}, "
+        f"its exponent {made.exponent_width:.3f} wide, the loss {made.loss_width:.2%} wide"
+    )
 
 
 def to_csv(design: "Design") -> str:
@@ -221,9 +253,8 @@ def _prior(given: Any) -> tuple["Fit", "pd.DataFrame | None"]:
 def _noise(given: Any, prior: "Fit") -> tuple[float, str]:
     if given.noise is not None:
         return given.noise, "given"
-    if len(prior.residuals) > len(prior.params):
-        return prior.residual_std, "the law's residuals"
-    return NOISE, "assumed"
+    seen = noise_of(prior)
+    return (NOISE, "assumed") if seen is None else (seen, "the law's residuals")
 
 
 def _choose(found: list[Compared], name: str | None) -> Compared:
@@ -252,7 +283,7 @@ def _define_flags() -> None:
     flags.DEFINE_integer(
         "count", None, "Runs of the other designs (25); with --next, new runs (1)."
     )
-    flags.DEFINE_integer("studies", None, "Simulated studies a design.")
+    flags.DEFINE_integer("studies", STUDIES, "Simulated studies a design.")
     flags.DEFINE_integer("seed", 0, "Seed of the simulation.")
     flags.DEFINE_string(
         "choose", None, "Design to write; default the narrowest loss at the target."
@@ -271,9 +302,9 @@ def main() -> None:
     """Entry point: compares designs, or suggests the next runs."""
     given = flags.FLAGS
     rate = prices.rate_of(given)
-    for name in ("count", "studies"):
-        if given[name].value is not None and not 1 <= given[name].value <= 100_000:
-            raise InputError(f"--{name}: {given[name].value!r}; between 1 and 100000")
+    for name, value in (("count", given.count), ("studies", given.studies)):
+        if value is not None and not 1 <= value <= 100_000:
+            raise InputError(f"--{name}: {value!r}; between 1 and 100000")
     flops = _budget(given, rate)
     if given.next and not given.runs:
         raise InputError("--next: needs --runs, the records so far")
@@ -294,8 +325,8 @@ def main() -> None:
         chosen = found[-1]
     else:
         shape = tuple(map(tuple, (given.budgets, given.sizes, given.spread)))
-        count, studies = given.count or COUNT, given.studies
-        found = compare(prior, region, noise, target, *shape, count, studies, given.seed)
+        count = given.count or COUNT
+        found = compare(prior, region, noise, target, *shape, count, given.studies, given.seed)
         chosen = _choose(found, given.choose)
     design_print.print_compared(found, chosen, prior, target, noise, source, rate, given.next)
     if given.out:

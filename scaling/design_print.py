@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from scaling.design import Compared
     from scaling.fitted import Fit
 
+_FIXED = 1e-4  # a width of the exponent that is rounding
 _WIDE = 120  # cut columns tell nothing: narrower terminals break the lines
 
 
@@ -43,6 +44,8 @@ def print_compared(
     say(
         "a: exponent of N* ~ C^a at the target. Widths are of 90% intervals over simulated studies."
     )
+    if max(compared.promise.exponent_width for compared in found) < _FIXED:
+        say(f"law {prior.law.name!r} has the same exponent a whatever its parameters")
     without = max(compared.promise.without for compared in found)
     if without > 0:
         say(f"open: up to {without:.0%} of the simulated studies find no best size at the target")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CRITERIA = ("D", "V")
 LARGEST_SHARE = 0.5  # of the budget that one run of an optimal design may take
+MAX_RUNS = 1000  # of a design
 _COMPUTES, _SIZES = 15, 9  # of the pool that optimal designs choose from
 _PASSES, _RESTARTS = 30, 3
 _RIDGE = 1e-10
@@ -72,6 +73,7 @@ def isoflop_grid(prior: "Fit", region: Region, budgets: int, sizes: int) -> Desi
     """`budgets` levels of compute, evenly spaced in log C, with `sizes` sizes around N* at each."""
     if budgets < 2 or sizes < 3:
         raise InputError(f"--budgets, --sizes: {budgets}, {sizes}; at least 2 budgets and 3 sizes")
+    _check_count(budgets * sizes)
     level = np.repeat(np.linspace(0.0, 1.0, budgets), sizes)
     place = np.tile(np.linspace(-1.0, 1.0, sizes), budgets)
     name = f"isoflop {budgets}x{sizes} spread {region.spread:g}"
@@ -80,6 +82,7 @@ def isoflop_grid(prior: "Fit", region: Region, budgets: int, sizes: int) -> Desi
 
 def random_design(prior: "Fit", region: Region, count: int, seed: int = 0) -> Design:
     """`count` runs, uniform in log C and in log N around N*."""
+    _check_count(count)
     rng = np.random.default_rng([seed, 9])
     level, place = rng.uniform(0, 1, count), rng.uniform(-1, 1, count)
     # The region's ends are taken: what is random is the inside.
@@ -91,6 +94,7 @@ def optimal(
     prior: "Fit", region: Region, count: int, target: Target, criterion: str, seed: int = 0
 ) -> Design:
     """The best `count` runs of a grid over the region; D for the parameters, V for the target."""
+    _check_count(count)
     pool = _pool(prior, region, LARGEST_SHARE * region.flops)
     rows, goal = _sensitivities(prior, pool, target)
     if not count * pool.C.min() < region.flops:
@@ -116,6 +120,7 @@ def most_informative(
     Each is the run after which the variance of the loss at the target is least, the known runs
     taken as done. None is cheaper than the cheapest known one: there the law was never seen.
     """
+    _check_count(count)
     share = region.flops / count
     pool = _pool(prior, region, share)
     seen = min(float(known.C.min()), share) <= pool.C * (1 + 1e-9)
@@ -131,6 +136,11 @@ def most_informative(
         information = information + np.outer(new[place], new[place])
         chosen.append(place)
     return Design("next", pool.N[chosen], pool.D[chosen], pool.C[chosen])
+
+
+def _check_count(count: int) -> None:
+    if not 1 <= count <= MAX_RUNS:
+        raise InputError(f"runs: {count}; a design has from 1 to {MAX_RUNS}")
 
 
 def _design(prior: "Fit", name: str, C: np.ndarray, factor: np.ndarray) -> Design:

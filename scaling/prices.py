@@ -1,7 +1,7 @@
 """What a device does in an hour and what that hour costs: FLOPs, hours and money, one from another.
 
 Peaks and memory are from the makers' data sheets. Prices are approximate public list prices without
-commitment, as of `PRICES_DATE`; they change monthly and differ by region: override with --price.
+commitment, each with its date; they change monthly and differ by region: override with --price.
 """
 
 from dataclasses import dataclass
@@ -12,10 +12,7 @@ from absl import flags
 
 from train.cli import InputError, nearest
 
-PRICES_DATE = "2025-06"
-MFU = (
-    0.4  # share of the peak that a well-tuned dense transformer reaches; an assumption, not a fact
-)
+MFU = 0.4  # share of the peak that a well-tuned transformer reaches: an assumption, not a fact
 STATE_BYTES = 16  # a parameter: float32 weight, gradient and the two moments of Adam
 
 
@@ -27,27 +24,28 @@ class Device:
       peak: FLOP/s of dense bfloat16 matrix products (float16 where there is no bfloat16).
       memory: bytes.
       price: dollars an hour, approximate; None where no list price is known.
-      source: of the price.
+      source, date: of the price; year and month when it was seen.
     """
 
     peak: float
     memory: float
     price: float | None
-    source: str
+    source: str = ""
+    date: str = ""
 
 
 _GOOGLE = "Google Cloud list price of a chip-hour on demand, US"
 _LAMBDA = "Lambda list price of one GPU of an 8-GPU instance on demand"
 
 DEVICES: dict[str, Device] = {
-    "v100": Device(125e12, 16e9, None, "none known"),
-    "a100": Device(312e12, 80e9, 1.79, _LAMBDA),
-    "h100": Device(989e12, 80e9, 2.99, _LAMBDA),
-    "h200": Device(989e12, 141e9, None, "none known"),
-    "tpu_v4": Device(275e12, 32e9, 3.22, _GOOGLE),
-    "tpu_v5e": Device(197e12, 16e9, 1.20, _GOOGLE),
-    "tpu_v5p": Device(459e12, 95e9, 4.20, _GOOGLE),
-    "tpu_v6e": Device(918e12, 32e9, 2.70, _GOOGLE),
+    "v100": Device(125e12, 16e9, None),
+    "a100": Device(312e12, 80e9, 2.79, _LAMBDA, "2026-09"),
+    "h100": Device(989e12, 80e9, 3.99, _LAMBDA, "2026-09"),
+    "h200": Device(989e12, 141e9, None),
+    "tpu_v4": Device(275e12, 32e9, 3.22, _GOOGLE, "2025-01"),
+    "tpu_v5e": Device(197e12, 16e9, 1.20, _GOOGLE, "2026-01"),
+    "tpu_v5p": Device(459e12, 95e9, 4.20, _GOOGLE, "2026-01"),
+    "tpu_v6e": Device(918e12, 32e9, None),
 }
 
 
@@ -105,7 +103,7 @@ def rate(
         raise InputError(f"--mfu: {mfu!r}; at most 1")
     if device is None and throughput is None:
         return None
-    known = DEVICES[device] if device else Device(0.0, 0.0, None, "")
+    known = DEVICES[device] if device else Device(0.0, 0.0, None)
     words = [f"{devices} x {device or 'device'}"]
     if throughput is None:
         words.append(f"{known.peak:.3g} FLOP/s peak x {mfu:.0%} reached (assumed)")
@@ -114,7 +112,7 @@ def rate(
     if price is not None:
         words.append(f"${price:.2f} per device-hour, as given")
     elif known.price is not None:
-        words.append(f"about ${known.price:.2f} per device-hour ({known.source}, {PRICES_DATE})")
+        words.append(f"about ${known.price:.2f} per device-hour ({known.source}, {known.date})")
     return Rate(
         throughput if throughput is not None else known.peak * mfu,
         devices,

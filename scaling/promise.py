@@ -23,6 +23,7 @@ LEVEL = 0.9
 STUDIES = 800
 _OPEN = 0.02  # more studies than this without a best size at the target: N* has no width
 MAX_NOISE = 0.5
+_MOST_LOSSES = 300_000  # of all studies for the bias of approach 2: large tables get fewer
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,15 @@ def promise(
     )
 
 
+def noise_of(fit: "Fit") -> float | None:
+    """Relative noise of one loss by a fit's residuals, outliers aside; None without residuals."""
+    spare = len(fit.residuals) - len(fit.params)
+    if spare < 1:
+        return None
+    inflate = np.sqrt(len(fit.residuals) / spare)
+    return float(np.quantile(np.abs(fit.residuals), 0.683) * inflate)
+
+
 def jacobian(prior: "Fit", N: np.ndarray, D: np.ndarray) -> np.ndarray:
     """Derivative [R, P] of log loss at (N, D) by the coordinates of the fit, at the prior."""
     from scaling import engine
@@ -150,7 +160,7 @@ def parabola_bias(
     Args:
       fit: a law of N and D. runs: the actual grid (N, D, C or budget), as for `isoflop`.
       C: compute at which N* is compared; default the largest budget with a minimum.
-      noise: of one loss; default the fit's residual standard deviation.
+      noise: of one loss; default that of the fit's residuals, 0 if it has none.
 
     Returns:
       exponent (the law's over those budgets), exponent_bias and N_bias (approach 2's N* over the
@@ -159,7 +169,7 @@ def parabola_bias(
       two budgets with a minimum.
 
     Raises:
-      InputError: approach 2 has no result on these runs even without noise.
+      InputError: approach 2 has no result on these runs even without noise, or the law has none.
     """
     from scaling.isoflop import isoflop
     from scaling.table import fit_rows, validate
@@ -174,19 +184,15 @@ def parabola_bias(
     C = float(C) if C is not None else max(b.C for b in good)
     on = surface.surface(fit)
     truth = surface.best(on, np.array([on.flops_per_nd * b.N * b.D for b in good])).N
-    exponent = float(np.polyfit(np.log([b.C for b in good]), np.log(truth), 1)[0])
     at_C = float(surface.best(on, C).N[0])
+    if not np.isfinite([*truth, at_C]).all():
+        raise InputError(f"law: {fit.law.name!r} has no best size at some of these budgets")
+    exponent = float(np.polyfit(np.log([b.C for b in good]), np.log(truth), 1)[0])
     if noise is None:
-        noise = fit.residual_std if len(fit.residuals) else 0.0
-    rng, found, lost = np.random.default_rng([seed, 7]), [], 0
-    for _ in range(studies if noise > 0 else 0):
-        noisy = grid.assign(loss=exact * np.exp(noise * rng.standard_normal(len(grid))))
-        try:
-            line = isoflop(noisy, bootstrap=0)
-        except InputError:
-            lost += 1
-            continue
-        found.append((line.N_exponent - exponent, _size(line, C) / at_C - 1))
+        noise = noise_of(fit) or 0.0
+    studies = min(studies, max(_MOST_LOSSES // len(grid), 1)) if noise > 0 else 0
+    found, lost = _noisy_lines(grid, exact, noise, studies, seed)
+    found = [(line.N_exponent - exponent, _size(line, C) / at_C - 1) for line in found]
     result = {
         "C": C,
         "noise": float(noise),
@@ -198,6 +204,20 @@ def parabola_bias(
     for name, values in zip(("exponent_bias", "N_bias"), np.transpose(found)):
         result |= {f"{name}_noisy": float(np.mean(values)), f"{name}_spread": float(np.std(values))}
     return result
+
+
+def _noisy_lines(grid, exact: np.ndarray, noise: float, studies: int, seed: int):
+    """Approach 2 on `studies` noisy copies of the exact losses, and how many had no result."""
+    from scaling.isoflop import isoflop
+
+    rng, found, lost = np.random.default_rng([seed, 7]), [], 0
+    for _ in range(studies):
+        noisy = exact * np.exp(noise * rng.standard_normal(len(exact)))
+        try:
+            found.append(isoflop(grid.assign(loss=noisy), bootstrap=0))
+        except InputError:
+            lost += 1
+    return found, lost
 
 
 def _size(line: Any, C: float) -> float:

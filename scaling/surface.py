@@ -77,9 +77,9 @@ def surface(fit: "Fit", draws: bool = False, unique: float | None = None) -> Sur
     from scaling.laws import LAWS
 
     law = fit.law
-    if not {"N", "D"} <= set(law.columns) <= {"N", "D", "U"} or law.target != "loss":
-        usable = [k for k, v in LAWS.items() if {"N", "D"} <= set(v.columns) <= {"N", "D", "U"}]
-        raise InputError(f"--law: {law.name!r} is no law of loss over N and D; {', '.join(usable)}")
+    if not _over_size(law):
+        usable = ", ".join(name for name, other in LAWS.items() if _over_size(other))
+        raise InputError(f"--law: {law.name!r} is no law of loss over N and D; allowed: {usable}")
     params = fit.natural_draws if draws else fit.params
     values = {name: np.reshape(params[name], (-1, 1)).astype(np.float64) for name in law.names}
     if unique is None or law.name == "data_constrained":
@@ -94,6 +94,10 @@ def surface(fit: "Fit", draws: bool = False, unique: float | None = None) -> Sur
     values.setdefault("E", 0 * one)
     values |= {name: value * one for name, value in REPEATS.items()}
     return Surface(LAWS["data_constrained"], values, fit.flops_per_nd, unique)
+
+
+def _over_size(law: "Law") -> bool:
+    return {"N", "D"} <= set(law.columns) <= {"N", "D", "U"} and law.target == "loss"
 
 
 def best(on: Surface, C: float | np.ndarray) -> Points:

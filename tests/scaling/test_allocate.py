@@ -2,9 +2,9 @@
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -202,10 +202,12 @@ def test_hours_and_money_follow_from_the_rate():
     assert rate.dollars(2e14 * 3600 * 8) == pytest.approx(24.0)
     known = prices.rate("h100", mfu=0.5)
     assert known.flops == pytest.approx(0.5 * prices.DEVICES["h100"].peak)
-    assert prices.PRICES_DATE in known.words
+    assert prices.DEVICES["h100"].date in known.words
     assert prices.rate("h100", price=1.0).dollars(3600 * known.flops) == pytest.approx(1.25)
     assert prices.rate("h200").dollars(1e18) is None
     assert prices.rate() is None
+    for device in prices.DEVICES.values():
+        assert (device.price is None) == (device.source == "") == (device.date == "")
     with pytest.raises(InputError, match="did you mean 'h100'"):
         prices.rate("h101")
     for bad in ({"mfu": 1.5}, {"price": -1.0}, {"throughput": 0.0}, {"devices": 0}):
@@ -213,29 +215,25 @@ def test_hours_and_money_follow_from_the_rate():
             prices.rate("h100", **bad)
 
 
-def command(module, *flags):
-    return subprocess.run(
-        [sys.executable, "-m", module, *flags],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "80"},
-    )
-
-
-def test_the_command_prints_and_writes_the_same_numbers(tmp_path):
+def test_the_command_prints_and_writes_the_same_numbers(monkeypatch, capsys, tmp_path):
     out = tmp_path / "a.json"
-    flags = ("--law=besiroglu2024", "--C=1e21", "--serve_tokens=1e12", "--device=a100")
-    done = command("scaling.allocate", *flags, f"--out={out}")
-    assert done.returncode == 0, done.stderr
-    written = json.loads(out.read_text())
+    names = "runs n d c loss split seed throughput price unique_tokens device out law"
+    given = dict.fromkeys(names.split(" ")) | {"mfu": 0.4, "devices": 1, "C": ["1e21", "1e22"]}
+    given |= {"law": "besiroglu2024", "serve_tokens": 1e12, "device": "a100", "out": str(out)}
+    monkeypatch.setattr(allocate, "flags", SimpleNamespace(FLAGS=SimpleNamespace(**given)))
+    allocate.main()
+    shown, written = capsys.readouterr().out, json.loads(out.read_text())
     assert written["allocations"][0]["N"] == pytest.approx(best_size(1e21), rel=1e-6)
-    assert f"{best_size(1e21) / 1e9:.3g}B" in done.stdout
-    assert [w["factor"] for w in written["wrong"]] == [0.5, 2.0]
-    assert "Sardana" in done.stdout
+    assert f"{best_size(1e21) / 1e9:.3g}B" in shown
+    assert [w["factor"] for w in written["wrong"]] == [0.5, 2.0, 0.5, 2.0]
+    for words in ("Sardana", "Besiroglu", prices.DEVICES["a100"].date):
+        assert words in shown
 
 
 def test_a_bad_flag_is_one_line_and_exit_2():
-    done = command("scaling.allocate", "--law=besiroglu2024", "--C=many")
+    flags = ("--law=besiroglu2024", "--C=many")
+    command = [sys.executable, "-m", "scaling.allocate", *flags]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("error: --C: 'many'")
     assert len(done.stderr.strip().splitlines()) == 1
