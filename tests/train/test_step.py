@@ -23,20 +23,22 @@ def losses(config, steps: int) -> list[float]:
 
 
 def test_the_first_loss_is_log_v(tiny):
+    # Over a few seeds: frequent bytes make up most of a batch, so one draw of their embeddings
+    # moves its loss by 1%.
     for changes in (
         {},
         {"model.tied": False},
         {"model.width": 128, "model.heads": 4, "model.kv_heads": 4},
     ):
-        (loss,) = losses(tiny(**changes), 1)
-        assert loss == pytest.approx(math.log(257), rel=0.01)
+        first = [losses(tiny(seed=seed, **changes), 1)[0] for seed in range(4)]
+        assert sum(first) / 4 == pytest.approx(math.log(257), rel=0.01)
 
 
 def test_golden_losses(tiny):
     # Measured with jax 0.10.2 on an x86-64 CPU. May change with the initialisation, the order of
     # the data, the corpus or the optimizer, and with nothing else; the tolerance covers other
     # versions and other processors.
-    assert losses(tiny(), 3) == pytest.approx([5.57062, 5.50723, 5.34809], abs=2e-3)
+    assert losses(tiny(), 3) == pytest.approx([5.60846, 5.52271, 5.35680], abs=2e-3)
 
 
 def test_a_tiny_model_learns_a_tiny_batch_by_heart(tiny):
