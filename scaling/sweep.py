@@ -69,9 +69,11 @@ def sweep(workdir: Path, plan: "Plan", role: str, workers: int = 0) -> list[Any]
         if todo:
             # The longest first: the last ones then are short, and no core idles long.
             todo.sort(key=lambda run: -run.C["forward"])
-            count = min(workers or default_workers(), len(todo))
+            # Small models run slower on two cores than on one, so a worker keeps to its share even
+            # where runs are fewer than workers.
+            shares = _share_cores(workers or default_workers())[: len(todo)]
             with SweepProgress(plan.study["name"], role, chosen, todo) as progress:
-                _Sweep(workdir, count, progress).go(todo)
+                _Sweep(workdir, shares, progress).go(todo)
         return [training.finished(run_folder(workdir, run)) for run in chosen]
 
 
@@ -92,13 +94,13 @@ class _Worker:
 class _Sweep:
     """One call of `sweep`."""
 
-    def __init__(self, workdir: Path, count: int, progress: Any):
+    def __init__(self, workdir: Path, shares: list[list[int] | None], progress: Any):
         self.workdir, self.progress = workdir, progress
         # A fork of a process that has used JAX can deadlock; a spawned one starts clean.
         self.context = multiprocessing.get_context("spawn")
         self.stop = self.context.Event()
         self.tries: dict[str, int] = {}
-        self.workers = [_Worker(self.context, self.stop, cores) for cores in _share_cores(count)]
+        self.workers = [_Worker(self.context, self.stop, cores) for cores in shares]
 
     def go(self, todo: Iterable["PlannedRun"]) -> None:
         self.queue = deque(todo)

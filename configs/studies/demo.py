@@ -2,8 +2,8 @@
 
     make demo
 
-About 6 minutes on 2 CPU cores. Four budgets over 1.5 decades, five sizes each, and one held-out run
-of four times the largest budget.
+About 10 minutes on 2 CPU cores. Four budgets over 1.5 decades, five sizes each, and one held-out
+run of four times the largest budget.
 """
 
 from ml_collections import ConfigDict
