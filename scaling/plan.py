@@ -16,7 +16,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from train.cli import InputError, run_main
+from train.cli import InputError, config_values, run_main
 
 VERSION = 1
 
@@ -212,10 +212,10 @@ def show(plan: Plan) -> None:
 
 def main() -> None:
     """Plans the study of the flags."""
-    config, workdir = flags.FLAGS.config, flags.FLAGS.workdir
-    if config is None or not workdir:
-        raise InputError("--config and --workdir: give both, e.g. --config=configs/studies/demo.py")
-    plan = make(resolve(config.to_dict()))
+    values, workdir = config_values("configs/studies/demo.py"), flags.FLAGS.workdir
+    if not workdir:
+        raise InputError("--workdir: missing; give a folder for the study")
+    plan = make(resolve(values))
     save(Path(workdir) / "plan.json", plan)
     show(plan)
 

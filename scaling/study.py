@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 from ml_collections import config_flags
 
-from train.cli import InputError, run_main
+from train.cli import InputError, config_values, run_main
 
 if TYPE_CHECKING:
     from scaling.plan import Plan, Study
@@ -64,9 +64,9 @@ def _fit(workdir: Path) -> None:
     """Approaches 3 (law.json) and 2 (isoflop.json) on the runs that ended well."""
     from scaling.fit import fit
     from scaling.isoflop import isoflop
-    from scaling.table import read_runs
+    from scaling.table import fit_rows, read_runs
 
-    runs = read_runs(str(workdir / "runs.csv"), split="role")
+    runs = fit_rows(read_runs(str(workdir / "runs.csv"), split="role"))
     fit(runs).save(str(workdir / "law.json"))
     isoflop(runs).save(str(workdir / "isoflop.json"))
 
@@ -90,13 +90,13 @@ def _show(workdir: Path) -> None:
 
 def main() -> int:
     """Runs the study of the flags."""
-    config, workdir = flags.FLAGS.config, flags.FLAGS.workdir
-    if config is None or not workdir:
-        raise InputError("--config and --workdir: give both, e.g. --config=configs/studies/demo.py")
+    values, workdir = config_values("configs/studies/demo.py"), flags.FLAGS.workdir
+    if not workdir:
+        raise InputError("--workdir: missing; give a folder for the study")
     from scaling import plan
     from scaling.sweep import Stopped
 
-    settings = plan.resolve(config.to_dict())
+    settings = plan.resolve(values)
     try:
         page = study(settings, Path(workdir), flags.FLAGS.workers)
     except Stopped as stopped:

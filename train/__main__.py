@@ -12,20 +12,18 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from train.cli import InputError, run_main
+from train.cli import InputError, config_values, run_main
 
 
 def main() -> int:
     """Runs the experiment of the flags."""
-    values, folder = flags.FLAGS.config, flags.FLAGS.workdir
-    if values is None:
-        raise InputError("--config: missing; give an experiment, e.g. --config=configs/gpt.py")
+    values, folder = config_values("configs/gpt.py"), flags.FLAGS.workdir
     if not folder:
         raise InputError("--workdir: missing; give a folder for the run")
     from train import compilation, config, terminal
     from train.run import Interrupted, finished, run
 
-    resolved = config.resolve(values.to_dict())
+    resolved = config.resolve(values)
     workdir = Path(folder)
     compilation.use_cache()
     stop = []

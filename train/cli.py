@@ -3,6 +3,7 @@
 import difflib
 import sys
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from absl import app, flags, logging
 
@@ -19,6 +20,17 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(name), allowed, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}allowed: {', '.join(allowed)}"
+
+
+def config_values(example: str) -> dict[str, Any]:
+    """The values of --config, overrides applied. Raises InputError if it is missing."""
+    config = flags.FLAGS.config
+    if config is None:
+        raise InputError(f"--config: missing; give a file, e.g. --config={example}")
+    try:
+        return config.to_dict()
+    except OSError as error:  # a missing file comes to light at the first look at its values
+        raise InputError(f"--config: {error}") from None
 
 
 def _one_line(error: BaseException) -> str:

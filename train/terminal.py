@@ -20,9 +20,18 @@ def run_progress(steps: int) -> Iterator[Callable[[int, float], None]]:
         TextColumn("loss {task.fields[loss]:.4f}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("run", total=steps, loss=float("nan"))
-        yield lambda step, loss: bar.update(task, completed=step, loss=loss)
+    bar = Progress(*columns, console=Console(stderr=True))
+    task = bar.add_task("run", total=steps, loss=float("nan"))
+
+    def move(step: int, loss: float) -> None:
+        bar.start()  # not before there is progress: a run that is refused shows its reason alone
+        bar.update(task, completed=step, loss=loss)
+
+    try:
+        yield move
+    finally:
+        if bar.live.is_started:
+            bar.stop()
 
 
 def print_record(result: Record, workdir: Path, already: bool) -> None:

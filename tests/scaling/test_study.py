@@ -61,6 +61,6 @@ def test_a_second_call_changes_nothing(done):
 def test_a_workdir_holds_one_study(done):
     _, workdir, _ = done
     config = linear.get_config()
-    config.budgets = (1e4, 5e4)
+    config.budgets = (2e4, 8e4)
     with pytest.raises(InputError, match="holds another study: 16 of its 26 runs"):
         study.study(plan.resolve(config.to_dict()), workdir)
