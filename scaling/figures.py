@@ -7,12 +7,12 @@ A `Figure` says what is shown; `to_html` makes it a piece of a page that can be 
 import html
 import json
 import math
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from train.record import replacing
 
 # Okabe and Ito 2008: told apart under all common kinds of colour blindness. Black and yellow are
 # left out, since one of them vanishes on a dark page and the other on a white one.
@@ -258,20 +258,10 @@ def _beside(entries: int) -> dict[str, Any]:
 
 
 def _save(canvas: Any, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     kind = path.suffix.lstrip(".")
     date = {"metadata": {"Date": None}} if kind == "svg" else {}
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            canvas.savefig(file, format=kind, dpi=200, **date)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    with replacing(path) as file:
+        canvas.savefig(file, format=kind, dpi=200, **date)
 
 
 def _plain(text: str) -> str:

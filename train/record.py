@@ -1,5 +1,6 @@
 """The record of a run: one JSON file with all that a study needs, none of it from a log."""
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -8,9 +9,10 @@ import os
 import platform
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from train.cli import InputError
 
@@ -56,12 +58,19 @@ def save_json(path: Path, value: Any) -> None:
 
 
 def save_text(path: Path, text: str) -> None:
-    """Writes a text file atomically: a temporary file beside it, fsync, rename."""
+    """Writes a text file atomically, see `replacing`."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that takes the place of `path` whole: a temporary one, fsync, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
