@@ -19,6 +19,9 @@ import models
 from train import optimizer, sharding, tasks
 from train.config import Checkpoint, RunConfig
 
+# On CPU, LLVM's optimiser takes longer over a program that runs once than it can save.
+_RUN_ONCE = {"xla_backend_optimization_level": 0}
+
 
 class Hyper(NamedTuple):
     """What a sweep varies: scalars, or arrays over packed runs."""
@@ -133,7 +136,11 @@ def _functions(config: RunConfig, shapes: tuple) -> Functions:
         state_sharding,
     )
     return Functions(
-        init=jax.jit(lambda hyper: nn.meta.unbox(init(hyper)), out_shardings=state_sharding),
+        init=jax.jit(
+            lambda hyper: nn.meta.unbox(init(hyper)),
+            out_shardings=state_sharding,
+            compiler_options=_RUN_ONCE if jax.default_backend() == "cpu" else None,
+        ),
         # Outputs are pinned: left to the compiler, the state's sharding may change and step 2
         # recompile.
         train=jax.jit(
