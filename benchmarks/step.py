@@ -113,6 +113,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_list("widths", ["64", "128", "256", "512"], "Widths of the gpt ladder.")
-    flags.DEFINE_integer("batch_size", 16, "Sequences of 128 tokens.", 1)
+    flags.DEFINE_integer("batch_size", 16, "Sequences a step.", 1)
     flags.DEFINE_integer("cores", 0, "Keep to this many cores; 0 = all.", 0)
     run_main(main)

@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
             "name": "demo",
             "experiment": "configs/gpt.py",
             "sizes": (8, 12, 16, 20, 24, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128),
-            "budgets": (2.5e10, 8e10, 2.5e11, 8e11),
+            "budgets": (1e10, 3.2e10, 1e11, 3.2e11),
             "sizes_per_budget": 5,
             "prior": {"coefficient": 0.09, "exponent": 0.48},
             "heldout": (4.0,),

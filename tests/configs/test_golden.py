@@ -13,11 +13,11 @@ from tests.conftest import ROOT
 from train import config as configuration
 
 EXPERIMENTS = {
-    "gpt": "26f764e5d428c051",
+    "gpt": "68869cd5346780d2",
     "linear": "ca2eb772d0760a3c",
 }
 STUDIES = {
-    "demo": "6e5d811c32b8bae9",
+    "demo": "865c95975ac84f7c",
     "linear": "6bc613dfe19c4219",
 }
 
