@@ -20,8 +20,8 @@ def recipe(width: int, D: float) -> ConfigDict:
 
     Opinions: layers and heads are width / 64 as in GPT-2 small, but at least 2; the perceptron is
     4 wide. Measured (LOG.md), for widths below 64 and D below 2e6: 64 tokens of context and 128
-    tokens a step beat more of either at equal FLOPs; the best learning rate falls a little faster
-    than 1 / width, below 0.02. Larger models want longer contexts and steps: set them.
+    tokens a step beat more of either at equal FLOPs; the best learning rate falls as 1 / width,
+    below 0.02. Larger models want longer contexts and steps: set them.
     """
     config = base.get_config()
     around = max(2, round(width / 64))
@@ -55,6 +55,6 @@ def recipe(width: int, D: float) -> ConfigDict:
     config.log_every = max(1, round(D / tokens_a_step / 200))
     config.checkpoint.every = 2000
     config.evaluation.batch_size = 16
-    config.optimizer.learning_rate = min(0.02, 1.05 * width**-1.5)
+    config.optimizer.learning_rate = min(0.02, 0.24 / width)
     config.optimizer.b2 = 0.99
     return config

@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 from train import config as configuration
 
 EXPERIMENTS = {
-    "gpt": "68869cd5346780d2",
+    "gpt": "c6f3d3223ddfab49",
     "linear": "ca2eb772d0760a3c",
 }
 STUDIES = {
