@@ -5,9 +5,9 @@
     python -m scaling.allocate --law=law.json --C=1e21 --serve_tokens=1e13
     python -m scaling.allocate --law=hoffmann2022_a3 --C=1e24 --unique_tokens=2e11
 
-With runs, all three approaches of Hoffmann et al. 2022 are shown that the runs can carry, and the
-law that does best in a back-test. Intervals are of the optimum's estimate, not of a run's loss:
-for that see scaling.forecast.
+With runs, all three approaches of Hoffmann et al. 2022 are shown that the runs can carry, the law
+that does best in a back-test, and the average of laws that a forecast would take. Intervals are of
+the optimum's estimate, not of a run's loss: for that see scaling.forecast.
 """
 
 from dataclasses import dataclass, field
@@ -17,17 +17,19 @@ import numpy as np
 from absl import flags
 
 from scaling import prices
-from train.cli import InputError, nearest, run_main
+from train.cli import InputError, nearest, numbers, run_main
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from scaling.calibration import Calibration
     from scaling.fitted import Fit
     from scaling.surface import Points
 
 WRONG = (0.5, 2.0)  # times N*
 _BOOTSTRAP = 400
 _REFITS = 200  # draws that the costlier questions are asked of
+_OPTIMUM = ("N", "D", "loss")
 _FAR = 10.0  # a budget this many times the largest run's is said to be extrapolated
 
 Ends = tuple[float, float]
@@ -95,7 +97,7 @@ def by_law(fit: "Fit", C: float, unique: float | None = None) -> Allocation:
     from scaling import surface
 
     if not (np.isfinite(C) and C > 1):
-        raise InputError(f"--C: {C!r}; a positive number of FLOPs")
+        raise InputError(f"--C: {C!r}; a number of FLOPs above 1")
     if unique is not None and not (np.isfinite(unique) and unique > 0):
         raise InputError(f"--unique_tokens: {unique!r}; a positive number")
     point = surface.best(surface.surface(fit, unique=unique), C)
@@ -107,9 +109,9 @@ def by_law(fit: "Fit", C: float, unique: float | None = None) -> Allocation:
     intervals = {}
     if len(fit.draws):
         drawn = surface.best(surface.surface(fit, draws=True, unique=unique), C)
-        intervals = {k: _interval(fit, getattr(drawn, k)) for k in ("N", "D", "loss")}
+        intervals = {k: _interval(fit, getattr(drawn, k)) for k in _OPTIMUM}
     way = f"law {fit.law.name}"
-    return Allocation(way, C, *(float(getattr(point, k)[0]) for k in ("N", "D", "loss")), intervals)
+    return Allocation(way, C, *(float(getattr(point, k)[0]) for k in _OPTIMUM), intervals)
 
 
 def cost_of_wrong(fit: "Fit", C: float, factor: float) -> Wrong:
@@ -167,7 +169,8 @@ def by_runs(
     """
     from scaling.fit import fit
 
-    chosen, notes = (law, []) if law is not None else _chosen(runs, seed)
+    judged, notes = (None, []) if law is not None else _judged(runs, seed)
+    chosen = law or ("chinchilla" if judged is None else _heaviest(judged))
     fits = {name: fit(runs, name, bootstrap=_BOOTSTRAP) for name in {chosen, "chinchilla"}}
     found, more = _without_law(runs, C, fits[chosen], seed)
     for one in C:
@@ -184,6 +187,11 @@ def by_runs(
             else:
                 way = f"chosen law ({name})"
             found.append(Allocation(way, one, made.N, made.D, made.loss, made.intervals))
+        if judged is not None:
+            try:
+                found.append(by_average(judged, one))
+            except InputError as error:
+                notes.append(f"law average: {error}")
     notes.append(
         "every interval takes its approach as right; where they disagree, that is the larger doubt"
     )
@@ -226,18 +234,65 @@ def _bias_in_words(fit: "Fit", runs: "pd.DataFrame", C: float, seed: int) -> str
     )
 
 
-def _chosen(runs: "pd.DataFrame", seed: int) -> tuple[str, list[str]]:
-    """The law of the largest weight in a back-test; chinchilla where there can be none."""
+def by_average(judged: "Calibration", C: float) -> Allocation:
+    """The optimum of a forecast's weighted laws; its interval holds their spread and each's draws.
+
+    Raises:
+      InputError: the average has no best size at C.
+    """
+    from scaling import surface
+    from scaling.laws import LAWS
+
+    runs, refits = judged.backtest.runs, judged.backtest.refits
+    ratio = float(np.exp(np.log(runs["C"] / runs["N"] / runs["D"]).mean()))
+
+    def laws(theta: str) -> list["surface.Surface"]:
+        return [
+            surface.of_coordinates(LAWS[r.law], np.atleast_2d(getattr(r, theta)), r.centres, ratio)
+            for r in refits
+        ]
+
+    point = surface.best(surface.Mixture(tuple(laws("full")), judged.weights), C)
+    if not np.isfinite(point.N[0]):
+        raise InputError(f"--C: {C:g}; the loss keeps falling towards one end")
+    drawn = [surface.best(on, C) for on in laws("draws")]
+    share = np.concatenate([np.full(len(d.N), w / len(d.N)) for d, w in zip(drawn, judged.weights)])
+    intervals = {}
+    for name in _OPTIMUM:
+        values = np.concatenate([getattr(d, name) for d in drawn])
+        intervals[name] = _weighted_interval(values, share)
+    return Allocation("law average", C, *(float(getattr(point, k)[0]) for k in _OPTIMUM), intervals)
+
+
+def _weighted_interval(values: np.ndarray, weights: np.ndarray) -> Ends:
+    """90% interval of weighted draws; those without an optimum are left out."""
+    kept = np.isfinite(values)
+    if not kept.any():
+        return (float("nan"), float("nan"))
+    order = np.argsort(values[kept])
+    below = np.cumsum(weights[kept][order])
+    # The middle of each draw's share, so that equal weights give the usual quantiles.
+    place = (below - weights[kept][order] / 2) / below[-1]
+    low, high = np.interp([0.05, 0.95], place, values[kept][order])
+    return float(low), float(high)
+
+
+def _judged(runs: "pd.DataFrame", seed: int) -> tuple["Calibration | None", list[str]]:
+    """The back-tested size laws with their weights; None where there can be no back-test."""
     from scaling import calibration, origins
     from scaling.table import fit_rows, validate
 
     try:
         judged = calibration.calibrate(origins.backtest(fit_rows(validate(runs)), seed=seed))
     except InputError as error:
-        return "chinchilla", [f"no back-test chose the law: {error}"]
-    place = int(np.argmax(judged.weights))
-    name, weight = judged.backtest.laws[place], judged.weights[place]
-    return name, [f"{name} has {weight:.0%} of the weight in a back-test of the size laws"]
+        return None, [f"no back-test chose the law: {error}"]
+    shares = sorted(zip(judged.weights, judged.backtest.laws), reverse=True)
+    said = ", ".join(f"{name} {weight:.0%}" for weight, name in shares if weight >= 0.005)
+    return judged, [f"weights of the size laws, by a back-test: {said}"]
+
+
+def _heaviest(judged: "Calibration") -> str:
+    return judged.backtest.laws[int(np.argmax(judged.weights))]
 
 
 def _some_draws(fit: "Fit"):
@@ -264,20 +319,6 @@ def extrapolation(fit: "Fit", C: float) -> str | None:
     if _FAR * largest >= C:
         return None
     return f"C {C:.3g} lies {np.log10(C / largest):.1f} decades beyond the largest run"
-
-
-def _numbers(given: list[str]) -> list[float]:
-    values = []
-    for text in given:
-        try:
-            values.append(float(text))
-        except ValueError:
-            raise InputError(f"--C: {text!r}; a number, or several with commas") from None
-        if not (np.isfinite(values[-1]) and values[-1] > 1):
-            raise InputError(f"--C: {text!r}; a positive number of FLOPs")
-    if not values:
-        raise InputError("--C: not given; training FLOPs, or several with commas")
-    return values
 
 
 def _define_flags() -> None:
@@ -315,7 +356,9 @@ def _estimates(given: Any, C: list[float]) -> tuple[list[Allocation], "Fit", lis
 def main() -> None:
     """Entry point: allocates the budgets of the flags."""
     given = flags.FLAGS
-    C, rate = _numbers(given.C), prices.rate_of(given)
+    C, rate = numbers("C", given.C), prices.rate_of(given)
+    if not C:
+        raise InputError("--C: not given; training FLOPs, or several with commas")
     if not (given.runs or given.law):
         raise InputError("--law: not given; a published law, a law.json, or give --runs")
     from scaling import allocate_print

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scaling.allocate import Allocation, Serving, Wrong
     from scaling.fitted import Fit
 
-_WIDE = 120  # cut columns tell nothing: narrower terminals break the lines
+_WIDE = 140  # cut columns tell nothing: narrower terminals break the lines
 
 
 @dataclass(frozen=True)

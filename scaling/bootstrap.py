@@ -1,15 +1,45 @@
-"""Bootstrap refits of a law: by run (pairs) or by residual. Never by checkpoint."""
+"""Bootstrap refits of a law: by run (pairs) or by residual. Never by checkpoint.
+
+Runs that differ in seed alone are no independent evidence about the law: what the law misses at
+their point they share. Where there are such replicates, pairs are drawn in two stages, first points
+with all their seeds, then seeds within each point drawn (Davison and Hinkley 1997, Bootstrap
+Methods and their Application, on hierarchical data). Rows of one run are drawn all or none.
+"""
 
 import numpy as np
 
 from scaling import engine
 from scaling.engine import Problem
+from scaling.replicates import Clusters
 from train.cli import InputError
 
 _MAX_ROUNDS = 100
 
 
-def resample_pairs(problem: Problem, weight, best, free, count: int, seed: int):
+def draw_counts(clusters: Clusters, count: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each row enters each resample [count, n]."""
+    point = clusters.point
+    points = point.max() + 1
+    drawn = rng.multinomial(points, np.full(points, 1 / points), size=count)
+    counts = drawn[:, point].astype(np.float64)
+    if clusters.whole:
+        return counts
+    for place in np.flatnonzero(np.bincount(point) > 1):
+        rows = np.flatnonzero(point == place)
+        each = np.full(len(rows), 1 / len(rows))
+        counts[:, rows] = rng.multinomial(drawn[:, place] * len(rows), each)
+    return counts
+
+
+def resample_pairs(
+    problem: Problem,
+    weight,
+    best,
+    free,
+    count: int,
+    seed: int,
+    clusters: Clusters | None = None,
+):
     """Refits of resampled runs: [count, P] in coordinates, and how many resamples were redrawn."""
     rng = np.random.default_rng([seed, 1])
     runs = problem.runs
@@ -19,7 +49,10 @@ def resample_pairs(problem: Problem, weight, best, free, count: int, seed: int):
         groups[name] = (np.eye(place.max() + 1)[place], needed)
     kept, redrawn, rounds = [np.zeros((0, runs))], 0, 0
     while sum(map(len, kept)) < count:
-        counts = rng.multinomial(runs, np.full(runs, 1 / runs), size=count).astype(np.float64)
+        if clusters is None:
+            counts = rng.multinomial(runs, np.full(runs, 1 / runs), size=count).astype(np.float64)
+        else:
+            counts = draw_counts(clusters, count, rng)
         good = (counts > 0).sum(axis=1) > free.sum()
         for member, needed in groups.values():
             good &= ((counts @ member) > 0).sum(axis=1) >= needed

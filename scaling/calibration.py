@@ -51,16 +51,14 @@ class Calibration:
 
     def by_law(self, targets: pd.DataFrame) -> np.ndarray:
         """Log forecasts [L, T] of every law."""
-        N, D = (targets[k].to_numpy(np.float64) for k in ("N", "D"))
-        return np.stack([r.predict(r.full, N, D) for r in self.backtest.refits])
+        return np.stack([r.predict(r.full, targets) for r in self.backtest.refits])
 
     def centre_and_scale(self, targets: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """Centre [T] and scale [T] of the log loss at targets with columns N, D, C."""
-        N, D = (targets[k].to_numpy(np.float64) for k in ("N", "D"))
+        """Centre [T] and scale [T] of the log loss at targets: N, D, C and what laws read."""
         each = self.by_law(targets)
         centre = self.weights @ each
         spread = self.weights @ (each - centre) ** 2
-        draws = np.stack([r.predict(r.draws, N, D) for r in self.backtest.refits])
+        draws = np.stack([r.predict(r.draws, targets) for r in self.backtest.refits])
         # Robust: one resample in a hundred lands at an absurd optimum.
         low, high = np.nanquantile(draws, [0.16, 0.84], axis=1)
         bootstrap = self.weights @ ((high - low) / 2) ** 2

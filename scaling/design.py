@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Compared",
     "compare",
-    "expectation",
     "next_runs",
     "parabola_bias",
     "promise",
@@ -65,7 +64,7 @@ class Compared:
     bias: tuple[float, float] | None
 
 
-def ready_made(name: str) -> "Fit":
+def ready_made(name: str, field: str = "--law") -> "Fit":
     """A published law by name or a law.json by path. Raises InputError for anything else."""
     from scaling.fitted import load
     from scaling.forecast import published
@@ -74,7 +73,7 @@ def ready_made(name: str) -> "Fit":
     if name.endswith(".json"):
         return load(name)
     if name not in PUBLISHED:
-        raise InputError(f"--law: {name!r}; {nearest(name, PUBLISHED)}, or a law.json")
+        raise InputError(f"{field}: {name!r}; {nearest(name, PUBLISHED)}, or a law.json")
     return published(name)
 
 
@@ -153,23 +152,6 @@ def next_runs(
     return result
 
 
-def expectation(law: str, N: np.ndarray, D: np.ndarray, C: float, noise: float = NOISE) -> str:
-    """What runs at (N, D) promise about compute C, in one sentence.
-
-    Args:
-      law: prior, a published law or a law.json. noise: relative, of one loss.
-    """
-    prior = ready_made(law)
-    made = promise(prior, N, D, noise, target_at(prior, C))
-    size = (
-        "N* open" if made.N[0] == 0 else f"N* within {made.N[0]:.2f}-{made.N[1]:.2f} of its value"
-    )
-    return (
-        f"expected at C = {C:.3g} with {noise:.2%} noise, were {law} true: 90% intervals {size}, "
-        f"its exponent {made.exponent_width:.3f} wide, the loss {made.loss_width:.2%} wide"
-    )
-
-
 def to_csv(design: "Design") -> str:
     """Columns N, D, C; whole numbers of parameters and examples."""
     lines = ["N,D,C"]
@@ -211,28 +193,6 @@ def _bias(prior: "Fit", made: "Design", target: Target) -> tuple[float, float] |
     return found["exponent_bias"], found["N_bias"]
 
 
-def _budget(given: Any, rate: prices.Rate | None) -> float:
-    """FLOPs of the budget, however it was given."""
-    named = {"flops": given.flops, "hours": given.hours, "money": given.money}
-    chosen = [name for name, value in named.items() if value is not None]
-    if len(chosen) != 1:
-        raise InputError(
-            f"--flops, --hours, --money: {len(chosen)} given; exactly one is the budget"
-        )
-    value = named[chosen[0]]
-    if not (np.isfinite(value) and value > 0):
-        raise InputError(f"--{chosen[0]}: {value!r}; a positive number")
-    if chosen[0] == "flops":
-        return value
-    if rate is None:
-        raise InputError(f"--{chosen[0]}: needs --device or --throughput to become FLOPs")
-    if chosen[0] == "hours":
-        return value * 3600 * rate.flops
-    if rate.price is None:
-        raise InputError("--money: no price is known for this device; give --price")
-    return value / rate.price * 3600 * rate.flops
-
-
 def _prior(given: Any) -> tuple["Fit", "pd.DataFrame | None"]:
     """The prior law: ready-made, or fitted to the runs."""
     from scaling.fit import fit
@@ -250,9 +210,10 @@ def _prior(given: Any) -> tuple["Fit", "pd.DataFrame | None"]:
     return fit(runs, law, bootstrap=0), runs
 
 
-def _noise(given: Any, prior: "Fit") -> tuple[float, str]:
-    if given.noise is not None:
-        return given.noise, "given"
+def noise_or_guess(given: float | None, prior: "Fit") -> tuple[float, str]:
+    """Relative noise of one loss, and where it comes from: given, the law's residuals, a guess."""
+    if given is not None:
+        return given, "given"
     seen = noise_of(prior)
     return (NOISE, "assumed") if seen is None else (seen, "the law's residuals")
 
@@ -268,9 +229,7 @@ def _choose(found: list[Compared], name: str | None) -> Compared:
 
 def _define_flags() -> None:
     prices.define_flags()
-    flags.DEFINE_float("flops", None, "The budget in training FLOPs.")
-    flags.DEFINE_float("hours", None, "The budget in device-hours.")
-    flags.DEFINE_float("money", None, "The budget in dollars.")
+    prices.define_budget_flags()
     flags.DEFINE_string(
         "law", None, "Prior: a published law, a law.json, or with --runs a law's name."
     )
@@ -305,7 +264,9 @@ def main() -> None:
     for name, value in (("count", given.count), ("studies", given.studies)):
         if value is not None and not 1 <= value <= 100_000:
             raise InputError(f"--{name}: {value!r}; between 1 and 100000")
-    flops = _budget(given, rate)
+    flops = prices.budget_of(given, rate)
+    if flops is None:
+        raise InputError("--flops, --hours, --money: none given; one is the budget")
     if given.next and not given.runs:
         raise InputError("--next: needs --runs, the records so far")
     if not (given.runs or given.law):
@@ -318,7 +279,7 @@ def main() -> None:
     use_cache()
     region = layout.Region(flops, given.decades, max(given.spread))
     prior, runs = _prior(given)
-    noise, source = _noise(given, prior)
+    noise, source = noise_or_guess(given.noise, prior)
     target = target_at(prior, given.target if given.target is not None else _FARTHER * flops)
     if given.next:
         found = next_runs(prior, runs, region, noise, target, given.count or 1, given.seed)

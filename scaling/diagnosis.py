@@ -11,6 +11,7 @@ from scaling.laws.law import to_coordinate, to_value
 
 SHARE_TOLERANCE = 1e-6  # an optimum is reached when the objective is this close, relatively
 _WIDE = 30.0  # a profile whose ends differ by this factor says next to nothing
+_LACK_OF_FIT = 2.0  # residuals above this many times the noise between seeds are not noise
 _NO_NOISE = 1e-9  # residuals this small are rounding: an interval would be one of rounding
 _STEPS = np.array([0.5, 1, 1.5, 2, 3, 4, 6, 9, 14, 25, 60, 200])  # profile points, standard errors
 
@@ -29,6 +30,8 @@ class Diagnostics:
       at_bound: parameters that ended at the edge of their range.
       redrawn: bootstrap resamples thrown away because too few runs differed.
       warnings: sentences for people.
+      seed_noise: relative standard deviation of the target between runs that differ in seed alone;
+        None where no two do.
     """
 
     start_share: float
@@ -39,6 +42,7 @@ class Diagnostics:
     at_bound: tuple[str, ...]
     redrawn: int
     warnings: tuple[str, ...]
+    seed_noise: float | None = None
 
 
 def standard_errors(at: engine.Local, moves: np.ndarray, runs: int) -> np.ndarray:
@@ -180,6 +184,7 @@ def diagnose(
     redrawn: int,
     draws: int,
     notes: tuple[str, ...],
+    seed_noise: float | None = None,
 ) -> Diagnostics:
     """Collects the numbers and turns them into sentences."""
     runs = problem.runs
@@ -196,6 +201,7 @@ def diagnose(
         *notes,
         *_identification(ends, natural, edge, runs),
         *_reliability(share, condition, redrawn, draws, runs, int(free.sum())),
+        *_misfit(problem, at, seed_noise),
     ]
     return Diagnostics(
         start_share=share,
@@ -206,7 +212,22 @@ def diagnose(
         at_bound=edge,
         redrawn=redrawn,
         warnings=tuple(warnings),
+        seed_noise=seed_noise,
     )
+
+
+def _misfit(problem: engine.Problem, at: engine.Local, seed_noise: float | None) -> list[str]:
+    """A sentence where the residuals are larger than seeds explain."""
+    if seed_noise is None or not problem.objective.logarithmic:
+        return []
+    # Quantiles, so that one stray run does not accuse the law.
+    typical = float(np.quantile(np.abs(at.residual), 0.683))
+    if typical <= _LACK_OF_FIT * seed_noise:
+        return []
+    return [
+        f"the runs lie {typical:.2%} off the law, seeds alone scatter them by {seed_noise:.2%}: "
+        "the form of the law, not noise, is what is wrong"
+    ]
 
 
 def _identification(ends, natural, edge, runs: int) -> list[str]:

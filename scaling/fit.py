@@ -35,6 +35,7 @@ def fit(
     level: float = LEVEL,
     tau: float = 0.5,
     fixed: dict[str, float] | None = None,
+    backtest: bool = False,
 ) -> Fit:
     """Fits `law` to the runs of the table that are not held out.
 
@@ -47,11 +48,13 @@ def fit(
       bootstrap: refits; 0 gives no intervals.
       seed: of the starts and the resamples.
       weights: a positive weight for every row of `runs`, or the name of a column with them.
-      resample: 'pairs' draws whole runs; 'residual' keeps (N, D) and redraws the residuals, blown
-        up by sqrt(n / (n - P)): for designed grids of few runs.
+      resample: 'pairs' draws whole runs, or where runs differ in seed alone their points and then
+        seeds (scaling.replicates); 'residual' keeps (N, D) and redraws the residuals, blown up by
+        sqrt(n / (n - P)): for designed grids of few runs.
       level: nominal level of all intervals.
       tau: the quantile of 'quantile'.
       fixed: parameters held at given natural values.
+      backtest: also refit from origins inside the runs (scaling.hindsight; about doubles the time).
 
     Raises:
       InputError: for unknown names, too few runs, or a column that does not vary enough.
@@ -75,11 +78,15 @@ def fit(
             resample,
             level,
             fixed,
+            backtest,
         )
 
 
-def _fit(runs, entry, objective, starts, refits, seed, weights, resample, level, fixed) -> Fit:
-    from scaling import bootstrap, diagnosis, engine
+def _fit(
+    runs, entry, objective, starts, refits, seed, weights, resample, level, fixed, backtest
+) -> Fit:
+    from scaling import bootstrap, diagnosis, engine, replicates
+    from scaling.hindsight import hindsight
 
     table, weight, notes = _rows(runs, entry, weights, seed)
     columns = {
@@ -98,18 +105,39 @@ def _fit(runs, entry, objective, starts, refits, seed, weights, resample, level,
             f"--law: {entry.name!r} gives no finite loss for these runs from any start"
         )
     best, at = engine.polish(problem, weight, found.theta[np.argmin(found.value)], free)
+    clusters = replicates.clusters(table, entry)
+    notes += [] if entry.schedules else replicates.mixed(table)
+    notes += [clusters.words] if clusters else []
     if resample == "pairs":
-        draws, redrawn = bootstrap.resample_pairs(problem, weight, best, free, refits, seed)
+        draws, redrawn = bootstrap.resample_pairs(
+            problem, weight, best, free, refits, seed, clusters
+        )
     else:
         draws, redrawn = (
             bootstrap.resample_residuals(problem, weight, best, at, free, refits, seed),
             0,
         )
     share = diagnosis.start_share(found.value, at.value)
+    noise = None if entry.schedules else replicates.seed_noise(table, entry.columns, entry.target)
     report = diagnosis.diagnose(
-        problem, weight, best, at, free, centres, level, share, redrawn, refits, tuple(notes)
+        problem, weight, best, at, free, centres, level, share, redrawn, refits, tuple(notes), noise
     )
-    return _assemble(problem, table, best, at, centres, draws, report, level, free, np.mean(weight))
+    past = hindsight(entry, table, objective, seed) if backtest else None
+    independent = clusters.point.max() + 1 if clusters and resample == "pairs" else len(table)
+    return _assemble(
+        problem,
+        table,
+        best,
+        at,
+        centres,
+        draws,
+        report,
+        level,
+        free,
+        np.mean(weight),
+        independent,
+        past,
+    )
 
 
 def _check_choice(flag: str, given: Any, allowed: Any) -> None:
@@ -238,7 +266,20 @@ def _intervals(law: "Law", runs: int, free, params, spread, level: float):
     return float(tail), intervals
 
 
-def _assemble(problem, table, best, at, centres, draws, report, level, free, mean_weight) -> Fit:
+def _assemble(
+    problem,
+    table,
+    best,
+    at,
+    centres,
+    draws,
+    report,
+    level,
+    free,
+    mean_weight,
+    independent,
+    past,
+) -> Fit:
     """Puts the pieces together in natural units."""
     from scaling import engine
 
@@ -251,7 +292,7 @@ def _assemble(problem, table, best, at, centres, draws, report, level, free, mea
     values = centred_values(draws.T)
     params = {name: float(v) for name, v in law.natural(centred, centres).items()}
     spread = {name: np.asarray(v) for name, v in law.natural(values, centres).items()}
-    tail, intervals = _intervals(law, runs, free, params, spread, level)
+    tail, intervals = _intervals(law, independent, free, params, spread, level)
     value = at.value
     if problem.objective.name != "huber_log":
         value = value / (runs * mean_weight)
@@ -264,7 +305,9 @@ def _assemble(problem, table, best, at, centres, draws, report, level, free, mea
     if not problem.objective.logarithmic:
         target = problem.target[:runs]
         prediction_error = np.log(np.maximum(target + at.residual, 1e-300) / target)
-    if "run" in table.columns:
+    if law.schedules and {"schedule", "step"} <= set(table.columns):
+        labels = table["schedule"].astype(str) + " step " + table["step"].astype(int).astype(str)
+    elif "run" in table.columns:
         labels = table["run"].astype(str)
     elif table.attrs.get("lines"):
         labels = [f"line {row + 2}" for row in table.index]
@@ -290,6 +333,7 @@ def _assemble(problem, table, best, at, centres, draws, report, level, free, mea
         tail=tail,
         flops_per_nd=float(ratio) if ratio is not None else 6.0,
         c_convention=table.attrs.get("c_convention", "C = 6 N D"),
+        backtest=past,
     )
 
 
@@ -314,6 +358,42 @@ def _define_flags() -> None:
     flags.DEFINE_float("level", LEVEL, "Level of the intervals.")
     flags.DEFINE_string("weights", None, "Column with a positive weight for every run.")
     flags.DEFINE_integer("seed", 0, "Seed of the starts and the bootstrap.")
+    flags.DEFINE_float("warmup", 0.0, "Laws of schedules: steps of linear warm-up.")
+    flags.DEFINE_float("decay", 0.999, "Laws of schedules: share of an annealing kept a step.")
+
+
+def _read(given) -> "pd.DataFrame":
+    """The runs of the flags, with the columns that the law reads."""
+    from scaling.laws import LAWS
+    from scaling.table import read_csv, read_runs
+
+    _check_choice("--law", given.law, LAWS)
+    law = LAWS[given.law]
+    if law.schedules:
+        import glob
+
+        from scaling.schedules import read_curves
+
+        several = len(glob.glob(given.runs, recursive=True)) > 1
+        if several or law.wide or not set(law.columns) <= set(read_csv(given.runs).columns):
+            return read_curves(given.runs, given.loss, given.warmup, given.decay)
+    wanted = (*law.columns, law.target)
+    known = {"N": given.n, "loss": given.loss}
+    n, loss = (column if name in wanted else None for name, column in known.items())
+    more = [c for c in wanted if c not in ("N", "D", "loss", *law.nonnegative)]
+    return read_runs(given.runs, n, given.d, loss, given.c, given.split, more)
+
+
+def _minima(result: Fit, runs: "pd.DataFrame", seed: int):
+    """Approach 2 on the same runs, with its bias there; None where they have no minima."""
+    if result.law.columns != ("N", "D") or result.law.target != "loss":
+        return None
+    from scaling.isoflop import isoflop
+
+    try:
+        return isoflop(runs, seed=seed, level=result.level, law=result)
+    except InputError:
+        return None
 
 
 def main() -> None:
@@ -327,20 +407,10 @@ def main() -> None:
     if given.runs is None:
         raise InputError("--runs: not given; a CSV file with one row a run")
     from scaling.fit_print import print_fit
-    from scaling.laws import LAWS
-    from scaling.table import read_runs
     from train.compilation import use_cache
 
-    _check_choice("--law", given.law, LAWS)
-    law = LAWS[given.law]
     use_cache()
-    if law.wide:
-        raise InputError(f"--law: {law.name!r} reads whole schedules: fit it from Python")
-    wanted = (*law.columns, law.target)
-    known = {"N": given.n, "loss": given.loss}
-    n, loss = (column if name in wanted else None for name, column in known.items())
-    more = [c for c in wanted if c not in ("N", "D", "loss", *law.nonnegative)]
-    runs = read_runs(given.runs, n, given.d, loss, given.c, given.split, more)
+    runs = _read(given)
     result = fit(
         runs,
         given.law,
@@ -353,6 +423,7 @@ def main() -> None:
         resample=given.resample,
         level=given.level,
         tau=given.tau,
+        backtest=True,
     )
     if given.out:
         result.save(given.out)
@@ -360,7 +431,7 @@ def main() -> None:
         from scaling.report import write_fit_page
 
         write_fit_page(result, runs, given.report)
-    print_fit(result, runs, given.out)
+    print_fit(result, runs, given.out, _minima(result, runs, given.seed))
 
 
 if __name__ == "__main__":

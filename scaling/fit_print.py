@@ -8,7 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from scaling.fitted import Fit
+from scaling.isoflop import IsoflopFit
 from scaling.laws import LAWS, PUBLISHED
+from scaling.schedules import NEEDED
 from scaling.table import heldout_rows
 
 _WORST = 3
@@ -36,8 +38,14 @@ def print_laws() -> None:
         laws.add_column(column, overflow="fold")
     for law in LAWS.values():
         formula = f"{law.target} = {law.formula}"
-        laws.add_row(law.name, escape(formula), " ".join(law.columns), escape(law.source))
+        columns = NEEDED[:-1] if law.schedules else law.columns
+        laws.add_row(law.name, escape(formula), " ".join(columns), escape(law.source))
     console.print(laws)
+    console.print(
+        "Laws that read schedule, step and lr: one row a logged step; without a column schedule "
+        "each file is one (--runs='curves/*.csv'). Give --warmup in steps.",
+        highlight=False,
+    )
     published = Table(box=box.SIMPLE_HEAD, title="Published parameters", title_justify="left")
     for column in ("name", "law", "parameters", "source"):
         published.add_column(column, overflow="fold")
@@ -47,13 +55,24 @@ def print_laws() -> None:
     console.print(published)
 
 
-def print_fit(fit: Fit, runs: pd.DataFrame, out: str | None = None) -> None:
-    """Parameters with intervals, diagnostics, warnings, the worst runs, held-out errors."""
+def print_fit(
+    fit: Fit, runs: pd.DataFrame, out: str | None = None, minima: IsoflopFit | None = None
+) -> None:
+    """Parameters with intervals and back-test, diagnostics, worst runs, held-out errors, notes.
+
+    `minima` is approach 2 on the same runs, shown with its bias beside what the law advises.
+    """
     console = Console()
     law = fit.law
     console.print(f"[bold]{law.name}[/]: {law.target} = {escape(law.formula)}", highlight=False)
     console.print(f"{escape(law.source)}; {fit.n} runs; {fit.c_convention}", highlight=False)
     console.print(_parameters(fit))
+    for line in fit.backtest.lines() if fit.backtest else ():
+        console.print(escape(line), highlight=False, soft_wrap=True)
+    if minima is not None:
+        console.print(_optimum(fit, minima))
+        for line in minima.warnings:
+            console.print(f"[yellow]note[/] {escape(line)}", highlight=False)
     console.print(_quality(fit))
     console.print(_worst_runs(fit))
     held = heldout_rows(runs)
@@ -75,12 +94,28 @@ def _parameters(fit: Fit) -> Table:
     return table
 
 
+def _optimum(fit: Fit, minima: IsoflopFit) -> Table:
+    """N* at the largest budget with a minimum, and its exponent, by approach 2, with its bias."""
+    C = max(b.C for b in minima.budgets if not b.problem)
+    title = f"Best size at C = {C:.3g}, and N* ~ C^a"
+    table = _table(title, "", "N*", f"{fit.level:.0%} from", "to", "a", "from", "to")
+    at = minima.optimum(C)
+    ends = (*at["intervals"]["N"], minima.N_exponent, *minima.intervals["N_exponent"])
+    table.add_row("approach 2", *map(number, (at["N"], *ends)))
+    if minima.bias:
+        shift, N = minima.bias["exponent_bias"], f"{minima.bias['N_bias']:+.1%}"
+        table.add_row("its bias here", N, "", "", f"{shift:+.4f}", "", "")
+    return table
+
+
 def _quality(fit: Fit) -> Table:
     report, objective = fit.diagnostics, fit.objective
     table = _table("Fit", "", "")
     shown = f", delta {objective.delta:g}" if objective.name == "huber_log" else ""
     table.add_row(f"objective ({objective.name}{shown})", f"{fit.value:.7g}")
     table.add_row("residual standard deviation", f"{fit.residual_std:.3%}")
+    if report.seed_noise is not None:
+        table.add_row("noise between seeds", f"{report.seed_noise:.3%}")
     table.add_row("starts that reached the optimum", f"{report.start_share:.1%}")
     table.add_row("largest gradient / objective", f"{report.gradient:.1e}")
     table.add_row("condition number", f"{report.condition:.3g}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scaling.hindsight import Beyond, Hindsight
 from train.cli import InputError, nearest
 from train.record import save_text
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from scaling.engine import Objective
     from scaling.laws import Law
 
-FORMAT, VERSION = "allometry-law", 1
+FORMAT, VERSION = "allometry-law", 2
+_READ = (1, VERSION)  # version 1 had neither back-test nor seed noise
 _MAX_JSON_BYTES = 2**28
 
 
@@ -40,6 +42,7 @@ class Fit:
       data_range: smallest and largest value of every column seen.
       level, tail: nominal level of the intervals and the share of draws cut off at each end.
       flops_per_nd: C / (N D) of the runs (geometric mean); `c_convention` says where C came from.
+      backtest: the law's error beyond origins inside its runs; None where it was not asked for.
     """
 
     law: "Law"
@@ -59,6 +62,7 @@ class Fit:
     tail: float
     flops_per_nd: float
     c_convention: str
+    backtest: Hindsight | None = None
 
     @property
     def residual_std(self) -> float:
@@ -101,60 +105,11 @@ class Fit:
         low, high = np.quantile(draws, [self.tail, 1 - self.tail], axis=0)
         return low, high
 
-    def allocate(self, C: float) -> dict[str, Any]:
-        """N and D of least loss at C = flops_per_nd * N * D.
+    def allocate(self, C: Any) -> dict[str, Any]:
+        """N, D and loss of least loss at C = flops_per_nd N D; see `scaling.surface.allocate`."""
+        from scaling import surface
 
-        Returns:
-          N, D, loss at the estimate, and `intervals` of the three over the bootstrap draws.
-
-        Raises:
-          InputError: where the law has no best size at this budget.
-        """
-        if not {"N", "D"} <= set(self.law.columns):
-            raise InputError(
-                f"law: {self.law.name!r} is no law of N and D; it has no best size at a budget"
-            )
-        if not (np.isfinite(C) and C > 0):
-            raise InputError(f"C: {C!r}; a positive number of FLOPs")
-        point = self._best_size(self.centred, float(C))
-        names = self.law.names
-        draws = self._best_size(dict(zip(names, self.draws.T[..., None])), float(C))
-        result: dict[str, Any] = {name: float(np.ravel(value)[0]) for name, value in point.items()}
-        if not np.isfinite(result["N"]):
-            raise InputError(
-                f"C: {C:g}; law {self.law.name!r} with these parameters has no best size there "
-                "(the loss keeps falling towards one end)"
-            )
-        result["intervals"] = {}
-        for name, value in draws.items():
-            value = np.where(np.isfinite(value), value, np.nan).ravel()
-            kept = value[np.isfinite(value)]
-            ends = self.interval(kept) if len(kept) else (np.nan, np.nan)
-            result["intervals"][name] = (float(ends[0]), float(ends[1]))
-        return result
-
-    def _best_size(self, values, C: float) -> dict[str, np.ndarray]:
-        """N, D, loss that minimise the loss at C: a grid in log N, then golden section."""
-        product = C / self.flops_per_nd
-        span = np.log(product)
-
-        def loss(share):  # N = product ** share, so 0 is one parameter and 1 is one example
-            size = np.exp(share * span)
-            return self._evaluate(values, {"N": size, "D": product / size})
-
-        grid = np.linspace(0.0, 1.0, 401)
-        at = loss(grid)
-        at = np.where(np.isfinite(at), at, np.inf)
-        best = np.argmin(at, axis=-1)[..., None]
-        low, high = grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, 400)]
-        for _ in range(60):
-            third = (high - low) * 0.381966
-            left, right = low + third, high - third
-            smaller = loss(left) < loss(right)
-            low, high = np.where(smaller, low, left), np.where(smaller, right, high)
-        share = np.where((best == 0) | (best == 400), np.nan, (low + high) / 2)
-        size = np.exp(share * span)
-        return {"N": size, "D": product / size, "loss": loss(share)}
+        return surface.allocate(self, C)
 
     def _points(self, N, D, columns) -> dict[str, np.ndarray]:
         given = {"N": N, "D": D, **columns}
@@ -204,6 +159,7 @@ class Fit:
             "flops_per_nd": self.flops_per_nd,
             "c_convention": self.c_convention,
             "diagnostics": dataclasses.asdict(self.diagnostics),
+            "backtest": self.backtest and dataclasses.asdict(self.backtest),
             "centres": dict(self.centres),
             "centred_params": dict(self.centred),
             "centred_draws": {"columns": list(self.law.names), "rows": self.draws.tolist()},
@@ -221,8 +177,9 @@ class Fit:
             raise InputError(f"law.json: not JSON ({error})") from None
         if not isinstance(fields, dict) or fields.get("format") != FORMAT:
             raise InputError(f"law.json: no field format={FORMAT!r}; a file written by scaling.fit")
-        if fields.get("version") != VERSION:
-            raise InputError(f"law.json: version {fields.get('version')!r}; allowed: {VERSION}")
+        if fields.get("version") not in _READ:
+            allowed = ", ".join(map(str, _READ))
+            raise InputError(f"law.json: version {fields.get('version')!r}; allowed: {allowed}")
         try:
             return _from_fields(fields)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -311,6 +268,7 @@ def _from_fields(fields: dict[str, Any]) -> Fit:
         at_bound=tuple(raw["at_bound"]),
         redrawn=int(raw["redrawn"]),
         warnings=tuple(raw["warnings"]),
+        seed_noise=raw["seed_noise"] if fields["version"] > 1 else None,
     )
     objective = {key: value for key, value in fields["objective"].items() if key != "value"}
     return Fit(
@@ -331,4 +289,21 @@ def _from_fields(fields: dict[str, Any]) -> Fit:
         tail=float(fields["tail"]),
         flops_per_nd=_number(fields["flops_per_nd"]),
         c_convention=str(fields["c_convention"]),
+        backtest=_hindsight(fields["backtest"]) if fields["version"] > 1 else None,
     )
+
+
+def _hindsight(fields: dict[str, Any] | None) -> Hindsight | None:
+    if fields is None:
+        return None
+    beyond = tuple(
+        Beyond(
+            str(one["kind"]),
+            float(one["error"]),
+            int(one["runs"]),
+            int(one["origins"]),
+            float(one["decades"]),
+        )
+        for one in fields["beyond"]
+    )
+    return Hindsight(beyond, tuple(map(str, fields["missing"])))

@@ -3,7 +3,8 @@
     python -m scaling.forecast --runs=my.csv --N=7e9 --D=1.4e11
     python -m scaling.forecast --law=law.json --N=7e9 --D=1.4e11           a fitted law, no runs
     python -m scaling.forecast --law=hoffmann2022_a3 --N=7e9 --D=1.4e11    a published law, no data
-    python -m scaling.forecast --study=DIR [--score]     seals DIR/forecast.json, or scores it
+    python -m scaling.forecast --runs=my.csv --law=data_constrained --unique=1e10 --N=7e9 --D=1.4e11
+    python -m scaling.forecast --workdir=DIR [--score]   seals DIR/forecast.json, or scores it
 
 With no law named, five laws are back-tested on the runs and averaged by how well each forecast the
 larger of them from the smaller; the interval comes from the same back-test (scaling.calibration).
@@ -18,7 +19,7 @@ import numpy as np
 from absl import flags
 
 from scaling.sealing import score, seal
-from train.cli import InputError, nearest, run_main
+from train.cli import InputError, nearest, numbers, run_main
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +32,7 @@ AVERAGE = "average"
 WIDEST = 0.25  # a 90% interval with a larger relative half-width says nothing: refused
 SPARE_SPAN = 2.0  # farthest forecast, in spans of the runs' compute: beyond, nothing is known
 MAX_TARGETS = 1_000_000
-_OF_LOSS = (("N", "D"), "loss")  # what a law must read and predict to be back-tested
+_READS = ({"N", "D"}, {"N", "D", "U"})  # what a law may read; U are the unique examples
 _ALONE = 0.95  # a law with this much weight is named as the forecast's law
 
 
@@ -75,7 +76,8 @@ def forecast(
 
     Args:
       runs: a table of runs (see scaling.table): N, D, loss, and C where it is not 6 N D; optionally
-        loss_se, epochs, split or role, and columns of kind (family, recipe, schedule, ...).
+        loss_se, seed, epochs, U (unique examples), split or role, and columns of kind (family,
+        recipe, schedule, ...). The law data_constrained needs U.
       targets: N and D; C where it is known; the same optional columns.
       law: a name in scaling.laws.LAWS; by default several are averaged by back-test.
       seed: of the fits' random starts and resamples.
@@ -87,11 +89,11 @@ def forecast(
     from scaling.laws import LAWS
     from scaling.table import fit_rows
 
-    known = fit_rows(_checked(runs))
-    usable = [n for n, entry in LAWS.items() if (entry.columns, entry.target) == _OF_LOSS]
-    if law is not None and law not in usable:
+    if law is not None and law not in (usable := _usable()):
         raise InputError(f"--law: {law!r}; {nearest(law, usable)}")
-    targets = _complete(targets, known)
+    columns = ("N", "D") if law is None else LAWS[law].columns
+    known = fit_rows(_checked(runs, columns))
+    targets = _complete(targets, known, columns)
     found = origins.backtest(known, origins.CANDIDATES if law is None else (law,), seed)
     judged = calibration.calibrate(found, _known_noise(known))
     centre, scale = judged.centre_and_scale(targets)
@@ -110,8 +112,15 @@ def forecast(
         decades=decades,
         weights=weights,
         reasons=forecast_words.reasons(judged, law),
-        warnings=forecast_words.warnings(known, targets),
+        warnings=forecast_words.warnings(known, targets, "U" in columns),
     )
+
+
+def _usable() -> list[str]:
+    """The laws that a forecast from runs may use."""
+    from scaling.laws import LAWS
+
+    return [n for n, law in LAWS.items() if law.target == "loss" and set(law.columns) in _READS]
 
 
 def forecast_by(fit: "Fit", targets: "pd.DataFrame") -> Forecast:
@@ -121,11 +130,13 @@ def forecast_by(fit: "Fit", targets: "pd.DataFrame") -> Forecast:
     distance, but no back-test and no other law to compare with.
     """
     from scaling import calibration
+    from scaling.forecast_words import repeated
 
     if fit.law.target != "loss":
         raise InputError(f"--law: {fit.law.name!r} predicts {fit.law.target}; a law of the loss")
     if "C" not in targets:
         targets = targets.assign(C=fit.flops_per_nd * targets["N"] * targets["D"])
+    _needs_unique(fit.law.name, fit.law.columns, targets)
     points = {k: targets[k].to_numpy(np.float64) for k in fit.law.columns if k in targets}
     median = np.asarray(fit.predict(**points), np.float64)
     known = (name for name in ("C", "N", "D") if name in fit.data_range)
@@ -143,6 +154,7 @@ def forecast_by(fit: "Fit", targets: "pd.DataFrame") -> Forecast:
         interval50, interval90 = ends
     else:
         warnings.append("this law comes with no data and no draws: a point, with no interval")
+    warnings += [] if "U" in fit.law.columns else repeated(targets)
     name = fit.law.name
     return Forecast(
         targets=targets,
@@ -189,29 +201,37 @@ def published(name: str) -> "Fit":
     )
 
 
-def _checked(runs: "pd.DataFrame") -> "pd.DataFrame":
+def _needs_unique(law: str, columns: Sequence[str], targets: "pd.DataFrame") -> None:
+    if "U" in columns and "U" not in targets.columns:
+        raise InputError(f"--unique: not given; law {law!r} needs the targets' unique examples")
+
+
+def _checked(runs: "pd.DataFrame", columns: Sequence[str]) -> "pd.DataFrame":
     from scaling.table import validate
 
     if "split" not in runs.columns and "role" in runs.columns:
         runs = runs.assign(split=runs["role"])
     if "status" in runs.columns:
         runs = runs[runs["status"] == "ok"]
-    runs = validate(runs)
+    runs = validate(runs, (*columns, "loss"))
     for name in ("D", "C"):
         if name not in runs.columns:
             raise InputError(f"--runs: the table has no {name}; N, D (or C) and loss are needed")
     return runs
 
 
-def _complete(targets: "pd.DataFrame", known: "pd.DataFrame") -> "pd.DataFrame":
+def _complete(
+    targets: "pd.DataFrame", known: "pd.DataFrame", columns: Sequence[str]
+) -> "pd.DataFrame":
     """Checks the targets; where C is not given it is what the runs say that N D costs."""
     if not 0 < len(targets) <= MAX_TARGETS:
         raise InputError(f"targets: {len(targets)} of them; from 1 to {MAX_TARGETS}")
     targets = targets.copy()
+    _needs_unique("data_constrained", columns, targets)
     if "C" not in targets.columns and {"N", "D"} <= set(targets.columns):
         ratio = np.exp(np.mean(np.log(known["C"] / known["N"] / known["D"])))
         targets["C"] = ratio * targets["N"] * targets["D"]
-    for name in ("N", "D", "C"):
+    for name in dict.fromkeys(("N", "D", "C", *columns)):
         if name not in targets.columns:
             raise InputError(f"targets: no column {name!r}; N and D are needed")
         values = np.asarray(targets[name], np.float64)
@@ -223,17 +243,15 @@ def _complete(targets: "pd.DataFrame", known: "pd.DataFrame") -> "pd.DataFrame":
 
 def _known_noise(known: "pd.DataFrame") -> float:
     """Relative noise of one loss: of its evaluation, and between runs that differ in seed alone."""
+    from scaling import replicates
+
     noise = 0.0
     if "loss_se" in known.columns:
         errors = np.asarray(known["loss_se"], np.float64) / known["loss"].to_numpy()
         if np.isfinite(errors).any():
             noise = float(np.nanmedian(errors))
-    if "seed" in known.columns and known["seed"].nunique() > 1:
-        loss = np.log(known["loss"]).groupby([known["N"], known["D"]])
-        counts = loss.count()
-        if (spare := int((counts - 1).sum())) > 0:
-            noise = max(noise, float(np.sqrt((loss.var(ddof=0) * counts).sum() / spare)))
-    return noise
+    seeds = replicates.seed_noise(known, ("N", "D"), "loss")
+    return max(noise, seeds or 0.0)
 
 
 def _refuse(known, targets, far: np.ndarray, ratio: np.ndarray) -> None:
@@ -261,33 +279,24 @@ def _targets(given) -> "pd.DataFrame | None":
     """The targets of the flags; None where none are given."""
     import pandas as pd
 
-    columns = {k: _numbers(k, given[k].value) for k in ("N", "D", "C") if given[k].value}
-    if not columns:
+    wanted = {"N": "N", "D": "D", "C": "C", "U": "unique"}
+    columns = {k: numbers(f, given[f].value) for k, f in wanted.items() if given[f].value}
+    if not set(columns) - {"U"}:
+        if columns:
+            raise InputError("--unique: needs --N and --D; held-out rows have a column U")
         return None
     if not {"N", "D"} <= set(columns):
         raise InputError("--N, --D: give both")
     lengths = {len(values) for values in columns.values()}
     if len(lengths - {1}) > 1:
-        raise InputError("--N, --D, --C: as many values each, or one for all")
+        raise InputError("--N, --D, --C, --unique: as many values each, or one for all")
     most = max(lengths)
     return pd.DataFrame({k: v if len(v) == most else v * most for k, v in columns.items()})
 
 
-def _numbers(flag: str, given: Sequence[str]) -> list[float]:
-    values = []
-    for text in given:
-        try:
-            values.append(float(text))
-        except ValueError:
-            raise InputError(f"--{flag}: {text!r}; a number, or several with commas") from None
-        if not (np.isfinite(values[-1]) and values[-1] > 0):
-            raise InputError(f"--{flag}: {text!r}; a positive number")
-    return values
-
-
 def _from_flags(given) -> tuple[Forecast, "Fit | None"]:
     """The forecast that the flags ask for, and the law if it was given ready-made."""
-    from scaling.laws import PUBLISHED
+    from scaling.laws import LAWS, PUBLISHED
     from scaling.table import heldout_rows, read_runs
 
     targets, law = _targets(given), given.law
@@ -307,7 +316,10 @@ def _from_flags(given) -> tuple[Forecast, "Fit | None"]:
             else "a CSV file with one row a run, or a published --law"
         )
         raise InputError(f"--runs: not given{f' and --law is {law!r}' if law else ''}; {named}")
-    runs = read_runs(given.runs, given.n, given.d, given.loss, given.c, given.split)
+    if law is not None and law not in (usable := _usable()):
+        raise InputError(f"--law: {law!r}; {nearest(law, usable)}")
+    more = [c for c in (LAWS[law].columns if law else ()) if c not in ("N", "D")]
+    runs = read_runs(given.runs, given.n, given.d, given.loss, given.c, given.split, more)
     if targets is None:
         targets = heldout_rows(runs)
         if targets.empty:
@@ -322,14 +334,14 @@ def main() -> None:
     given = flags.FLAGS
     from scaling import forecast_words
 
-    if given.score and not given.study:
-        raise InputError("--score: needs --study, the folder of a sealed study")
+    if given.score and not given.workdir:
+        raise InputError("--score: needs --workdir, the folder of a sealed study")
     from train.compilation import use_cache
 
     use_cache()
-    if given.study:
-        path = score(Path(given.study)) if given.score else seal(Path(given.study))
-        forecast_words.print_study(Path(given.study))
+    if given.workdir:
+        path = score(Path(given.workdir)) if given.score else seal(Path(given.workdir))
+        forecast_words.print_study(Path(given.workdir))
         print(path)
         return
     made, fit = _from_flags(given)
@@ -354,12 +366,17 @@ def _define_flags() -> None:
     flags.DEFINE_list(
         "C", [], "Training FLOPs of the targets; default as the runs' C / (N D) says."
     )
+    flags.DEFINE_list(
+        "unique", [], "Unique training examples of the targets; where D is more they repeat."
+    )
     flags.DEFINE_string(
         "law", None, "A law's name, a law.json, or a published law; default by back-test."
     )
     flags.DEFINE_string("out", None, "JSON file for the forecast.")
-    flags.DEFINE_string("study", None, "Folder of a study: seal the forecast of its held-out runs.")
-    flags.DEFINE_bool("score", False, "With --study: score the sealed forecast.")
+    flags.DEFINE_string(
+        "workdir", None, "Folder of a study: seal the forecast of its held-out runs."
+    )
+    flags.DEFINE_bool("score", False, "With --workdir: score the sealed forecast.")
 
 
 if __name__ == "__main__":

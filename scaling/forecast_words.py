@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from scaling.replicates import KINDS, mixed
 from train.cli import InputError
 from train.record import load_json
 
@@ -18,18 +19,11 @@ if TYPE_CHECKING:
     from scaling.fitted import Fit
     from scaling.forecast import Forecast
 
-_KINDS = (
-    "family",
-    "recipe",
-    "data",
-    "dataset",
-    "tokenizer",
-    "schedule",
-    "optimizer",
-    "unit",
-    "kind",
-    "decayed",
-)
+# Values that say that a run ended with its rate still up.
+_UNDECAYED = dict.fromkeys(KINDS, ()) | {
+    "schedule": ("constant", "const", "none", "stable"),
+    "decayed": ("false", "no", "0", "0.0"),
+}
 _MOSTLY_REPEATED = 4.0  # epochs up to which repeated data is nearly as good as new
 _SHOWN = 20  # rows of a printed table
 
@@ -55,34 +49,28 @@ def reasons(judged: "Calibration", law: str | None) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def warnings(known: "pd.DataFrame", targets: "pd.DataFrame") -> tuple[str, ...]:
-    """In words, where the targets differ in kind from the runs fitted."""
-    lines = list(known.attrs.get("notes", ()))
-    for name in (c for c in known.columns if c.lower() in _KINDS):
+def warnings(known: "pd.DataFrame", targets: "pd.DataFrame", reads_unique: bool) -> tuple[str, ...]:
+    """In words, where the targets differ in kind from the runs fitted.
+
+    `reads_unique` says whether the law counts repeated examples for less than new ones.
+    """
+    lines = [*known.attrs.get("notes", ()), *mixed(known)]
+    for name in (c for c in known.columns if c.lower() in KINDS):
         kinds = set(known[name].dropna().astype(str))
-        new = set(targets[name].dropna().astype(str)) - kinds if name in targets.columns else set()
-        if new:
+        asked = set(targets[name].dropna().astype(str)) if name in targets.columns else set()
+        if asked - kinds:
             lines.append(
-                f"{name}: the target has {', '.join(sorted(new))}, the runs "
+                f"{name}: the target has {', '.join(sorted(asked - kinds))}, the runs "
                 f"{', '.join(sorted(kinds)[:5])}: a law of one kind need not hold for another"
             )
-        elif len(kinds) > 1:
+        held_up = known[name].astype(str).str.strip().str.lower().isin(_UNDECAYED[name.lower()])
+        if held_up.any() and not asked:
             lines.append(
-                f"{name}: the runs mix {len(kinds)} kinds ({', '.join(sorted(kinds)[:5])})"
+                f"{name}: {int(held_up.sum())} of the {len(known)} runs end before their learning "
+                "rate has decayed; a run that decays it ends lower than this forecast"
             )
-    if "epochs" in targets.columns:
-        most = float(np.nanmax(np.append(np.asarray(targets["epochs"], np.float64), 0)))
-        before = (
-            np.asarray(known["epochs"], np.float64) if "epochs" in known.columns else np.ones(1)
-        )
-        if most > max(1.0, float(np.nanmax(np.append(before, 0)))):
-            harm = (
-                "worth clearly less than" if most > _MOSTLY_REPEATED else "a little less good than"
-            )
-            lines.append(
-                f"epochs: the target passes {most:.2f} times over its data, more than any run: "
-                f"repeated data is {harm} new data (Muennighoff et al. 2023), here ignored"
-            )
+    if not reads_unique:
+        lines += repeated(targets, known)
     for name in ("N", "D"):
         past = float(np.log10(targets[name].max() / known[name].max()))
         if past > 0.5:
@@ -95,6 +83,29 @@ def warnings(known: "pd.DataFrame", targets: "pd.DataFrame") -> tuple[str, ...]:
                 f"{name}: the smallest target lies {short:.2f} decades below every run's {name}"
             )
     return tuple(lines)
+
+
+def repeated(targets: "pd.DataFrame", known: "pd.DataFrame | None" = None) -> list[str]:
+    """In words, where targets pass more often over their data than the runs known did."""
+    most = _passes(targets)
+    if most <= max(1.0, 1.0 if known is None else _passes(known)):
+        return []
+    harm = "worth clearly less than" if most > _MOSTLY_REPEATED else "a little less good than"
+    return [
+        f"epochs: the target passes {most:.2f} times over its data, more than any run: repeated "
+        f"data is {harm} new data (Muennighoff et al. 2023), here ignored; the law "
+        "data_constrained counts it"
+    ]
+
+
+def _passes(table: "pd.DataFrame") -> float:
+    """Most passes over the data: from `epochs`, or from D and the unique examples U."""
+    passes = [0.0]
+    if "epochs" in table.columns:
+        passes += list(np.asarray(table["epochs"], np.float64))
+    if {"D", "U"} <= set(table.columns):
+        passes += list(np.asarray(table["D"] / table["U"], np.float64))
+    return float(np.nanmax(passes))
 
 
 def to_json(made: "Forecast") -> dict[str, Any]:

@@ -6,13 +6,14 @@ same share of the loss at every budget, so one residual spread serves all budget
 
 Known bias: the true curve is not symmetric in log N, so a parabola over a wide or off-centre grid
 puts the vertex off (Porian et al. 2024, arXiv:2406.19146, take an Akima interpolant instead). Only
-runs within `depth` of the best loss enter the parabola.
+runs within `depth` of the best loss enter the parabola. What is left of the bias on the very grid
+of the runs is computed where a law is given (scaling.promise.parabola_bias).
 """
 
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,11 @@ from scaling.fitted import read_text, write_text
 from scaling.table import fit_rows, validate
 from train.cli import InputError, nearest
 
-FORMAT, VERSION = "allometry-isoflop", 1
+if TYPE_CHECKING:
+    from scaling.fitted import Fit
+
+FORMAT, VERSION = "allometry-isoflop", 2
+_READ = (1, VERSION)  # version 1 had no bias
 METHODS = ("parabola", "akima")
 MIN_BUDGETS = 2
 MIN_SIZES = 3
@@ -66,6 +71,8 @@ class IsoflopFit:
       intervals: `level` interval of each of the four.
       draws: [K, 4] bootstrap estimates, in the order of `NAMES`, coefficients at the centre `C0`.
       C0: geometric mean of the budgets used.
+      bias: the error of this estimate on this grid were a law the truth, as `parabola_bias` has it;
+        None where no law was given, or it has no optimum there.
     """
 
     method: str
@@ -79,6 +86,7 @@ class IsoflopFit:
     C0: float
     level: float
     warnings: tuple[str, ...]
+    bias: dict[str, float] | None = None
 
     def optimum(self, C: Any) -> dict[str, Any]:
         """N* and D* at C (arrays allowed), with `intervals` of both."""
@@ -116,7 +124,7 @@ class IsoflopFit:
         """Inverse of `to_json`. Raises InputError on anything else."""
         try:
             fields = json.loads(text)
-            if (fields.pop("format"), fields.pop("version")) != (FORMAT, VERSION):
+            if fields.pop("format") != FORMAT or fields.pop("version") not in _READ:
                 raise InputError(f"isoflop.json: not format {FORMAT} version {VERSION}")
             nan = float("nan")
             fields["budgets"] = tuple(
@@ -160,6 +168,7 @@ def isoflop(
     bootstrap: int = 1000,
     seed: int = 0,
     level: float = 0.9,
+    law: "Fit | None" = None,
 ) -> IsoflopFit:
     """Fits approach 2 to the runs that are not held out.
 
@@ -173,6 +182,8 @@ def isoflop(
         residuals of all budgets, blown up for the degrees of freedom that the curves took. (Drawing
         whole runs would leave budgets of five sizes with two.) Akima has no residuals: there runs
         are drawn within each budget.
+      law: a law of N and D, by which the bias of the parabola on these runs is computed; it is said
+        in `warnings` as well.
 
     Raises:
       InputError: where fewer than two budgets have a minimum inside their grid.
@@ -191,6 +202,10 @@ def isoflop(
             f"{lost} of {bootstrap + lost} resamples had a budget without a minimum and were "
             "redrawn: the grid hardly brackets the optimum, the intervals are rough"
         )
+    bias = None
+    if law is not None and method == "parabola":
+        bias, words = _bias(law, table, seed)
+        warnings.append(words)
     natural = _natural(line[None], C0)[0]
     spread = _natural(draws, C0)
     tail = (1 - level) / 2
@@ -204,6 +219,23 @@ def isoflop(
         C0=C0,
         level=level,
         warnings=tuple(warnings),
+        bias=bias,
+    )
+
+
+def _bias(law: "Fit", table: pd.DataFrame, seed: int) -> tuple[dict[str, float] | None, str]:
+    """What a parabola gets wrong on this grid if `law` is the truth, and the same in words."""
+    from scaling.promise import parabola_bias
+
+    try:
+        found = parabola_bias(law, table, seed=seed)
+    except InputError as error:
+        return None, f"approach 2: its bias on this grid is not known ({error})"
+    noisy = found.get("N_bias_noisy", found["N_bias"])
+    return found, (
+        f"approach 2 on this grid, were {law.law.name} the truth: exponent off by "
+        f"{found['exponent_bias']:+.4f}, N* at {found['C']:.3g} by {found['N_bias']:+.1%} without "
+        f"noise and {noisy:+.1%} on average with it"
     )
 
 

@@ -24,8 +24,9 @@ MAX_RUNS = 1024  # of larger tables a random part is used
 FEWEST_RUNS = 6  # that an origin trains on
 _SHARES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of the runs, that the origins train on
 _SAME = 1.01  # runs this close in compute are of one budget, which no origin splits
-_STARTS, _STARTS_EACH, _RESAMPLES = 32, 3, 48
+_STARTS, _STARTS_EACH, RESAMPLES = 32, 3, 48
 _ROWS = (32, 96, 256, MAX_RUNS)  # a program is compiled for each and each law
+_OBJECTIVE = engine.Objective()
 _COLUMNS = ("N", "D", "C", "loss")
 
 
@@ -52,13 +53,14 @@ class Refits:
     origins: np.ndarray
     draws: np.ndarray
 
-    def predict(self, theta: np.ndarray, N: np.ndarray, D: np.ndarray) -> np.ndarray:
-        """Log loss [*lead, T] at N, D [T] for parameters [*lead, P]."""
-        law, given = LAWS[self.law], {"N": N, "D": D}
+    def predict(self, theta: np.ndarray, points: pd.DataFrame) -> np.ndarray:
+        """Log loss [*lead, T] for parameters [*lead, P] at T points with the law's columns."""
+        law = LAWS[self.law]
         with engine.double_precision():
             values = engine.values_of(law, np.moveaxis(theta, -1, 0)[..., None])
             lead = (1,) * (theta.ndim - 1)
-            points = {k: (v / self.centres[k]).reshape(*lead, -1) for k, v in given.items()}
+            columns = {k: points[k].to_numpy(np.float64) / self.centres[k] for k in law.columns}
+            points = {k: v.reshape(*lead, -1) for k, v in columns.items()}
             return np.log(np.asarray(law.form(values, points)) * self.centres["loss"])
 
 
@@ -67,7 +69,7 @@ class Backtest:
     """All candidate laws at all origins of one table of runs.
 
     Attributes:
-      runs: the R runs, columns N, D, C, loss.
+      runs: the R runs, columns N, D, C, loss and what else the laws read.
       laws: the L laws that these runs can carry; `left_out` says why the others are not among them.
       error: [L, F, R] log loss - log forecast of the runs beyond each origin; NaN elsewhere.
       residual: [L, R] the same of the fit to all runs.
@@ -101,21 +103,31 @@ def beyond(points: pd.DataFrame, known: pd.DataFrame) -> np.ndarray:
     )
 
 
-def backtest(runs: pd.DataFrame, laws: Sequence[str] = CANDIDATES, seed: int = 0) -> Backtest:
+def backtest(
+    runs: pd.DataFrame,
+    laws: Sequence[str] = CANDIDATES,
+    seed: int = 0,
+    objective: engine.Objective = _OBJECTIVE,
+    resamples: int = RESAMPLES,
+) -> Backtest:
     """Refits every law at every origin.
 
     Args:
-      runs: the runs that may be known, with columns N, D, C, loss (see scaling.table).
-      laws: names of laws of N and D.
+      runs: the runs that may be known, with columns N, D, C, loss (see scaling.table) and what else
+        the laws read.
+      laws: names of laws of the loss, of one number a run and column.
       seed: of the starts and the resamples.
+      objective: what the refits minimise; every run counts the same.
+      resamples: of all runs, for `Refits.draws`.
 
     Raises:
       InputError: the runs are too few or too alike for any law to be fitted and back-tested.
     """
-    runs = runs.loc[:, list(_COLUMNS)].astype(np.float64).reset_index(drop=True)
+    kept = dict.fromkeys((*_COLUMNS, *(c for name in laws for c in LAWS[name].columns)))
+    runs = runs.loc[:, list(kept)].astype(np.float64).reset_index(drop=True)
     if len(runs) > MAX_RUNS:
         runs = runs.sample(MAX_RUNS, random_state=seed).sort_index().reset_index(drop=True)
-    places = _origins(runs)
+    places = _origins(runs, laws)
     everything = np.ones(len(runs), bool)
     left_out = {name: why for name in laws if (why := _too_few(name, runs, everything))}
     able = [name for name in laws if name not in left_out]
@@ -128,12 +140,14 @@ def backtest(runs: pd.DataFrame, laws: Sequence[str] = CANDIDATES, seed: int = 0
             f"({why}); add runs at other N and D, {len(_SHARES) + FEWEST_RUNS} or more in all"
         )
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        refits = tuple(pool.map(lambda name: _refit(name, runs, places, seed), able))
-    N, D, target = (runs[k].to_numpy() for k in ("N", "D", "loss"))
-    error = np.stack([np.log(target) - r.predict(r.origins, N, D) for r in refits])
+        refits = tuple(
+            pool.map(lambda name: _refit(name, runs, places, seed, objective, resamples), able)
+        )
+    target = np.log(runs["loss"].to_numpy())
+    error = np.stack([target - r.predict(r.origins, runs) for r in refits])
     error[:, np.stack([o.trained for o in places])] = np.nan
     used = [i for i in range(len(places)) if np.isfinite(error[:, i]).any()]
-    residual = np.stack([np.log(target) - r.predict(r.full, N, D) for r in refits])
+    residual = np.stack([target - r.predict(r.full, runs) for r in refits])
     return Backtest(
         runs,
         tuple(places[i] for i in used),
@@ -162,7 +176,7 @@ def _too_few(name: str, runs: pd.DataFrame, kept: np.ndarray) -> str:
     return ""
 
 
-def _origins(runs: pd.DataFrame) -> list[Origin]:
+def _origins(runs: pd.DataFrame, laws: Sequence[str]) -> list[Origin]:
     places: dict[tuple, Origin] = {}
     for kind, column in (("compute", "C"), ("size", "N")):
         values = runs[column].to_numpy()
@@ -173,7 +187,7 @@ def _origins(runs: pd.DataFrame) -> list[Origin]:
                 cut = below.max() if len(below) else 0.0
             trained = values <= cut
             enough = trained.sum() >= FEWEST_RUNS and any(
-                not _too_few(name, runs, trained) for name in CANDIDATES
+                not _too_few(name, runs, trained) for name in laws
             )
             if enough:
                 decades = np.where(trained, 0.0, beyond(runs, runs[trained]))
@@ -181,13 +195,18 @@ def _origins(runs: pd.DataFrame) -> list[Origin]:
     return list(places.values())
 
 
-def _refit(name: str, runs: pd.DataFrame, places: list[Origin], seed: int) -> Refits:
+def _refit(
+    name: str,
+    runs: pd.DataFrame,
+    places: list[Origin],
+    seed: int,
+    objective: engine.Objective,
+    resamples: int,
+) -> Refits:
     law = LAWS[name]
-    columns = {k: runs[k].to_numpy() for k in _COLUMNS}
+    columns = {k: runs[k].to_numpy() for k in runs.columns}
     centres = law.centres(columns)
-    problem = _one_size(
-        engine.make_problem(law, engine.Objective(), columns, columns["loss"], centres)
-    )
+    problem = _one_size(engine.make_problem(law, objective, columns, columns["loss"], centres))
     one, free = np.ones(len(runs)), np.ones(len(law.parameters), bool)
     starts = engine.project(problem, one, engine.random_starts(law, _STARTS, seed), free)
     full = _best(engine.solve(problem, one, starts), 1)[0]
@@ -198,8 +217,10 @@ def _refit(name: str, runs: pd.DataFrame, places: list[Origin], seed: int) -> Re
     for place, origin in enumerate(places):
         if _too_few(name, runs, origin.trained):
             origins[place] = np.nan
-    counts = np.random.default_rng([seed, 1]).multinomial(len(runs), one / len(runs), _RESAMPLES)
-    draws = engine.solve(problem, counts.astype(np.float64), np.tile(full, (_RESAMPLES, 1))).theta
+    if not resamples:
+        return Refits(name, centres, full, origins, np.zeros((0, len(full))))
+    counts = np.random.default_rng([seed, 1]).multinomial(len(runs), one / len(runs), resamples)
+    draws = engine.solve(problem, counts.astype(np.float64), np.tile(full, (resamples, 1))).theta
     return Refits(name, centres, full, origins, draws)
 
 

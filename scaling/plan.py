@@ -1,22 +1,29 @@
 """Plans a study: which runs, of what size, on how much data, at what cost, before any is trained.
 
     python -m scaling.plan --config=configs/studies/demo.py --workdir=studies/demo
+    python -m scaling.plan --config=... --workdir=... --money=500 --device=h100
 
 An IsoFLOP design (Hoffmann et al. 2022, approach 2): for each budget the sizes of the ladder
 nearest to the expected optimum, each trained on what the budget then buys, and held-out runs beyond
 the largest budget that no law will see. The plan is `plan.json`; the same config gives the same
-file, bit for bit.
+file, bit for bit. A budget for the whole study (FLOPs, device-hours or money) scales those of its
+config. Where the config names a law to expect, studies are simulated from it, and the plan says
+how sure the real one will be.
 """
 
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 from ml_collections import config_flags
 
+from scaling import prices
 from train.cli import InputError, config_values, run_main
+
+if TYPE_CHECKING:
+    from scaling.promise import Promise, Target
 
 VERSION = 1
 
@@ -50,6 +57,8 @@ class Study:
     ]  # budgets of the runs to forecast, as multiples of the largest budget
     seeds: tuple[int, ...]  # each run to fit is trained once for each
     max_epochs: float  # most passes over the training data that a run may make
+    law: str  # what to expect: a published law or a law.json; "" = unknown. It decides no run
+    noise: float  # of one run's loss, relative; 0 = that of the law's residuals
 
     def __post_init__(self):
         for field in ("sizes", "budgets", "seeds"):
@@ -62,6 +71,8 @@ class Study:
             raise ValueError(
                 f"sizes_per_budget: {self.sizes_per_budget}; from 1 to {len(self.sizes)} (sizes)"
             )
+        if not 0 <= self.noise <= 0.5:
+            raise ValueError(f"noise: {self.noise}; from 0 to 0.5 of the loss")
         if any(multiple <= 1 for multiple in self.heldout):
             raise ValueError(f"heldout: {self.heldout}; must lie above 1 x the largest budget")
 
@@ -96,6 +107,65 @@ def resolve(values: dict[str, Any]) -> Study:
     from train import config
 
     return config.build(Study, values, "study")
+
+
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    """What the runs to fit are expected to say of a target, by simulation."""
+
+    law: str
+    noise: float
+    noise_source: str
+    target: "Target"
+    promise: "Promise"
+
+
+def scaled(study: Study, flops: float) -> Study:
+    """The study with its budgets multiplied so that all its runs together cost `flops`.
+
+    Budgets are rounded down to three digits; what whole steps make of a small one may lie above it.
+
+    Raises:
+      InputError: the budgets become equal by rounding.
+    """
+    runs = study.sizes_per_budget * len(study.seeds)
+    whole = sum(study.budgets) * runs + max(study.budgets) * sum(study.heldout)
+    budgets = []
+    for budget in study.budgets:
+        exact = budget * flops / whole
+        digit = 10.0 ** (math.floor(math.log10(exact)) - 2)
+        budgets.append(float(f"{math.floor(exact / digit) * digit:.2e}"))
+    return resolve(dataclasses.asdict(study) | {"budgets": tuple(budgets)})
+
+
+def expected(plan: Plan) -> Expected | None:
+    """What the runs to fit will say of the dearest run; None where the study names no law.
+
+    The target is the dearest held-out run, or the best run at the largest budget where none is held
+    out. The law is taken at the plan's own C / (N D).
+
+    Raises:
+      InputError: no such law, or it cannot be fitted to so few runs or used at the target.
+    """
+    import numpy as np
+
+    from scaling import design
+    from scaling.promise import Target, promise, target_at
+
+    study = plan.study
+    if not study["law"]:
+        return None
+    prior = design.ready_made(study["law"], "study.law")
+    noise, source = design.noise_or_guess(study["noise"] or None, prior)
+    N, D, C = np.array([(r.N["total"], r.D, r.C["forward"]) for r in plan.runs], np.float64).T
+    prior = dataclasses.replace(prior, flops_per_nd=float(np.exp(np.log(C / N / D).mean())))
+    fitted = np.array([run.role == "fit" for run in plan.runs])
+    target = target_at(prior, float(C.max()))
+    if not fitted.all():
+        dearest = int(np.argmax(C))
+        target = Target(float(C[dearest]), float(N[dearest]), float(D[dearest]))
+    found = promise(prior, N[fitted], D[fitted], noise, target)
+    return Expected(study["law"], noise, source, target, found)
 
 
 def make(study: Study) -> Plan:
@@ -184,43 +254,31 @@ def _planned(ladder, role: str, size: int, budget: float, seed: int) -> PlannedR
     )
 
 
-def show(plan: Plan) -> None:
-    """Prints a plan: every run, and what all of it costs."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("run", "size", "N", "D", "C", "epochs", "steps", "batch", "learning rate")
-    for run in plan.runs:
-        rate = run.config["optimizer"]["learning_rate"]
-        epochs = "-" if run.epochs is None else f"{run.epochs:.3f}"
-        steps, batch = f"{run.config['steps']:,}", str(run.config["batch_size"])
-        row = [
-            run.run,
-            str(run.size),
-            f"{run.N['total']:,}",
-            f"{run.D:,.0f}",
-            f"{run.C['forward']:.3g}",
-        ]
-        table.add_row(*row, epochs, steps, batch, f"{rate:.2e}")
-    console = Console()
-    # Cut columns tell nothing: where output is no terminal or a narrow one, lines run over.
-    console.width = max(console.width, 110)
-    console.print(table)
-    total = sum(run.C["forward"] for run in plan.runs)
-    print(f"{len(plan.runs)} runs, {total:.3g} FLOPs in all")
-
-
 def main() -> None:
     """Plans the study of the flags."""
-    values, workdir = config_values("configs/studies/demo.py"), flags.FLAGS.workdir
+    given = flags.FLAGS
+    values, workdir = config_values("configs/studies/demo.py"), given.workdir
     if not workdir:
         raise InputError("--workdir: missing; give a folder for the study")
-    plan = make(resolve(values))
+    rate = prices.rate_of(given)
+    study, flops = resolve(values), prices.budget_of(given, rate)
+    if flops is not None:
+        study = scaled(study, flops)
+    plan = make(study)
     save(Path(workdir) / "plan.json", plan)
-    show(plan)
+    from scaling import plan_print
+    from train.compilation import use_cache
+
+    use_cache()
+    plan_print.show(plan, rate)
+    if flops is not None:
+        budgets = ", ".join(f"{budget:g}" for budget in study.budgets)
+        print(f"scaling.study makes this plan with --config.budgets='({budgets},)'")
 
 
 if __name__ == "__main__":
     config_flags.DEFINE_config_file("config", help_string="The study.", lock_config=True)
     flags.DEFINE_string("workdir", None, "The study's folder; plan.json is written there.")
+    prices.define_flags()
+    prices.define_budget_flags()
     run_main(main)

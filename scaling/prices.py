@@ -5,6 +5,7 @@ commitment, each with its date; they change monthly and differ by region: overri
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ class Rate:
 
 def rate(
     device: str | None = None,
-    throughput: float | None = None,
+    throughput: float | str | None = None,
     price: float | None = None,
     mfu: float = MFU,
     devices: int = 1,
@@ -87,7 +88,8 @@ def rate(
 
     Args:
       device: a name in `DEVICES`.
-      throughput: achieved FLOP/s of one device; replaces peak times `mfu`.
+      throughput: achieved FLOP/s of one device, or the path of the record.json of a run that
+        measured it; replaces peak times `mfu`.
       price: dollars per device-hour; replaces the table's.
 
     Raises:
@@ -95,6 +97,9 @@ def rate(
     """
     if device is not None and device not in DEVICES:
         raise InputError(f"--device: {device!r}; {nearest(device, DEVICES)}")
+    source = "as given"
+    if isinstance(throughput, str):
+        throughput, source = _throughput(throughput)
     given = {"throughput": throughput, "price": price, "mfu": mfu, "devices": devices}
     for name, value in given.items():
         if value is not None and not (np.isfinite(value) and value > 0):
@@ -108,7 +113,7 @@ def rate(
     if throughput is None:
         words.append(f"{known.peak:.3g} FLOP/s peak x {mfu:.0%} reached (assumed)")
     else:
-        words.append(f"{throughput:.3g} FLOP/s each, as given")
+        words.append(f"{throughput:.3g} FLOP/s each, {source}")
     if price is not None:
         words.append(f"${price:.2f} per device-hour, as given")
     elif known.price is not None:
@@ -122,10 +127,32 @@ def rate(
     )
 
 
+def _throughput(given: str) -> tuple[float, str]:
+    """FLOP/s of one device, given as a number or measured by a run; and which of the two."""
+    from train import record
+
+    if not given.endswith(".json"):
+        try:
+            return float(given), "as given"
+        except ValueError:
+            raise InputError(
+                f"--throughput: {given!r}; FLOP/s, or the record.json of a run"
+            ) from None
+    found = record.load(Path(given))
+    seconds, flops = found.seconds.get("train"), found.C.get("forward")
+    devices = found.device.get("devices", 1)
+    numbers = (seconds, flops, devices)
+    if not all(isinstance(n, int | float) and np.isfinite(n) and n > 0 for n in numbers):
+        raise InputError(f"--throughput: {given}: has no seconds.train, C.forward or devices")
+    return flops / seconds / devices, f"measured by {found.run}"
+
+
 def define_flags() -> None:
     """The flags of `rate`, shared by the entry points that speak of hours and money."""
     flags.DEFINE_string("device", None, f"A device of the price table: {', '.join(DEVICES)}.")
-    flags.DEFINE_float("throughput", None, "Achieved training FLOP/s of one device.")
+    flags.DEFINE_string(
+        "throughput", None, "Achieved training FLOP/s of one device, or a record.json with it."
+    )
     flags.DEFINE_float("price", None, "Dollars per device-hour.")
     flags.DEFINE_float("mfu", MFU, "Share of the peak reached, where --throughput is not given.")
     flags.DEFINE_integer("devices", 1, "Devices that work side by side.")
@@ -136,13 +163,46 @@ def rate_of(given: Any) -> Rate | None:
     return rate(given.device, given.throughput, given.price, given.mfu, given.devices)
 
 
+def define_budget_flags() -> None:
+    """The flags of `budget_of`."""
+    flags.DEFINE_float("flops", None, "The budget in training FLOPs.")
+    flags.DEFINE_float("hours", None, "The budget in device-hours.")
+    flags.DEFINE_float("money", None, "The budget in dollars.")
+
+
+def budget_of(given: Any, rate: Rate | None) -> float | None:
+    """FLOPs of the budget that the flags give in one of three ways; None where they give none.
+
+    Raises:
+      InputError: for two budgets, one that is not positive, or one that no rate makes FLOPs of.
+    """
+    named = {"flops": given.flops, "hours": given.hours, "money": given.money}
+    chosen = [name for name, value in named.items() if value is not None]
+    if not chosen:
+        return None
+    if len(chosen) > 1:
+        raise InputError(f"--flops, --hours, --money: {len(chosen)} given; one is the budget")
+    value = named[chosen[0]]
+    if not (np.isfinite(value) and value > 0):
+        raise InputError(f"--{chosen[0]}: {value!r}; a positive number")
+    if chosen[0] == "flops":
+        return value
+    if rate is None:
+        raise InputError(f"--{chosen[0]}: needs --device or --throughput to become FLOPs")
+    if chosen[0] == "hours":
+        return value * 3600 * rate.flops
+    if rate.price is None:
+        raise InputError("--money: no price is known for this device; give --price")
+    return value / rate.price * 3600 * rate.flops
+
+
 def spent(rate: Rate | None, flops: float) -> tuple[str, str]:
     """Wall time and cost of `flops` in words; '' where unknown."""
     if rate is None:
         return "", ""
     hours, dollars = rate.hours(flops), rate.dollars(flops)
     if hours < 1:
-        time = f"{60 * hours:.3g} min"
+        time = f"{3600 * hours:.3g} s" if hours < 1 / 60 else f"{60 * hours:.3g} min"
     else:
         time = f"{hours:.3g} h" if hours < 96 else f"{hours / 24:.3g} days"
     return (

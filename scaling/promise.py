@@ -4,7 +4,6 @@ Each simulated study has the design's N and D and losses prior(N, D) exp(noise z
 normal; the law is fitted again and the spread of what comes out is the width to expect.
 """
 
-import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ _MOST_LOSSES = 300_000  # of all studies for the bias of approach 2: large table
 
 @dataclass(frozen=True)
 class Target:
-    """Where the law will be used: the prior's best N and D at training compute C."""
+    """Where the law will be used: a run of N and D, and the training compute C of N*."""
 
     C: float
     N: float
@@ -69,7 +68,7 @@ class Promise:
 
 
 def target_at(prior: "Fit", C: float) -> Target:
-    """The target at compute C. Raises InputError where the prior has no best size there."""
+    """The prior's best run at compute C. Raises InputError where it has no best size there."""
     if not (np.isfinite(C) and C > 0):
         raise InputError(f"--target: {C!r}; a positive number of FLOPs")
     point = surface.best(surface.surface(prior), C)
@@ -110,8 +109,9 @@ def promise(
             f"runs: {len(N)}; law {law.name!r} has {len(law.parameters)} parameters and needs at "
             f"least {len(law.parameters) + 1}"
         )
+    best = surface.best(surface.surface(prior), target.C).N[0]
     refits = _refits(prior, np.asarray(N), np.asarray(D), noise, studies, seed, rows)
-    found = surface.best(refits, target.C).N / target.N
+    found = surface.best(refits, target.C).N / best
     a = surface.elasticity(refits, target.C)
     loss = refits.loss(np.array([[target.N]]), np.array([[target.D]]))[:, 0]
     loss = loss / float(prior.predict(target.N, target.D))
@@ -259,8 +259,4 @@ def _refits(prior, N, D, noise: float, studies: int, seed: int, rows: int) -> Su
     weight = (np.arange(runs + more) < runs).astype(np.float64)
     found = engine.solve(problem, weight, np.repeat(theta[None], studies, 0), target=target)
     columns = {"N": N, "D": D, law.target: np.asarray(prior.predict(N, D), np.float64)}
-    with engine.double_precision():
-        values = engine.values_of(law, found.theta.T)
-        natural = law.natural(values, law.centres(columns))
-        values = {name: np.asarray(natural[name], np.float64)[:, None] for name in law.names}
-    return dataclasses.replace(surface.surface(prior), values=values)
+    return surface.of_coordinates(law, found.theta, law.centres(columns), prior.flops_per_nd)

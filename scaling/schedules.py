@@ -4,13 +4,57 @@ One training logged at steps s_1 < s_2 < .. with learning rates eta_i and losses
 steps the rate is taken as constant at the earlier one's value, so log often where it changes.
 """
 
+import glob
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
-from train.cli import InputError
+from scaling.table import read_csv, validate
+from train.cli import InputError, nearest
 
 NEEDED = ("schedule", "step", "lr", "loss")
 MAX_KNOTS = 64
+
+
+def read_curves(
+    pattern: str, loss: str = "loss", warmup: float = 0.0, decay: float = 0.999
+) -> pd.DataFrame:
+    """Reads logged curves from CSV files and adds the columns of the curve laws.
+
+    Args:
+      pattern: one CSV file, or a pattern for several. Columns step, lr and the loss, one row a
+        logged step, and `schedule`, a label, where one file holds several trainings; without it
+        each file is one schedule of its own name.
+      loss: column with the loss.
+      warmup, decay: see `annealing_columns`.
+
+    Raises:
+      InputError: with file, column and line of what is wrong.
+    """
+    paths = sorted(glob.glob(pattern, recursive=True)) or [pattern]
+    parts, notes = [], []
+    for path in paths:
+        rows = read_csv(path)
+        for name in ("step", "lr", loss):
+            if name not in rows.columns:
+                raise InputError(
+                    f"--runs: {path} has no column {name!r}; laws of schedules read "
+                    f"{', '.join(NEEDED)}, one row a logged step; {nearest(name, rows.columns)}"
+                )
+        if "schedule" not in rows.columns:
+            rows["schedule"] = Path(path).stem
+        if rows["schedule"].isna().any():
+            line = rows.index[rows["schedule"].isna()][0] + 2
+            raise InputError(f"{path}: column 'schedule', line {line}: nothing; a label")
+        rows["loss"] = rows[loss]
+        rows.attrs.update(source=path, lines=True)
+        rows = validate(rows, ("step", "lr", "loss"), nonnegative=("step",))
+        notes += rows.attrs["notes"]
+        parts.append(rows)
+    curves = annealing_columns(pd.concat(parts, ignore_index=True), warmup, decay)
+    curves.attrs = {"source": pattern, "notes": notes, "c_convention": "no compute in the table"}
+    return curves
 
 
 def annealing_columns(
@@ -35,7 +79,11 @@ def annealing_columns(
     if curves.empty:
         raise InputError("curves: no rows; one row a logged step")
     if not 0 < decay < 1:
-        raise InputError(f"decay: {decay!r}; between 0 and 1")
+        raise InputError(f"--decay: {decay!r}; between 0 and 1")
+    if not 0 <= warmup <= curves["step"].min():
+        raise InputError(
+            f"--warmup: {warmup!r}; from 0 to the first logged step, {curves['step'].min():g}"
+        )
     parts = [
         _one(rows.sort_values("step"), warmup, decay, knots)
         for _, rows in curves.groupby("schedule", sort=True)

@@ -37,10 +37,10 @@ def seal(study: Path) -> Path:
 
     path = study / "forecast.json"
     runs = fit_rows(read_runs(str(study / "runs.csv"), split="role"))
-    digest = _runs_digest(runs)
+    fitted = _runs_digest(runs)
     if path.exists():
         sealed = _load(path)
-        if sealed["runs_sha256"] != digest:
+        if sealed["runs_sha256"] != fitted:
             raise InputError(
                 f"{path}: sealed from other runs than {study / 'runs.csv'} holds now; a sealed "
                 "forecast is never replaced: start a new study, or restore its runs"
@@ -58,10 +58,10 @@ def seal(study: Path) -> Path:
     content = {
         "version": VERSION,
         "created": datetime.datetime.now(datetime.UTC).isoformat(),
-        "runs_sha256": digest,
+        "runs_sha256": fitted,
         **made,
     }
-    save_json(path, content | {"sha256": _digest(content)})
+    save_json(path, content | {"sha256": digest(content)})
     return path
 
 
@@ -160,7 +160,7 @@ def _load(path: Path) -> dict[str, Any]:
     if not isinstance(sealed, dict) or sealed.get("version") != VERSION:
         raise InputError(f"{path}: not a sealed forecast of version {VERSION}")
     content = {name: value for name, value in sealed.items() if name != "sha256"}
-    if sealed.get("sha256") != _digest(content):
+    if sealed.get("sha256") != digest(content):
         raise InputError(f"{path}: sha256: its content was changed after it was sealed")
     return sealed
 
@@ -173,7 +173,7 @@ def _time(path: Path, field: str, text: Any) -> datetime.datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
 
 
-def _digest(value: Any) -> str:
+def digest(value: Any) -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -181,4 +181,4 @@ def _digest(value: Any) -> str:
 def _runs_digest(runs: "pd.DataFrame") -> str:
     """Digest of what the runs bring into a forecast; neither row order nor other columns count."""
     kept = [name for name in _KNOWN if name in runs.columns]
-    return _digest(sorted([repr(value) for value in row] for row in runs[kept].to_numpy().tolist()))
+    return digest(sorted([repr(value) for value in row] for row in runs[kept].to_numpy().tolist()))

@@ -16,13 +16,17 @@ from typing import TYPE_CHECKING
 from absl import flags
 from ml_collections import config_flags
 
+from scaling import sweep as sweeping
 from train.cli import InputError, config_values, run_main
 
 if TYPE_CHECKING:
+    from scaling.cluster import Cluster
     from scaling.plan import Plan, Study
 
 
-def study(settings: "Study", workdir: Path, workers: int = 0) -> Path:
+def study(
+    settings: "Study", workdir: Path, workers: int = 0, cluster: "Cluster | None" = None
+) -> Path:
     """Runs a study to its end, or on from where it is, and returns the path of its report.
 
     Raises:
@@ -33,13 +37,13 @@ def study(settings: "Study", workdir: Path, workers: int = 0) -> Path:
     from scaling.sweep import sweep
 
     plan = _plan(settings, workdir)
-    sweep(workdir, plan, "fit", workers)
+    sweep(workdir, plan, "fit", workers, cluster)
     records.save_table(workdir, plan)
     _fit(workdir)
     if settings.heldout:
         # The forecast is on disk, sealed by its digest, before the first held-out step is taken.
         sealing.seal(workdir)
-        sweep(workdir, plan, "heldout", workers)
+        sweep(workdir, plan, "heldout", workers, cluster)
         records.save_table(workdir, plan)
         sealing.score(workdir)
     return report.write(workdir)
@@ -67,8 +71,9 @@ def _fit(workdir: Path) -> None:
     from scaling.table import fit_rows, read_runs
 
     runs = fit_rows(read_runs(str(workdir / "runs.csv"), split="role"))
-    fit(runs).save(str(workdir / "law.json"))
-    isoflop(runs).save(str(workdir / "isoflop.json"))
+    law = fit(runs, backtest=True)
+    law.save(str(workdir / "law.json"))
+    isoflop(runs, law=law).save(str(workdir / "isoflop.json"))
 
 
 def _show(workdir: Path) -> None:
@@ -78,12 +83,8 @@ def _show(workdir: Path) -> None:
     from scaling.table import read_runs
 
     runs = read_runs(str(workdir / "runs.csv"), split="role")
-    print_fit(fitted.load(str(workdir / "law.json")), runs)
-    optimum = isoflop.load(str(workdir / "isoflop.json"))
-    for name in ("N", "D"):
-        low, high = optimum.intervals[f"{name}_exponent"]
-        exponent = getattr(optimum, f"{name}_exponent")
-        print(f"IsoFLOP minima: {name}* grows as C^{exponent:.3f} (90% {low:.3f} to {high:.3f})")
+    minima = isoflop.load(str(workdir / "isoflop.json"))
+    print_fit(fitted.load(str(workdir / "law.json")), runs, minima=minima)
     if (workdir / "forecast.json").exists():
         forecast_words.print_study(workdir)
 
@@ -98,7 +99,7 @@ def main() -> int:
 
     settings = plan.resolve(values)
     try:
-        page = study(settings, Path(workdir), flags.FLAGS.workers)
+        page = study(settings, Path(workdir), flags.FLAGS.workers, sweeping.cluster_of_flags())
     except Stopped as stopped:
         print(f"{workdir}: {stopped}")
         return 130
@@ -110,5 +111,6 @@ def main() -> int:
 if __name__ == "__main__":
     config_flags.DEFINE_config_file("config", help_string="The study.", lock_config=True)
     flags.DEFINE_string("workdir", None, "The study's folder; made if it is not there.")
-    flags.DEFINE_integer("workers", 0, "Processes; 0 = one a core on CPU, one on accelerators.", 0)
+    sweeping.define_flags()
+    flags.adopt_module_key_flags(sweeping)  # so that --help shows them
     run_main(main)

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -49,6 +49,24 @@ class Surface:
             return np.asarray(_compiled(self.law)(self.values, {"N": N, "D": D, "U": fresh}))
 
 
+@dataclass(frozen=True)
+class Mixture:
+    """Surfaces whose log losses are averaged by weight [L], as a forecast averages its laws."""
+
+    parts: tuple[Surface, ...]
+    weights: np.ndarray
+
+    @property
+    def flops_per_nd(self) -> float:
+        """Training FLOPs over N D, the same for all parts."""
+        return self.parts[0].flops_per_nd
+
+    def loss(self, N: np.ndarray, D: np.ndarray) -> np.ndarray:
+        """Loss at N and D; see `Surface.loss`."""
+        each = np.stack([np.log(part.loss(N, D)) for part in self.parts])
+        return np.exp(np.tensordot(self.weights, each, 1))
+
+
 @functools.cache
 def _compiled(law: "Law") -> Callable:
     import jax
@@ -68,7 +86,7 @@ class Points:
 def surface(fit: "Fit", draws: bool = False, unique: float | None = None) -> Surface:
     """The surface of a law's estimate (K = 1) or of its bootstrap draws.
 
-    `unique` counts a repeated example for less than a new one, by Muennighoff et al. 2023 eqs. 5-7;
+    `unique` counts a repeated example for less than a new one, by Muennighoff et al. 2023, section 3;
     a law that is not of that form itself takes its two half-lives from the paper.
 
     Raises:
@@ -96,11 +114,58 @@ def surface(fit: "Fit", draws: bool = False, unique: float | None = None) -> Sur
     return Surface(LAWS["data_constrained"], values, fit.flops_per_nd, unique)
 
 
+def of_coordinates(
+    law: "Law", theta: np.ndarray, centres: Mapping[str, float], flops_per_nd: float
+) -> Surface:
+    """The surface of a fitter's coordinates [K, P] in centred units (see scaling.engine)."""
+    from scaling import engine
+
+    with engine.double_precision():
+        natural = law.natural(engine.values_of(law, theta.T), centres)
+        values = {name: np.asarray(natural[name], np.float64)[:, None] for name in law.names}
+    return Surface(law, values, flops_per_nd)
+
+
+def allocate(fit: "Fit", C: float | np.ndarray) -> dict[str, Any]:
+    """N, D and loss of a law at its best for each C, shaped like C, with `intervals` of the three.
+
+    An interval is (low, high) over the bootstrap draws that have a best size, NaN without any.
+
+    Raises:
+      InputError: a budget is not positive, or the law has no best size there.
+    """
+    C = np.asarray(C, np.float64)
+    if not (np.isfinite(C) & (C > 0)).all():
+        raise InputError(f"C: {C[()]!r}; positive numbers of FLOPs")
+    flat = C.ravel()
+    point = best(surface(fit), flat)
+    if not np.isfinite(point.N).all():
+        at = flat[~np.isfinite(point.N)][0]
+        raise InputError(
+            f"C: {at:g}; law {fit.law.name!r} with these parameters has no best size there "
+            "(the loss keeps falling towards one end)"
+        )
+    # One budget at a time: all of them have the shape of one compiled program.
+    drawn = surface(fit, draws=True)
+    draws = [best(drawn, one) for one in flat] if len(fit.draws) else []
+    shaped = lambda values: np.reshape(values, C.shape)[()]  # noqa: E731
+    result: dict[str, Any] = {k: shaped(getattr(point, k)) for k in ("N", "D", "loss")}
+    result["intervals"] = {}
+    for name in ("N", "D", "loss"):
+        ends = np.full((len(flat), 2), np.nan)
+        for place, one in enumerate(draws):
+            kept = getattr(one, name)[np.isfinite(one.N)]
+            if len(kept):
+                ends[place] = fit.interval(kept)
+        result["intervals"][name] = (shaped(ends[:, 0]), shaped(ends[:, 1]))
+    return result
+
+
 def _over_size(law: "Law") -> bool:
     return {"N", "D"} <= set(law.columns) <= {"N", "D", "U"} and law.target == "loss"
 
 
-def best(on: Surface, C: float | np.ndarray) -> Points:
+def best(on: Surface | Mixture, C: float | np.ndarray) -> Points:
     """Least loss at training compute C = flops_per_nd N D; a number, or one for each of K."""
     product = np.reshape(np.asarray(C, np.float64), (-1, 1)) / on.flops_per_nd
     span = np.log(product)

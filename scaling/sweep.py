@@ -1,45 +1,58 @@
-"""Trains the runs of a plan side by side: one process a core on CPU, one process for the
-accelerators.
+"""Trains the runs of a plan side by side: on this machine, one process a core on CPU and one for
+the accelerators; or on a cluster run on Ray.
 
     python -m scaling.sweep --workdir=studies/demo --role=fit
+    python -m scaling.sweep --workdir=/shared/demo --executor=ray --gpus_per_run=1
 
-Each run leaves a record, whatever becomes of it. Called again, a sweep does what is left: a
-finished run is never done twice, one that was stopped or killed goes on from its checkpoint. A run
-that diverges or crashes is recorded as such and the others go on.
+Each run leaves a record, whatever becomes of it, and the same one on any executor. Called again, a
+sweep does what is left: a finished run is never done twice, one that was stopped or killed goes on
+from its checkpoint. A run that diverges or crashes is recorded as such and the others go on. For
+what a cluster needs see scaling/cluster.py.
 """
 
-import multiprocessing
-import os
 import signal
-from collections import deque
-from collections.abc import Iterable
-from importlib import metadata
-from multiprocessing.connection import wait
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from absl import flags
 
 from train.cli import InputError, run_main
 
 if TYPE_CHECKING:
+    from scaling.cluster import Cluster
     from scaling.plan import Plan, PlannedRun
-
-# A worker that dies under a run may have been killed for memory by chance: the run gets a second
-# try.
-_TRIES = 2
 
 
 class Stopped(Exception):
     """The sweep was asked to stop; what was under way is saved and goes on at the next call."""
 
 
-def default_workers() -> int:
-    """One worker a core on CPU; one in all where JAX has an accelerator."""
-    plugins = [p.name for p in metadata.entry_points(group="jax_plugins")]
-    if plugins and os.environ.get("JAX_PLATFORMS") != "cpu":
-        return 1
-    return len(_cores())
+class Executor(Protocol):
+    """Where runs are trained. It knows workers; of plans, tries and records it knows nothing."""
+
+    tries: int  # workers that may die under a run before it is given up
+
+    def room(self, waiting: int) -> bool:
+        """Whether a run can be started now; `waiting` of them are to be."""
+
+    def start(self, run: str, config: dict[str, Any], folder: Path) -> None:
+        """Starts a run. Called only when there is room."""
+
+    def messages(self, seconds: float) -> Iterable[tuple]:
+        """What happened, waiting up to some seconds for it.
+
+        ("progress", run, step, loss), then one of ("done", run, status), ("stopped", run),
+        ("failed", run, reason) or ("died", run, reason): its worker is gone, the run may go on
+        elsewhere. Also ("refused", "", reason): workers cannot be used at all.
+        """
+
+    def stop(self) -> None:
+        """Asks for all runs to be saved; each still sends its last message."""
+
+    def close(self) -> None:
+        """Ends all workers."""
 
 
 def run_folder(workdir: Path, run: "PlannedRun") -> Path:
@@ -47,123 +60,124 @@ def run_folder(workdir: Path, run: "PlannedRun") -> Path:
     return workdir / "runs" / run.run
 
 
-def sweep(workdir: Path, plan: "Plan", role: str, workers: int = 0) -> list[Any]:
+def sweep(
+    workdir: Path, plan: "Plan", role: str, workers: int = 0, cluster: "Cluster | None" = None
+) -> list[Any]:
     """Trains all runs of a role that are not finished, and returns the records of all of them.
 
     Args:
-      workdir: the study's folder.
+      workdir: the study's folder; on a cluster, one that all nodes share.
       plan: the study's plan.
       role: "fit" or "heldout".
-      workers: processes; 0 = `default_workers()`.
+      workers: most runs at a time; 0 = `scaling.worker.default_workers()`, or all that the cluster
+        has room for.
+      cluster: where to train; None = this machine.
 
     Raises:
-      InputError: another sweep is at work in this folder, or a record there cannot be read.
+      InputError: another sweep is at work in this folder, a record there cannot be read, or the
+        cluster cannot train these runs.
       Stopped: by Ctrl-C or SIGTERM, after all workers have saved.
     """
-    from scaling.terminal import SweepProgress
     from train import run as training
 
     chosen = [run for run in plan.runs if run.role == role]
     with training.locked(workdir):
         todo = [run for run in chosen if training.finished(run_folder(workdir, run)) is None]
         if todo:
-            # The longest first: the last ones then are short, and no core idles long.
-            todo.sort(key=lambda run: -run.C["forward"])
-            # Small models run slower on two cores than on one, so a worker keeps to its share even
-            # where runs are fewer than workers.
-            shares = _share_cores(workers or default_workers())[: len(todo)]
-            with SweepProgress(plan.study["name"], role, chosen, todo) as progress:
-                _Sweep(workdir, shares, progress).go(todo)
+            _train(workdir, plan.study["name"], role, chosen, todo, workers, cluster)
         return [training.finished(run_folder(workdir, run)) for run in chosen]
 
 
-class _Worker:
-    """A worker process and the run it is at."""
+def _train(
+    workdir: Path,
+    study: str,
+    role: str,
+    chosen: Sequence["PlannedRun"],
+    todo: Sequence["PlannedRun"],
+    workers: int,
+    cluster: "Cluster | None",
+) -> None:
+    from scaling.terminal import SweepProgress
 
-    def __init__(self, context, stop, cores: list[int] | None):
-        from scaling.worker import serve
+    if cluster is None:
+        from scaling.worker import Processes, default_workers
 
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, stop, cores), daemon=True)
-        self.process.start()
-        theirs.close()
-        self.cores = cores
-        self.run: PlannedRun | None = None
+        executor = Processes(min(workers or default_workers(), len(todo)))
+    else:
+        from scaling.cluster import RayWorkers
+
+        executor = RayWorkers(cluster, workdir, workers)
+    try:
+        with SweepProgress(study, role, chosen, todo) as progress:
+            _Sweep(workdir, executor, progress).go(todo)
+    finally:
+        executor.close()
 
 
 class _Sweep:
-    """One call of `sweep`."""
+    """One call of `sweep`: which run is next, which is tried again, what is recorded."""
 
-    def __init__(self, workdir: Path, shares: list[list[int] | None], progress: Any):
-        self.workdir, self.progress = workdir, progress
-        # A fork of a process that has used JAX can deadlock; a spawned one starts clean.
-        self.context = multiprocessing.get_context("spawn")
-        self.stop = self.context.Event()
-        self.tries: dict[str, int] = {}
-        self.workers = [_Worker(self.context, self.stop, cores) for cores in shares]
+    def __init__(self, workdir: Path, executor: Executor, progress: Any):
+        self.workdir, self.executor, self.progress = workdir, executor, progress
+        self.active: dict[str, PlannedRun] = {}
+        self.died: Counter[str] = Counter()
+        self.stopping = False
+        self.refusal = ""
 
     def go(self, todo: Iterable["PlannedRun"]) -> None:
-        self.queue = deque(todo)
+        # The longest first: the last ones then are short, and no core idles long.
+        self.queue = deque(sorted(todo, key=lambda run: -run.C["forward"]))
         handlers = {n: signal.signal(n, self._ask_to_stop) for n in (signal.SIGINT, signal.SIGTERM)}
         try:
-            for worker in self.workers:
-                self._give(worker)
-            while busy := [worker for worker in self.workers if worker.run]:
-                # A closed connection is readable too, so a death is noticed here.
-                wait([worker.connection for worker in busy], timeout=1.0)
-                for worker in busy:
-                    self._hear(worker)
+            while self.active or (self.queue and not self.stopping):
+                if self.stopping:
+                    self.executor.stop()
+                else:
+                    self._hand_out()
+                for message in self.executor.messages(1.0):
+                    self._take(*message)
                 self.progress.tick()
         finally:
-            for worker in self.workers:
-                worker.connection.close()
-            for worker in self.workers:
-                worker.process.join(timeout=10)
-                worker.process.kill()
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-        if self.stop.is_set():
+        if self.refusal:
+            raise InputError(self.refusal)
+        if self.stopping:
             raise Stopped("stopped; the same command goes on from here")
 
     def _ask_to_stop(self, *_) -> None:
-        self.stop.set()
+        # In a signal handler: the executor is told by the loop, whose locks this might be inside.
+        self.stopping = True
         self.progress.stopping()
 
-    def _give(self, worker: _Worker) -> None:
-        worker.run = self.queue.popleft() if self.queue and not self.stop.is_set() else None
-        if worker.run:
-            folder = str(run_folder(self.workdir, worker.run))
-            self.progress.started(worker.run)
-            worker.connection.send((worker.run.run, worker.run.config, folder))
+    def _hand_out(self) -> None:
+        while self.executor.room(len(self.queue)):
+            run = self.queue.popleft()
+            self.active[run.run] = run
+            self.progress.started(run)
+            self.executor.start(run.run, run.config, run_folder(self.workdir, run))
 
-    def _hear(self, worker: _Worker) -> None:
-        try:
-            while worker.run and worker.connection.poll():
-                kind, name, *rest = worker.connection.recv()
-                if kind == "progress":
-                    self.progress.moved(name, *rest)
-                    continue
-                if kind == "failed":
-                    self._record_failure(worker.run, rest[0])
-                if kind != "stopped":
-                    self.progress.ended(name, "failed" if kind == "failed" else rest[0])
-                self._give(worker)
-        except (EOFError, OSError):
-            self._replace(worker)
-
-    def _replace(self, dead: _Worker) -> None:
-        """Starts a new worker where one died, and tries its run again or gives it up."""
-        dead.process.join()
-        run, reason = dead.run, f"worker process died with exit code {dead.process.exitcode}"
-        self.tries[run.run] = self.tries.get(run.run, 1) + 1
-        if self.tries[run.run] > _TRIES:
-            self._record_failure(run, f"{reason}, {_TRIES} times")
-            self.progress.ended(run.run, "failed")
+    def _take(self, kind: str, name: str, *rest: Any) -> None:
+        if kind == "progress":
+            self.progress.moved(name, *rest)
+        elif kind == "refused":
+            self.refusal = rest[0]
+            self._ask_to_stop()
         else:
-            self.queue.appendleft(run)
-        worker = _Worker(self.context, self.stop, dead.cores)
-        self.workers[self.workers.index(dead)] = worker
-        self._give(worker)
+            self._end(self.active.pop(name), kind, *rest)
+
+    def _end(self, run: "PlannedRun", kind: str, what: str = "") -> None:
+        if kind == "died":
+            self.died[run.run] += 1
+            if self.died[run.run] < self.executor.tries:
+                self.queue.appendleft(run)
+                self.progress.lost(run.run, what)
+                return
+            kind, what = "failed", f"{what}, {self.executor.tries} times"
+        if kind == "failed":
+            self._record_failure(run, what)
+        if kind != "stopped":
+            self.progress.ended(run.run, "failed" if kind == "failed" else what)
 
     def _record_failure(self, run: "PlannedRun", reason: str) -> None:
         from scaling.records import failed
@@ -172,18 +186,37 @@ class _Sweep:
         record.save(run_folder(self.workdir, run) / "record.json", failed(run, reason))
 
 
-def _cores() -> list[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+def define_flags() -> None:
+    """Defines the flags of where runs are trained, the same for all that sweep."""
+    flags.DEFINE_enum("executor", "local", ["local", "ray"], "This machine, or a cluster on Ray.")
+    flags.DEFINE_integer(
+        "workers",
+        0,
+        "Most runs at a time; 0 = on this machine one a core on CPU and one on accelerators, on a"
+        " cluster all it has room for.",
+        0,
+    )
+    flags.DEFINE_string("address", None, "Ray: the cluster's host:port; by default the one here.")
+    flags.DEFINE_integer("cpus_per_run", None, "Ray: cores that each run takes; by default 1.", 1)
+    flags.DEFINE_integer(
+        "gpus_per_run",
+        None,
+        "Ray: GPUs that each run takes; by default 1 where the cluster has any, 0 where not.",
+        0,
+    )
 
 
-def _share_cores(count: int) -> list[list[int] | None]:
-    """Splits the cores among workers; None where they cannot be pinned or are too few."""
-    cores = _cores()
-    if not hasattr(os, "sched_setaffinity") or count > len(cores):
-        return [None] * count
-    return [cores[i::count] for i in range(count)]
+def cluster_of_flags() -> "Cluster | None":
+    """The cluster of the flags, None for this machine. Raises InputError if they contradict."""
+    from scaling.cluster import Cluster
+
+    names = ("address", "cpus_per_run", "gpus_per_run")
+    given = {name: flags.FLAGS[name].value for name in names if flags.FLAGS[name].present}
+    if flags.FLAGS.executor == "ray":
+        return Cluster(**given)
+    for name, value in given.items():
+        raise InputError(f"--{name}: {value}; only with --executor=ray")
+    return None
 
 
 def main() -> int:
@@ -195,9 +228,10 @@ def main() -> int:
             "--workdir: missing; the folder that `python -m scaling.plan` wrote plan.json to"
         )
     workdir = Path(flags.FLAGS.workdir)
+    cluster = cluster_of_flags()
     plan = planning.load(workdir / "plan.json")
     try:
-        records = sweep(workdir, plan, flags.FLAGS.role, flags.FLAGS.workers)
+        records = sweep(workdir, plan, flags.FLAGS.role, flags.FLAGS.workers, cluster)
     except Stopped as stopped:
         print(f"{workdir}: {stopped}")
         return 130
@@ -209,5 +243,5 @@ def main() -> int:
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "The study's folder, with plan.json.")
     flags.DEFINE_enum("role", "fit", ["fit", "heldout"], "Which of the plan's runs.")
-    flags.DEFINE_integer("workers", 0, "Processes; 0 = one a core on CPU, one on accelerators.", 0)
+    define_flags()
     run_main(main)

@@ -50,7 +50,7 @@ def read_runs(
     Raises:
       InputError: naming file, column and line, for whatever cannot be read as runs.
     """
-    frame = _read_csv(path)
+    frame = read_csv(path)
     names = {"N": n, "loss": loss, **{name: name for name in extra}}
     names = {name: column for name, column in names.items() if column is not None}
     if d != "D" or "D" in frame.columns:
@@ -77,6 +77,32 @@ def read_runs(
         runs["split"] = frame[split]
     runs.attrs.update(source=path, notes=notes, lines=True)
     return validate(runs, columns=tuple(names))
+
+
+def read_csv(path: str) -> pd.DataFrame:
+    """The file's rows as they are, blank lines left out. Raises InputError where it is no CSV."""
+    if not os.path.exists(path):
+        raise InputError(f"--runs: {path!r} does not exist; a CSV file with one row a run")
+    if not os.path.isfile(path):
+        raise InputError(f"--runs: {path!r} is not a file; a CSV file with one row a run")
+    size = os.path.getsize(path)
+    if size > MAX_BYTES:
+        raise InputError(f"--runs: {path} has {size} bytes; at most {MAX_BYTES} are read")
+    try:
+        # Blank lines are kept so that a row's number is its line in the file.
+        frame = pd.read_csv(path, skip_blank_lines=False, nrows=MAX_ROWS + 1, low_memory=False)
+    except (OSError, ValueError, OverflowError, MemoryError) as error:
+        raise InputError(f"--runs: {path} is not a readable CSV: {error}") from None
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes surplus cells for row labels
+        raise InputError(f"--runs: {path}: its rows have more cells than its header has names")
+    frame.columns = [str(name).strip() for name in frame.columns]
+    if frame.columns.duplicated().any():
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise InputError(f"--runs: {path} has two columns named {twice!r}; names must differ")
+    frame = frame.dropna(how="all")
+    if frame.empty:
+        raise InputError(f"--runs: {path} has no rows below its header; one row a run is needed")
+    return frame
 
 
 def validate(
@@ -113,9 +139,8 @@ def validate(
     plain = [c for c in result.columns if c != "run" and not _holds_vectors(result[c])]
     same = result.duplicated(subset=plain)
     if same.any():
-        notes.append(
-            f"{int(same.sum())} rows repeat an earlier row exactly; kept, each counts as a run"
-        )
+        words = f"{int(same.sum())} rows repeat an earlier row exactly; kept, each counts as a run"
+        notes += [words] * (words not in notes)
     result.attrs.update(source=source, notes=notes)
     result.attrs.setdefault("c_convention", GIVEN)
     return result
@@ -129,29 +154,6 @@ def fit_rows(runs: pd.DataFrame) -> pd.DataFrame:
 def heldout_rows(runs: pd.DataFrame) -> pd.DataFrame:
     """The rows kept for scoring a forecast."""
     return runs[runs["split"] == "heldout"] if "split" in runs.columns else runs.iloc[:0]
-
-
-def _read_csv(path: str) -> pd.DataFrame:
-    if not os.path.exists(path):
-        raise InputError(f"--runs: {path!r} does not exist; a CSV file with one row a run")
-    if not os.path.isfile(path):
-        raise InputError(f"--runs: {path!r} is not a file; a CSV file with one row a run")
-    size = os.path.getsize(path)
-    if size > MAX_BYTES:
-        raise InputError(f"--runs: {path} has {size} bytes; at most {MAX_BYTES} are read")
-    try:
-        # Blank lines are kept so that a row's number is its line in the file.
-        frame = pd.read_csv(path, skip_blank_lines=False, nrows=MAX_ROWS + 1, low_memory=False)
-    except (OSError, ValueError, OverflowError, MemoryError) as error:
-        raise InputError(f"--runs: {path} is not a readable CSV: {error}") from None
-    frame.columns = [str(name).strip() for name in frame.columns]
-    if frame.columns.duplicated().any():
-        twice = frame.columns[frame.columns.duplicated()][0]
-        raise InputError(f"--runs: {path} has two columns named {twice!r}; names must differ")
-    frame = frame.dropna(how="all")
-    if frame.empty:
-        raise InputError(f"--runs: {path} has no rows below its header; one row a run is needed")
-    return frame
 
 
 def _drop_failed(frame: pd.DataFrame, path: str, notes: list[str]) -> pd.DataFrame:

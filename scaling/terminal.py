@@ -62,6 +62,14 @@ class SweepProgress:
                 highlight=False,
             )
 
+    def lost(self, name: str, reason: str) -> None:
+        """A run's worker is gone; the run waits for another."""
+        self.active.pop(name, None)
+        if not self.console.is_terminal:
+            self.console.print(
+                f"{self.title}: {name} to be tried again: {reason}", highlight=False, soft_wrap=True
+            )
+
     def stopping(self) -> None:
         """The sweep was asked to stop."""
         self.note = "stopping: saving what is under way"

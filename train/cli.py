@@ -1,6 +1,7 @@
 """How every entry point starts and fails: one clear line on standard error and exit code 2."""
 
 import difflib
+import math
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -20,6 +21,19 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(name), allowed, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}allowed: {', '.join(allowed)}"
+
+
+def numbers(flag: str, given: Iterable[str]) -> list[float]:
+    """The positive numbers of a flag that takes a list. Raises InputError naming the wrong one."""
+    values = []
+    for text in given:
+        try:
+            values.append(float(text))
+        except ValueError:
+            raise InputError(f"--{flag}: {text!r}; a number, or several with commas") from None
+        if not (math.isfinite(values[-1]) and values[-1] > 0):
+            raise InputError(f"--{flag}: {text!r}; a positive number")
+    return values
 
 
 def config_values(example: str) -> dict[str, Any]:

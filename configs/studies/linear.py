@@ -19,5 +19,7 @@ def get_config() -> ConfigDict:
             "heldout": (4.0,),
             "seeds": (0,),
             "max_epochs": 1.0,
+            "law": "",
+            "noise": 0.0,
         }
     )

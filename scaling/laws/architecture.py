@@ -96,7 +96,8 @@ ARCHITECTURE_LAWS = (
         name="routed",
         formula="exp(d - a ln N - b ln X + c ln N ln X), "
         "1/X = 1/(experts - 1 + 1/(1/start - 1/most)) + 1/most",
-        source="Clark et al. 2022 (arXiv:2202.01169), eqs. 1 and 7, natural logarithms",
+        source="Clark et al. 2022 (arXiv:2202.01169), eq. 1 with experts that saturate, "
+        "natural logarithms",
         parameters=(
             Parameter("a", "log", start=(0.02, 0.5), bounds=(1e-4, 3.0)),
             signed("b", 0.2),
@@ -135,7 +136,7 @@ ARCHITECTURE_LAWS = (
         name="precision",
         formula="E + A Neff^-alpha + B D^-beta, Neff = N prod_i (1 - exp(-P_i/gamma_i)), "
         "i = weights w, activations a, cache kv; P in bits",
-        source="Kumar et al. 2024 (arXiv:2411.04330), eqs. 3-4",
+        source="Kumar et al. 2024 (arXiv:2411.04330), section 4: training in low precision",
         parameters=(
             floor(),
             coefficient("A"),
@@ -154,7 +155,8 @@ ARCHITECTURE_LAWS = (
     Law(
         name="quantisation",
         formula="A D^gammaD N^-gammaN exp(-P/gamma)",
-        source="Kumar et al. 2024 (arXiv:2411.04330), eq. 2: loss added by quantising to P bits",
+        source="Kumar et al. 2024 (arXiv:2411.04330), section 3: loss added by quantising to P "
+        "bits after training",
         parameters=(scale("A", 0.1, 100.0), exponent("gammaD"), exponent("gammaN"), _bits("gamma")),
         form=lambda p, x: (
             p["A"]

@@ -163,12 +163,13 @@ CURVE_LAWS = (
         linear=("L0", "A", "C"),
         distinct={"S1": 3, "S2": 2},
         nonnegative=("S2",),
+        schedules=True,
     ),
     Law(
         name="multi_power",
         formula="L0 + A (S1 + SW)^-alpha "
         "- B sum_k drop_k (1 - (1 + C after_k^-gamma rest_k)^-beta)",
-        source="Luo et al. 2025 (arXiv:2503.12811), eqs. 1-3; columns from scaling.schedules",
+        source="Luo et al. 2025 (arXiv:2503.12811), multi-power law; see scaling.schedules",
         parameters=(
             floor("L0"),
             coefficient("A"),
@@ -187,5 +188,6 @@ CURVE_LAWS = (
         uncentred=("drop", "after"),
         centred_as={"rest": "S1"},
         wide=("drop", "after", "rest"),
+        schedules=True,
     ),
 )

@@ -44,6 +44,8 @@ class Law:
       nonnegative: columns that may be zero; they are uncentred.
       centred_as: columns that share another column's centre, because the form compares the two.
       wide: columns whose cells are vectors, all of one length.
+      schedules: a law along one training: its rows are logged steps, its columns come from
+        scaling.schedules.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Law:
     nonnegative: tuple[str, ...] = ()
     centred_as: Mapping[str, str] = field(default_factory=dict)
     wide: tuple[str, ...] = ()
+    schedules: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ SIZE_LAWS = (
     Law(
         name="power",
         formula="A N^-alpha",
-        source="Hestness et al. 2017 (arXiv:1712.00409), eq. 1",
+        source="Kaplan et al. 2020 (arXiv:2001.08361), eq. 1.1, A = Nc^alpha",
         parameters=(coefficient("A"), exponent("alpha")),
         form=lambda p, x: p["A"] * power(x["N"], -p["alpha"]),
         natural=_power_natural,
@@ -113,8 +113,8 @@ SIZE_LAWS = (
     Law(
         name="coupled",
         formula="E + A (N^-alpha + R D^-beta)^k",
-        source="Chinchilla with interaction: k = 1 is Hoffmann et al. 2022 eq. 2, E = 0 with "
-        "beta k = alphaD and alpha k = alphaN is Kaplan et al. 2020 eq. 1.5 up to exponents",
+        source="Chinchilla with interaction: k = 1 is Hoffmann et al. 2022 (arXiv:2203.15556) eq. "
+        "2, E = 0 and beta = 1 is Kaplan et al. 2020 (arXiv:2001.08361) eq. 1.5",
         parameters=(
             floor(),
             coefficient("A"),
@@ -149,7 +149,7 @@ SIZE_LAWS = (
     Law(
         name="no_floor",
         formula="A N^-alpha + B D^-beta",
-        source="Hoffmann et al. 2022 eq. 2 with E = 0",
+        source="Hoffmann et al. 2022 (arXiv:2203.15556), eq. 2 with E = 0",
         parameters=(coefficient("A"), coefficient("B"), exponent("alpha"), exponent("beta")),
         form=lambda p, x: p["A"] * power(x["N"], -p["alpha"]) + p["B"] * power(x["D"], -p["beta"]),
         natural=_no_floor_natural,

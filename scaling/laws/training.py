@@ -62,7 +62,7 @@ TRAINING_LAWS = (
         name="data_constrained",
         formula="E + A N'^-alpha + B D'^-beta, D' = U (1 + RD (1 - exp(-(D/U - 1)/RD))), "
         "N' likewise from the best N for U tokens with RN",
-        source="Muennighoff et al. 2023 (arXiv:2305.16264), eqs. 5-7",
+        source="Muennighoff et al. 2023 (arXiv:2305.16264), section 3",
         parameters=(
             floor(),
             coefficient("A"),
@@ -105,7 +105,8 @@ TRAINING_LAWS = (
         name="lr_batch_surface",
         formula="E + A N^-alpha + B D^-beta + hr r^2 + hb q^2 + 2 tilt sqrt(hr hb) r q, "
         "r = ln lr - r0 - rN ln N - rD ln D, q = ln batch - b0 - bN ln N - bD ln D",
-        source="quadratic surface around the best setting; its valley is Li et al. 2025 eq. 1",
+        source="quadratic surface around the best setting; its valley is Li et al. 2025 "
+        "(arXiv:2503.04715), eq. 1",
         parameters=(
             floor(),
             coefficient("A"),
@@ -126,7 +127,7 @@ TRAINING_LAWS = (
     Law(
         name="critical_batch",
         formula="Smin (1 + Bcrit / batch)",
-        source="McCandlish et al. 2018 (arXiv:1812.06162), eq. 2.11: steps to one loss",
+        source="McCandlish et al. 2018 (arXiv:1812.06162), section 2: steps to one loss",
         parameters=(scale("Smin", 0.1, 2.0), scale("Bcrit", 0.05, 20.0)),
         form=lambda p, x: p["Smin"] * (1 + p["Bcrit"] / x["batch"]),
         natural=lambda p, c: {"Smin": p["Smin"] * c["steps"], "Bcrit": p["Bcrit"] * c["batch"]},

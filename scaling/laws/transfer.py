@@ -36,7 +36,7 @@ TRANSFER_LAWS = (
     Law(
         name="loss_to_loss",
         formula="K (source_loss - E0)^kappa + E1",
-        source="Brandfonbrener et al. 2025 (arXiv:2411.12925), eq. 1",
+        source="Brandfonbrener et al. 2025 (arXiv:2411.12925), shifted power law",
         parameters=(
             scale("K", 0.1, 10.0),
             Parameter("kappa", "log", start=(0.3, 3.0), bounds=(0.01, 20.0)),
@@ -68,7 +68,7 @@ TRANSFER_LAWS = (
     Law(
         name="task_accuracy",
         formula="low + rise / (1 + exp(k (loss - L0)))",
-        source="Bhagia et al. 2024 (arXiv:2412.04403), eq. 3: second step of the OLMo ladder",
+        source="Bhagia et al. 2024 (arXiv:2412.04403), second step of the OLMo ladder",
         parameters=(
             scale("low", 0.05, 0.9),
             scale("rise", 0.1, 3.0),

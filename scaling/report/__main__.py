@@ -1,4 +1,4 @@
-"""Writes the report of a study from its files: `python -m scaling.report --study=studies/demo`."""
+"""Writes the report of a study: `python -m scaling.report --workdir=studies/demo`."""
 
 from absl import flags
 
@@ -6,15 +6,15 @@ from train.cli import InputError, run_main
 
 
 def main() -> None:
-    """Writes the report of the flags' study and prints where it is."""
-    if not flags.FLAGS.study:
-        raise InputError("--study: missing; the folder of a study, with its plan.json")
+    """Writes the report of the flags' folder and prints where it is."""
+    if not flags.FLAGS.workdir:
+        raise InputError("--workdir: missing; the folder of a study, with its plan.json")
     from scaling import report
 
-    print(report.write(flags.FLAGS.study, flags.FLAGS.out))
+    print(report.write(flags.FLAGS.workdir, flags.FLAGS.out))
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("study", None, "The study's folder, with plan.json.")
+    flags.DEFINE_string("workdir", None, "The study's folder, with plan.json.")
     flags.DEFINE_string("out", None, "The page (default: report.html in the study's folder).")
     run_main(main)

@@ -1,6 +1,6 @@
 """The figures of a study, as data."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from scaling.fitted import Fit
 from scaling.report.files import Run, Study, Target
 from scaling.report.page import count, number, percent, scientific
 from scaling.report.page import loss as show_loss
+from scaling.surface import allocate
 from train.cli import InputError
 
 _COMPUTE = "C, training FLOPs"
@@ -45,7 +46,7 @@ class Advice:
     Attributes:
       C: [n] budgets in FLOPs, one of them `seen`, the largest that was fitted.
       law: the law's name.
-      N, D, loss: [n] each; band: [n, 2] interval of the loss at `level`.
+      N, D, loss: [n] each; bands: of each of them, its interval [n, 2] at `level`.
     """
 
     law: str
@@ -53,7 +54,7 @@ class Advice:
     N: np.ndarray
     D: np.ndarray
     loss: np.ndarray
-    band: np.ndarray
+    bands: Mapping[str, np.ndarray]
     level: float
     seen: float
 
@@ -62,19 +63,20 @@ def advise(fit: Fit, low: float, high: float, seen: float) -> Advice | None:
     """What the law advises from `low` to `high` FLOPs; None where it has no best size."""
     grid = np.unique(np.append(np.geomspace(low, high, _FRONTIER_POINTS), min(seen, high)))
     try:
-        best = [fit.allocate(C) for C in grid]
+        best = allocate(fit, grid)
     except InputError:  # for some laws the loss keeps falling towards one end
         return None
-    values = {name: np.array([at[name] for at in best]) for name in ("N", "D", "loss")}
-    band = np.array([at["intervals"]["loss"] for at in best])
-    return Advice(law=fit.law.name, C=grid, **values, band=band, level=fit.level, seen=seen)
+    values = {name: best[name] for name in ("N", "D", "loss")}
+    bands = {name: np.stack(ends, axis=1) for name, ends in best["intervals"].items()}
+    return Advice(law=fit.law.name, C=grid, **values, bands=bands, level=fit.level, seen=seen)
 
 
 def frontier(advice: Advice) -> list[Series]:
     """Least loss at each budget with its band, dashed beyond what was fitted."""
     series = []
-    if np.isfinite(advice.band).all():
-        ends = {"y_low": advice.band[:, 0], "y_high": advice.band[:, 1]}
+    band = advice.bands["loss"]
+    if np.isfinite(band).all():
+        ends = {"y_low": band[:, 0], "y_high": band[:, 1]}
         series.append(
             Series(f"{advice.level:.0%} band of that curve", advice.C, kind="band", **ends)
         )
@@ -241,6 +243,10 @@ def _optimum(study: Study, which: str, advice: Advice | None) -> Figure | None:
     hover = [f"{which}* {count(v)} at C {scientific(at)}" for at, v in zip(grid, best[which])]
     series.append(Series(line, grid, best[which], hover=hover))
     if advice:
+        ends = advice.bands[which]
+        if np.isfinite(ends).all():
+            band = {"kind": "band", "y_low": ends[:, 0], "y_high": ends[:, 1], "colour": GREY}
+            series.insert(0, Series(f"{advice.level:.0%} band, approach 3", advice.C, **band))
         law = {"x": advice.C, "y": getattr(advice, which), "dashed": True, "colour": GREY}
         series.append(Series(f"approach 3: {study.fit.law.name}", **law))
     good = [b for b in iso.budgets if not b.problem]

@@ -64,6 +64,7 @@ class Forecast:
     weights: Mapping[str, float]
     created: str
     sha256: str
+    intact: bool  # the content still has that digest
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
     targets: tuple[Target, ...]
@@ -206,10 +207,22 @@ def _forecast(path: Path) -> Forecast:
         weights={str(law): _number(path, weights, law) for law in weights},
         created=str(values.get("created")),
         sha256=str(values.get("sha256")),
+        intact=_is_intact(values),
         reasons=tuple(map(str, values.get("reasons") or ())),
         warnings=tuple(map(str, values.get("warnings") or ())),
         targets=tuple(targets),
     )
+
+
+def _is_intact(sealed: Mapping[str, Any]) -> bool:
+    """Whether a forecast's digest is that of its content."""
+    from scaling.sealing import digest
+
+    content = {name: value for name, value in sealed.items() if name != "sha256"}
+    try:
+        return sealed.get("sha256") == digest(content)
+    except ValueError:  # not a finite number somewhere: nothing of ours was sealed so
+        return False
 
 
 def _scores(path: Path) -> tuple[Score, ...]:

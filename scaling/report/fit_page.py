@@ -100,7 +100,11 @@ def diagnostics(fit: Fit) -> str:
         f"{100 * fit.residual_std:.3f}%. Intervals are of the bootstrap over runs; the profile is "
         "the range in which the other parameters, fitted again, still follow the runs."
     )
-    return page.paragraph(words) + page.notes(report.warnings)
+    if report.seed_noise is not None:
+        words += f" Runs that differ in seed alone scatter by {100 * report.seed_noise:.3f}%."
+    past = fit.backtest.lines() if fit.backtest else ()
+    errors = "".join(page.paragraph(f"{line[0].upper()}{line[1:]}.") for line in past)
+    return errors + page.paragraph(words) + page.notes(report.warnings)
 
 
 def _label(fit: Fit) -> str:

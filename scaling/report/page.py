@@ -45,8 +45,8 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def loss(value: float) -> str:
-    """A loss for people: four decimals, and four digits where it is small."""
-    return f"{value:.4f}" if abs(value) >= 1 else number(value)
+    """A loss for people: three decimals (runs scatter by more), and four digits where small."""
+    return f"{value:.3f}" if abs(value) >= 1 else number(value)
 
 
 def scientific(value: float, digits: int = 3) -> str:

@@ -1,5 +1,6 @@
 """The sections of a study's report, from what was asked to what was run."""
 
+import datetime
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -182,16 +183,54 @@ def _forecast(study: Study) -> str:
         )
     columns = ("run", "N", "D", "C", "forecast", "50%", "90%", "outcome", "error")
     foreign = study.scores is not None and study.scored_sha256 != forecast.sha256
-    seal = f"Law: {forecast.law}. Sealed {forecast.created}, sha256 {forecast.sha256[:16]}."
+    seal, broken = _seal(study)
     return page.section(
         "The forecast",
-        page.paragraph(seal),
+        page.paragraph(f"Law: {forecast.law}. {seal}"),
+        page.notes(broken),
         page.notes(forecast.reasons, "reason"),
         page.notes(forecast.warnings),
         page.notes(["score.json is of another forecast than forecast.json"] if foreign else []),
         page.table(columns, rows),
         _laws_tried(study),
     )
+
+
+def _seal(study: Study) -> tuple[str, list[str]]:
+    """What can be said for the seal, and what against it: its digest and the order of events."""
+    forecast = study.forecast
+    held = [(run.name, run.record.started) for run in study.role("heldout") if run.record]
+    broken = []
+    if not forecast.intact:
+        broken.append(
+            "the seal is broken: forecast.json was changed after it was sealed, its content does "
+            "not have the sha256 it states"
+        )
+    sealed, gaps = _moment(forecast.created), []
+    for name, started in held:
+        began = _moment(started)
+        if sealed is None or began is None:
+            broken.append(f"whether the forecast was sealed before {name} started is not known")
+        elif began < sealed:
+            broken.append(f"{name} started {started}, before the forecast was sealed")
+        else:
+            gaps.append((began - sealed).total_seconds())
+    said = f"Sealed {forecast.created[:19]}, sha256 {forecast.sha256[:16]}."
+    if broken:
+        return said, broken
+    if gaps:
+        after = f"the held-out run started {duration(min(gaps))} after it was sealed"
+    else:
+        after = "no held-out run has ended yet"
+    return f"{said} The seal holds: the content has this digest, and {after}.", []
+
+
+def _moment(text: str) -> datetime.datetime | None:
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
 
 
 def _laws_tried(study: Study) -> str:
@@ -217,7 +256,7 @@ def _isoflop(study: Study, figures: Mapping[str, Figure]) -> str:
         "the parabolas, fitted to the logarithm of the loss; runs far above the best one are "
         "left out of them."
     )
-    lines = "Band: 90% interval of approach 2, by bootstrap."
+    lines = "Bands: 90% intervals, by bootstrap; each takes its approach as right."
     pair = [page.figure(name, figures, lines) for name in ("optimal_N", "optimal_D")]
     return page.section(
         "The best size at each budget",
@@ -273,8 +312,8 @@ def _run_row(run: Run) -> list[Cell | str]:
         return row + [NONE] * 9
     config = record.config
     numbers = (
-        (record.loss, "#.6g"),
-        (record.loss_se, ".2g"),
+        (record.loss, "#.5g"),
+        (record.loss_se, "#.2g"),
         (record.bits_per_byte, "#.5g"),
         (_dig(config, "optimizer", "learning_rate"), ".2e"),
         (_dig(config, "batch_size"), ",.0f"),

@@ -17,8 +17,8 @@ EXPERIMENTS = {
     "linear": "ca2eb772d0760a3c",
 }
 STUDIES = {
-    "demo": "865c95975ac84f7c",
-    "linear": "6bc613dfe19c4219",
+    "demo": "e793271d6d0e47b8",
+    "linear": "19aa4f076c7f9cc5",
 }
 
 

@@ -1,6 +1,8 @@
 """A study made up of known numbers, and a reader of the page that tells of it."""
 
 import dataclasses
+import hashlib
+import json
 from html.parser import HTMLParser
 
 import numpy as np
@@ -86,7 +88,9 @@ def make_study(folder, bad_name: str = "diverging") -> None:
         bad = make_record(name, 2e5, 6.4e13, 0.0, status=status, reason=reasons[status], **lost)
         records.append((bad, 6.4e13))
     roles = ["fit"] * len(records) + ["heldout"]
-    held = make_record("heldout-big", best_size(2.56e14), 2.56e14, 0.001)
+    held = make_record(
+        "heldout-big", best_size(2.56e14), 2.56e14, 0.001, started="2026-01-03T00:00:00+00:00"
+    )
     records.append((held, 2.56e14))
     runs = [planned(r, role, budget) for (r, budget), role in zip(records, roles)]
     settings = {"name": "synthetic", "experiment": "configs/gpt.py", "budgets": list(BUDGETS)}
@@ -117,16 +121,19 @@ def save_forecast(folder, held: Record, median: float) -> None:
         "version": 1,
         "created": "2026-01-02T00:00:00+00:00",
         "law": "average",
-        "sha256": "e" * 64,
     }
     content["weights"] = {"chinchilla": 0.7, "tied": 0.3, "no_floor": 0.0}
     content |= {"runs_sha256": "f" * 64, "targets": [target], "reasons": ["weights by backtest"]}
+    # The digest of scaling.sealing, written down again.
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    content["sha256"] = hashlib.sha256(text.encode()).hexdigest()
     record.save_json(folder / "forecast.json", content)
     score = {"run": held.run, "status": "ok", "loss": held.loss, "loss_se": held.loss_se}
     score |= {"median": median, "error": median / held.loss - 1, "half_width90": 0.01}
     score |= {"inside50": True, "inside90": True}
     record.save_json(
-        folder / "score.json", {"version": 1, "forecast_sha256": "e" * 64, "scores": [score]}
+        folder / "score.json",
+        {"version": 1, "forecast_sha256": content["sha256"], "scores": [score]},
     )
 
 

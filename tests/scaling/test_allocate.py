@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 from scipy import optimize
 
-from scaling import allocate, envelope, prices, surface
+from scaling import allocate, calibration, envelope, origins, prices, surface
 from scaling.forecast import published
+from tests.scaling.report_case import make_record
+from train import record
 from train.cli import InputError
 
 LAW = {"E": 1.8172, "A": 482.01, "B": 2085.43, "alpha": 0.3478, "beta": 0.3658}
@@ -173,6 +175,9 @@ def test_runs_give_every_approach_they_can_carry():
     D = C / 6 / N
     loss = loss_of(N, D) * np.exp(0.002 * rng.standard_normal(24))
     runs = pd.DataFrame({"N": N, "D": D, "C": C, "loss": loss})
+    every, _, said = allocate.by_runs(runs, [1e20])
+    assert [a.way for a in every][-1] == "law average"
+    assert any("weights of the size laws" in note for note in said)
     found, fit, notes = allocate.by_runs(runs, [1e20], law="chinchilla")
     assert [a.way for a in found] == ["approach 2", "approach 3 (chosen law)"]
     assert fit.law.name == "chinchilla"
@@ -182,6 +187,53 @@ def test_runs_give_every_approach_they_can_carry():
         assert pytest.approx(best_size(1e20), rel=0.3) == a.N
     assert any(note.startswith("approach 1:") for note in notes)
     assert any("approach 2 on this grid" in note for note in notes)
+
+
+def test_the_average_is_the_optimum_of_the_weighted_log_losses(law):
+    rng = np.random.default_rng(0)
+    N = np.repeat(np.geomspace(1e7, 1e9, 6), 6)
+    D = np.tile(np.geomspace(2e8, 2e10, 6), 6)
+    loss = loss_of(N, D) * np.exp(0.003 * rng.standard_normal(36))
+    runs = pd.DataFrame({"N": N, "D": D, "C": 6 * N * D, "loss": loss})
+    judged = calibration.calibrate(origins.backtest(runs))
+    judged = dataclasses.replace(judged, weights=np.array([0.4, 0.3, 0.1, 0.1, 0.1]))
+    found = allocate.by_average(judged, 1e21)
+    sizes = np.geomspace(1e8, 1e10, 20_001)
+    grid = pd.DataFrame({"N": sizes, "D": 1e21 / 6 / sizes})
+    losses = judged.weights @ judged.by_law(grid)
+    assert pytest.approx(sizes[np.argmin(losses)], rel=1e-3) == found.N
+    assert found.loss == pytest.approx(np.exp(losses.min()), rel=1e-8)
+    low, high = found.intervals["N"]
+    assert low < best_size(1e21) < high
+    # The laws disagree by more than the draws of any one of them.
+    one = dataclasses.replace(judged, weights=np.eye(5)[0])
+    narrow = allocate.by_average(one, 1e21).intervals["N"]
+    assert np.log(high / low) > 1.2 * np.log(narrow[1] / narrow[0])
+
+
+def test_weighted_intervals_are_quantiles():
+    values = np.random.default_rng(0).standard_normal(4001)
+    same = allocate._weighted_interval(values, np.full(4001, 0.2))
+    assert same == pytest.approx(tuple(np.quantile(values, [0.05, 0.95])), abs=0.01)
+    doubled = allocate._weighted_interval(values, 1.0 + (values > 0))
+    again = np.quantile(np.concatenate([values, values[values > 0]]), [0.05, 0.95])
+    assert doubled == pytest.approx(tuple(again), abs=0.01)
+
+
+def test_many_budgets_at_once_are_the_closed_form_of_each(drawn):
+    C = np.array([[1e19, 1e20], [1e21, 1e23]])
+    found = drawn.allocate(C)
+    draws = drawn.natural_draws
+    a = draws["beta"] / (draws["alpha"] + draws["beta"])
+    ratio = draws["alpha"] * draws["A"] / (draws["beta"] * draws["B"])
+    scale = ratio ** (1 / (draws["alpha"] + draws["beta"]))
+    for place in np.ndindex(2, 2):
+        assert found["N"][place] == pytest.approx(best_size(C[place]), rel=1e-6)
+        ends = [side[place] for side in found["intervals"]["N"]]
+        assert ends == pytest.approx(drawn.interval(scale * (C[place] / 6) ** a), rel=1e-6)
+    assert np.ndim(drawn.allocate(1e21)["N"]) == 0
+    with pytest.raises(InputError, match="C: array"):
+        drawn.allocate(np.array([1e20, -1.0]))
 
 
 def test_bad_requests_are_refused(law):
@@ -208,11 +260,24 @@ def test_hours_and_money_follow_from_the_rate():
     assert prices.rate() is None
     for device in prices.DEVICES.values():
         assert (device.price is None) == (device.source == "") == (device.date == "")
+    with pytest.raises(InputError, match="--throughput: 'fast'"):
+        prices.rate(throughput="fast")
     with pytest.raises(InputError, match="did you mean 'h100'"):
         prices.rate("h101")
     for bad in ({"mfu": 1.5}, {"price": -1.0}, {"throughput": 0.0}, {"devices": 0}):
         with pytest.raises(InputError):
             prices.rate("h100", **bad)
+
+
+def test_throughput_is_measured_by_a_record(tmp_path):
+    found = make_record("pilot", 1e6, 3e15, 0.0, device={"platform": "gpu", "devices": 4})
+    record.save(tmp_path / "record.json", found)
+    rate = prices.rate(throughput=str(tmp_path / "record.json"))
+    assert rate.flops == pytest.approx(3e15 / 50 / 4)
+    assert "measured by pilot" in rate.words
+    record.save(tmp_path / "record.json", dataclasses.replace(found, seconds={}))
+    with pytest.raises(InputError, match="has no seconds"):
+        prices.rate(throughput=str(tmp_path / "record.json"))
 
 
 def test_the_command_prints_and_writes_the_same_numbers(monkeypatch, capsys, tmp_path):

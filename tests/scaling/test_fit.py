@@ -12,8 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
+from scaling import bootstrap
 from scaling import fit as entry
 from scaling.fit import Fit, fit, load
+from scaling.laws import LAWS
+from scaling.replicates import clusters, mixed, seed_noise
+from scaling.schedules import annealing_columns
 from train.cli import InputError
 
 TRUE = {"E": 1.8172, "A": 482.01, "B": 2085.43, "alpha": 0.3478, "beta": 0.3658}
@@ -227,6 +231,99 @@ def test_bad_arguments_are_refused(arguments, words):
         fit(study(), **arguments)
 
 
+def repeated(seeds=4, noise=0.004, shared=0.0, seed=0):
+    """Every point of a grid with several seeds; `shared` is what the law misses at each point."""
+    rng = np.random.default_rng(seed)
+    runs = study(noise=0.0)
+    runs["loss"] *= np.exp(shared * rng.standard_normal(len(runs)))
+    runs = pd.concat([runs.assign(seed=s) for s in range(seeds)], ignore_index=True)
+    return runs.assign(loss=runs["loss"] * np.exp(noise * rng.standard_normal(len(runs))))
+
+
+def test_noise_between_seeds_is_measured_apart_from_what_the_law_misses():
+    # 75 degrees of freedom: the standard error of the estimate is .004 / sqrt(150) = .0003.
+    runs = repeated(noise=0.004, shared=0.02)
+    assert seed_noise(runs, ("N", "D"), "loss") == pytest.approx(0.004, abs=0.001)
+    twice = pd.concat([runs, runs], ignore_index=True)  # the same row again is no new seed
+    assert seed_noise(twice, ("N", "D"), "loss") == pytest.approx(0.004, abs=0.001)
+    assert seed_noise(runs.assign(learning_rate=runs["seed"] + 1.0), ("N", "D"), "loss") is None
+    assert seed_noise(study(), ("N", "D"), "loss") is None
+
+
+def test_replicates_are_drawn_by_point_then_by_seed():
+    runs = repeated()
+    counts = bootstrap.draw_counts(clusters(runs, LAWS["tied"]), 2000, np.random.default_rng(0))
+    points = counts.reshape(2000, 4, 25).sum(axis=1)
+    assert set(np.unique(points)) <= {0.0, 4.0, 8.0, 12.0, 16.0, 20.0, 24.0, 28.0, 32.0}
+    assert (counts.sum(axis=1) == 100).all()
+    # A point is never drawn at rate (1 - 1/25)^25 = .360, a run where its point is not, or where
+    # each of the 4 m draws inside it takes another seed: (1 - (1 - .75^4) / 25)^25 = .500.
+    assert np.mean(points == 0) == pytest.approx(0.360, abs=0.01)
+    assert np.mean(counts == 0) == pytest.approx(0.500, abs=0.01)
+
+
+def test_checkpoints_of_a_run_are_drawn_all_or_none():
+    runs = study().assign(run=np.repeat([f"r{i}" for i in range(5)], 5))
+    counts = bootstrap.draw_counts(clusters(runs, LAWS["tied"]), 50, np.random.default_rng(0))
+    each = counts.reshape(50, 5, 5)
+    np.testing.assert_array_equal(each, np.broadcast_to(each[:, :, :1], each.shape))
+
+
+def test_seeds_do_not_pass_for_independent_evidence():
+    """What the law misses at a point is shared by its seeds: the interval must not shrink."""
+    runs = repeated(noise=0.001, shared=0.01)
+    by_point = fit(runs, "tied", bootstrap=200, starts=16)
+    by_run = fit(runs.drop(columns="seed"), "tied", bootstrap=200, starts=16)
+    width = [np.std(f.natural_draws["alpha"]) for f in (by_point, by_run)]
+    assert width[0] > 1.5 * width[1]  # 4 seeds a point: 2 times, if they scattered not at all
+    assert any("points have several seeds" in w for w in by_point.diagnostics.warnings)
+    assert any("the form of the law" in w for w in by_point.diagnostics.warnings)
+    assert by_point.diagnostics.seed_noise == pytest.approx(0.001, rel=0.3)
+    assert by_run.diagnostics.seed_noise is None
+
+
+def test_mixed_recipes_are_said():
+    runs = study().assign(recipe=["a", "b"] * 12 + ["a"])
+    assert mixed(runs) == ["recipe: the runs mix 2 kinds (a, b)"]
+    found = fit(runs, "tied", bootstrap=0, starts=8)
+    assert any("mix 2 kinds" in w for w in found.diagnostics.warnings)
+
+
+def test_the_back_test_stands_beside_the_parameters():
+    # The true form errs by little more than its noise beyond its origins, a wrong one by more.
+    right = fit(study(), "chinchilla", bootstrap=0, starts=16, backtest=True)
+    wrong = fit(study(), "no_floor", bootstrap=0, starts=16, backtest=True)
+    errors = {}
+    for name, found in (("right", right), ("wrong", wrong)):
+        assert [b.kind for b in found.backtest.beyond] == ["compute", "size"]
+        errors[name] = [b.error for b in found.backtest.beyond]
+        assert Fit.from_json(found.to_json()).backtest == found.backtest
+    assert max(errors["right"]) < 0.01 < min(errors["wrong"])
+    in_compute = right.backtest.beyond[0]
+    # The first origin knows the two cheapest of five budgets at most: the rest lie beyond it.
+    assert in_compute.runs == 15
+    assert in_compute.decades == pytest.approx(np.log10(50) * 3 / 4, abs=0.01)
+    assert "median |error|" in right.backtest.lines()[0]
+
+
+def test_what_cannot_be_back_tested_is_said():
+    few = fit(study().iloc[::5], "tied", bootstrap=0, starts=8, backtest=True)
+    assert few.backtest.beyond == ()
+    assert "no back-test" in few.backtest.lines()[0]
+    N = np.geomspace(1e6, 1e9, 12)
+    alone = pd.DataFrame({"N": N, "loss": 1.7 + 400 * N**-0.31})
+    found = fit(alone, "power_floor", bootstrap=0, starts=16, backtest=True).backtest
+    assert [b.kind for b in found.beyond] == ["size"]
+    assert found.beyond[0].error < 1e-4
+    assert fit(alone, "power", bootstrap=0, starts=8).backtest is None
+
+
+def test_laws_of_version_1_are_still_read(fitted):
+    old = json.loads(fitted.to_json()) | {"version": 1}
+    del old["backtest"], old["diagnostics"]["seed_noise"]
+    assert Fit.from_json(json.dumps(old)).params == fitted.params
+
+
 def command(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "scaling.fit", *arguments],
@@ -244,9 +341,36 @@ def test_command_prints_the_law_and_writes_it(tmp_path):
         "--bootstrap=50", "--starts=16",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    for word in ("alpha", "residual standard deviation", "starts that reached", "line "):
+    words = ("alpha", "residual standard deviation", "starts that reached", "line ")
+    for word in (*words, "back-test in compute: median", "approach 2 on this grid, were tied"):
         assert word in done.stdout
     assert load(str(out)).law.name == "tied"
+    assert len(load(str(out)).backtest.beyond) == 2
+
+
+def test_command_fits_a_law_of_schedules_to_logged_curves(tmp_path):
+    step = np.linspace(1000, 20000, 25)
+    share = (step - 1000) / 19000
+    rates = {
+        "constant": np.full(25, 3e-4),
+        "cosine": 3e-5 + 2.7e-4 * (1 + np.cos(np.pi * share)) / 2,
+        "drop": np.where(share < 0.5, 3e-4, 3e-5),
+    }
+    for name, rate in rates.items():
+        curve = pd.DataFrame({"schedule": name, "step": step, "lr": rate, "loss": 1.0})
+        curve = annealing_columns(curve, warmup=500)
+        curve["val"] = 2.9 + 0.6 * curve["S1"] ** -0.4 - 0.35 * curve["S2"]
+        curve[["step", "lr", "val"]].to_csv(tmp_path / f"{name}.csv", index=False)
+    out = tmp_path / "law.json"
+    given = (f"--runs={tmp_path}/*.csv", "--loss=val", "--warmup=500", "--bootstrap=0")
+    done = command(*given, "--law=annealing", "--starts=32", f"--out={out}")
+    assert done.returncode == 0, done.stderr
+    assert load(str(out)).params["C"] == pytest.approx(0.35, rel=1e-5)
+    assert load(str(out)).n == 75
+    done = command(f"--runs={tmp_path}/drop.csv", "--law=multi_power")
+    assert done.returncode == 2
+    assert "no column 'loss'" in done.stderr
+    assert "schedule, step, lr, loss" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 import dataclasses
 import json
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
 
 from scaling.forecast import forecast, forecast_by, published, score, seal
+from scaling.laws import LAWS
 from train import record
 from train.cli import InputError
 from train.record import Record
@@ -113,6 +115,36 @@ def test_warns_where_the_target_differs_in_kind():
     assert "clearly less" in words
     same = forecast(runs, BIG.assign(recipe="cosine", epochs=1.0))
     assert not any(w.startswith(("recipe", "epochs")) for w in same.warnings)
+
+
+def test_undecayed_runs_are_said():
+    made = forecast(grid().assign(schedule="constant"), BIG)
+    assert any("before their learning rate has decayed" in line for line in made.warnings)
+    same = forecast(grid().assign(schedule="constant"), BIG.assign(schedule="constant"), law="tied")
+    assert not any("decayed" in line for line in same.warnings)
+
+
+def test_unique_examples_are_counted_by_the_law_that_can_and_warned_of_by_the_others():
+    runs = grid(noise=0.0, sizes=9)
+    runs["U"] = runs["D"] / np.tile([1.0, 3.0, 12.0], 12)
+    truth = {"E": 1.8, "A": 480.0, "B": 2100.0, "alpha": 0.35, "beta": 0.37, "RD": 15.0, "RN": 5.0}
+
+    def world_of_few(table):
+        with jax.enable_x64(True):
+            columns = {k: table[k].to_numpy() for k in "NDU"}
+            return np.asarray(LAWS["data_constrained"].form(truth, columns))
+
+    runs["loss"] = world_of_few(runs)
+    targets = BIG.assign(U=BIG["D"] / 8)
+    made = forecast(runs, targets, law="data_constrained")
+    np.testing.assert_allclose(made.median, world_of_few(targets), rtol=2e-3)
+    assert not any(line.startswith("epochs") for line in made.warnings)
+    with pytest.raises(InputError, match="--unique"):
+        forecast(runs, BIG, law="data_constrained")
+    fresh = forecast(grid(), targets, law="tied")
+    assert any("passes 8.00 times" in line for line in fresh.warnings)
+    by_paper = forecast_by(published("hoffmann2022_a3"), targets)
+    assert any("passes 8.00 times" in line for line in by_paper.warnings)
 
 
 def test_published_law_gives_the_paper_s_value_and_no_interval():

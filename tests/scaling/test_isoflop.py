@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from scaling.fit import fit
 from scaling.isoflop import IsoflopFit, isoflop, load
 from train.cli import InputError
 
@@ -107,3 +108,18 @@ def test_file_round_trip_and_broken_files(tmp_path):
     for broken in ("", "[]", "{}", found.to_json()[:-5], '{"format": 1, "version": 1}'):
         with pytest.raises(InputError):
             IsoflopFit.from_json(broken)
+
+
+def test_bias_of_the_parabola_on_this_very_grid_is_said():
+    """On noise-free runs of a known law, what the bias predicts is what the estimate gets wrong."""
+    runs = grid(sizes=5, width=8.0)
+    law = fit(runs, bootstrap=0, starts=32)
+    found = isoflop(runs, bootstrap=20, law=law)
+    wrong = found.N_exponent - EXPONENT
+    off = found.optimum(found.bias["C"])["N"] / best_size(found.bias["C"]) - 1
+    assert abs(off) > 0.008  # the grid is wide and the loss not symmetric
+    assert found.bias["N_bias"] == pytest.approx(off, abs=1e-4)
+    assert found.bias["exponent_bias"] == pytest.approx(wrong, abs=1e-4)
+    assert any("approach 2 on this grid, were chinchilla the truth" in w for w in found.warnings)
+    assert IsoflopFit.from_json(found.to_json()).bias == found.bias
+    assert isoflop(runs, bootstrap=20).bias is None

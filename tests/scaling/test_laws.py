@@ -1,5 +1,7 @@
 """Every law of the table: its units, and recovery of known parameters from noise-free data."""
 
+import re
+
 import jax
 import numpy as np
 import pandas as pd
@@ -52,6 +54,11 @@ def test_known_parameters_come_back_from_noise_free_runs(name):
     result = fit(runs, name, bootstrap=0, starts=64)
     for key in law.names:
         np.testing.assert_allclose(result.params[key], truth[key], rtol=1e-6, err_msg=key)
+
+
+def test_every_law_names_its_paper():
+    for law in LAWS.values():
+        assert re.search(r"[A-Z]\w+ et al\. 20\d\d.*arXiv:\d{4}\.\d{5}", law.source), law.name
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -1,7 +1,11 @@
 import dataclasses
 import itertools
 import re
+import subprocess
+import sys
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from configs.studies import demo, linear
@@ -69,6 +73,79 @@ def test_the_same_study_gives_the_same_bytes(plan, tmp_path):
     assert planning.load(tmp_path / "a.json").runs == plan.runs
 
 
+def test_a_budget_for_the_whole_study_is_spent_and_not_exceeded():
+    study = settings()
+    flops = 3.3 * sum(run.C["forward"] for run in planning.make(study).runs)
+    larger = planning.make(planning.scaled(study, flops))
+    spent = sum(run.C["forward"] for run in larger.runs)
+    assert 0.98 * flops < spent <= 1.001 * flops
+    budgets = larger.study["budgets"]
+    ratios = [b / a for a, b in itertools.pairwise(budgets)]
+    assert ratios == pytest.approx([4.0] * 4, rel=0.01)
+    assert all(float(f"{budget:.2e}") == budget for budget in budgets)
+
+
+def test_expected_widths_are_those_of_studies_simulated_and_fitted_one_by_one():
+    from scaling.fit import fit
+    from scaling.forecast import published
+
+    law = published("besiroglu2024")
+    study = settings(budgets=(1e18, 3e18, 1e19, 3e19), law="besiroglu2024", noise=0.004)
+    planned = planning.make(settings(budgets=(1e4, 4e4, 1.6e5, 6.4e5)))
+    N = {run.run: 2e5 * run.N["total"] for run in planned.runs}
+    runs = [
+        dataclasses.replace(
+            run,
+            N={"total": N[run.run]},
+            D=run.budget * 1e14 / 6 / N[run.run],
+            C={"forward": run.budget * 1e14},
+        )
+        for run in planned.runs
+    ]
+    made = planning.Plan(dataclasses.asdict(study), tuple(runs))
+    found = planning.expected(made)
+    assert found.noise == 0.004
+    assert found.noise_source == "given"
+    held = runs[-1]
+    assert (held.N["total"], held.D) == (found.target.N, found.target.D)
+    table = pd.DataFrame(
+        [{"N": r.N["total"], "D": r.D, "C": r.C["forward"]} for r in runs if r.role == "fit"]
+    )
+    rng, losses, exponents = np.random.default_rng(3), [], []
+    for _ in range(40):
+        noisy = law.predict(table["N"], table["D"]) * np.exp(0.004 * rng.standard_normal(20))
+        one = fit(table.assign(loss=noisy), bootstrap=0, starts=4)
+        losses.append(float(one.predict(held.N["total"], held.D)))
+        p = one.params
+        exponents.append(p["beta"] / (p["alpha"] + p["beta"]))
+    # The spread of 40 draws is known to 11%: standard deviations, which need fewer draws.
+    wide = 2 * 1.645 * np.std(np.log(losses))
+    assert found.promise.loss_width == pytest.approx(wide, rel=0.25)
+    assert found.promise.exponent_width == pytest.approx(2 * 1.645 * np.std(exponents), rel=0.25)
+
+
+def test_no_law_means_nothing_to_expect_and_a_wrong_one_is_named(plan):
+    assert planning.expected(plan) is None
+    study = plan.study | {"law": "besiroglu"}
+    with pytest.raises(InputError, match=r"study\.law: 'besiroglu'; did you mean 'besiroglu2024'"):
+        planning.expected(dataclasses.replace(plan, study=study))
+
+
+def test_the_command_shows_time_memory_and_money(tmp_path):
+    flags = ["--throughput=1e9", "--price=3.6", "--hours=0.001", f"--workdir={tmp_path}"]
+    command = [sys.executable, "-m", "scaling.plan", "--config=configs/studies/linear.py", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    shown = " ".join(done.stdout.split())
+    assert re.search(r"26 runs, 3\.\d+e\+09 FLOPs in all, 3\.\d+ s, \$0\.00", shown)
+    for words in ("wall time", "of activations (an estimate)", "1e+09 FLOP/s each, as given"):
+        assert words in shown
+    (budgets,) = re.findall(r"--config.budgets='(\(.*\))'", shown)
+    there = planning.load(tmp_path / "plan.json")
+    again = planning.make(settings(budgets=tuple(map(float, budgets.strip("(),").split(",")))))
+    assert there.runs == again.runs
+
+
 def test_seeds_make_replicates():
     runs = planning.make(settings(seeds=(0, 1))).runs
     fits = [run for run in runs if run.role == "fit"]
@@ -83,6 +160,7 @@ def test_seeds_make_replicates():
         ({"sizes_per_budget": 50}, "study.sizes_per_budget: 50; from 1 to 10"),
         ({"heldout": (0.5,)}, "study.heldout: (0.5,); must lie above 1"),
         ({"budgets": (1e4, 1e4)}, "study.budgets: (10000.0, 10000.0); must be distinct"),
+        ({"noise": 2.0}, "study.noise: 2.0; from 0 to 0.5"),
         ({"prior.exponent": -1.0}, "study.prior.coefficient: 0.26, -1.0"),
         ({"experiment": "configs/nothing.py"}, "study.experiment: 'configs/nothing.py'; no such"),
         ({"experiment": "configs/base.py"}, "configs/base.py: has no function recipe(size, D)"),

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 
 from configs.studies import linear
 from scaling import plan as planning
-from scaling import records, sweep
+from scaling import records, sweep, worker
 from tests.conftest import ROOT
 from train import record
 from train.cli import InputError
@@ -112,15 +113,15 @@ def test_a_run_whose_worker_dies_is_tried_again_and_then_given_up(tmp_path, monk
     killed = []
 
     def kill_the_worker(self, name, step, loss):
-        worker = next(w for w in SWEEPS[-1].workers if w.run and w.run.run == name)
+        process = next(w.process for w in started[-1].workers if w.run == name)
         if len(killed) < kills:
-            killed.append(worker.process.pid)
-            worker.process.kill()
+            killed.append(process.pid)
+            process.kill()
 
-    SWEEPS = []
-    start = sweep._Sweep.__init__
+    started = []
+    start = worker.Processes.start
     monkeypatch.setattr(
-        sweep._Sweep, "__init__", lambda self, *a: (SWEEPS.append(self), start(self, *a))[1]
+        worker.Processes, "start", lambda self, *a: (started.append(self), start(self, *a))[1]
     )
     from scaling.terminal import SweepProgress
 
@@ -154,8 +155,29 @@ def test_a_corrupt_record_stops_the_sweep_with_its_name(tmp_path):
 
 
 def test_cores_are_shared_out():
-    cores = sweep._cores()
-    shares = sweep._share_cores(len(cores))
+    cores = worker._cores()
+    shares = worker._share_cores(len(cores))
     assert sorted(core for share in shares for core in share) == cores
-    assert sweep._share_cores(1) == [cores]
-    assert sweep._share_cores(len(cores) + 1) == [None] * (len(cores) + 1)
+    assert worker._share_cores(1) == [cores]
+    assert worker._share_cores(len(cores) + 1) == [None] * (len(cores) + 1)
+
+
+def test_a_cluster_without_ray_or_flags_without_a_cluster_are_one_line(tmp_path):
+    planning.save(tmp_path / "plan.json", small_plan(budgets=(2e4,), sizes_per_budget=1))
+    # A module named ray that cannot be imported stands for a machine that does not have it.
+    (tmp_path / "ray.py").write_text("raise ImportError")
+    paths = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    for flag, message in (
+        ("--executor=ray", r"error: --executor=ray needs ray: pip install 'ray==[\d.]+'"),
+        ("--gpus_per_run=1", r"error: --gpus_per_run: 1; only with --executor=ray"),
+    ):
+        done = subprocess.run(
+            [*command(tmp_path), flag],
+            cwd=ROOT,
+            env=os.environ | paths,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 2
+        assert re.fullmatch(message, done.stderr.strip())

@@ -67,6 +67,7 @@ def test_role_splits_the_table_and_exact_repeats_are_counted(tmp_path):
         ("N,D,loss,status\n1e6,2e7,3,failed\n", ("no run with status 'ok'",)),
         ("N,D,loss,split\n1e6,2e7,3,train\n", ("'split'", "'train'", "heldout")),
         ("N,D,loss,split\n1e6,2e7,3,heldout\n", ("every run is held out",)),
+        ("N,D,loss\n1e6,2e7,3.5,\n1e6,2e7,3.1,\n", ("more cells than its header",)),
         ("N,N,D,loss\n1,1,2,3\n", ()),
     ],
 )
