@@ -1,16 +1,20 @@
 # make demo: a scaling study of a small language model, from nothing to a scored forecast.
-# make test: all tests. Both make .venv first, from requirements.txt.
+# make test: the tests, but for those marked slow. make test-all: all of them.
+# Each makes .venv first, from requirements.txt.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint
+.PHONY: demo test test-all lint
 
 demo: .venv/ready
 	@$(BIN)/python -m scaling.study --config=configs/studies/demo.py --workdir=studies/demo
 
 test: .venv/ready
-	$(BIN)/python -m pytest -q -n auto tests
+	$(BIN)/python -m pytest -q -n auto --dist=loadgroup -m 'not slow' tests
+
+test-all: .venv/ready
+	$(BIN)/python -m pytest -q -n auto --dist=loadgroup tests
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ def get_config() -> ConfigDict:
             "seed": 0,
             "steps": 1000,
             "batch_size": 32,
+            "accumulate": 1,
             "log_every": 10,
             "optimizer": {
                 "name": "adamw",
@@ -22,7 +23,15 @@ def get_config() -> ConfigDict:
             },
             "schedule": {"name": "cosine", "warmup": 0.1, "cooldown": 0.0, "final": 0.0},
             "evaluation": {"every": 0, "batch_size": 64},
-            "checkpoint": {"every": 500, "keep": 2},
-            "mesh": {"data": -1, "fsdp": 1, "tensor": 1},
+            "checkpoint": {"every": 500, "keep": 2, "best": 0},
+            "mesh": {
+                "slice": 1,
+                "data": -1,
+                "fsdp": 1,
+                "tensor": 1,
+                "context": 1,
+                "expert": 1,
+                "stage": 1,
+            },
         }
     )

@@ -46,7 +46,7 @@ def recipe(width: int, D: float) -> ConfigDict:
         "rope_base": 10_000.0,
         "tied": True,
         "dropout": 0.0,
-        "remat": True,
+        "remat": "full",
         "dtype": "float32",
     }
     config.task = {"name": "next_token", "z_loss": 0.0}

@@ -12,6 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from models import transformer
+from models.placement import spread
+
+SPLITS_LENGTH = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Config:
     rope_base: float
     tied: bool  # the embedding is also the head
     dropout: float  # rate, on each residual branch
-    remat: bool  # recompute blocks in the backward pass
+    remat: str  # what the backward pass computes again: "none" | "dots" | "full"
     dtype: str  # of matrix products: "float32" | "bfloat16"
 
     def __post_init__(self):
@@ -35,6 +38,8 @@ class Config:
             raise ValueError(f"activation: {self.activation!r}; allowed: gelu, swiglu")
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(f"dtype: {self.dtype!r}; allowed: float32, bfloat16")
+        if self.remat not in transformer.REMAT:
+            raise ValueError(f"remat: {self.remat!r}; allowed: dots, full, none")
         for field in ("vocab_size", "layers", "width", "heads", "kv_heads", "hidden"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field}: {getattr(self, field)}; must be at least 1")
@@ -49,7 +54,10 @@ class Config:
 
 
 class Model(nn.Module):
-    """batch["tokens"] int [B, L] -> logits float32 [B, L, V]."""
+    """batch["tokens"] int [B, L] -> logits float32 [B, L, V].
+
+    On devices that split the vocabulary V is rounded up, see `transformer.unembed`.
+    """
 
     config: Config
 
@@ -63,7 +71,9 @@ class Model(nn.Module):
             (c.vocab_size, c.width),
             jnp.float32,
         )
-        x_BxLxD = jnp.take(embedding_VxD, batch["tokens"], axis=0)
+        table_VxD = transformer.gathered(embedding_VxD, ("vocab", "embed"), jnp.float32)
+        x_BxLxD = jnp.take(table_VxD, spread(batch["tokens"], "batch", "length"), axis=0)
+        x_BxLxD = spread(x_BxLxD, "batch", "length", None)
         x_BxLxD = transformer.RMSNorm(dtype, name="in_norm")(x_BxLxD)
         blocks = transformer.stack(
             c.layers,
@@ -92,4 +102,5 @@ class Model(nn.Module):
                 (c.width, c.vocab_size),
                 jnp.float32,
             )
-        return transformer.dense(x_BxLxD, head_DxV.astype(dtype)).astype(jnp.float32)
+        head_DxV = transformer.gathered(head_DxV, ("embed", "vocab"), dtype)
+        return transformer.unembed(x_BxLxD, head_DxV)

@@ -9,66 +9,89 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from models import placement, ring
+from models.attention import attend
+from models.placement import spread
+
 ACTIVATIONS = ("gelu", "swiglu")
+# What the backward pass of a block computes again: nothing, everything, or all but the products
+# with a weight. The more, the less memory; on CPU also the faster, since stacked residuals are slow
+# to write there.
+REMAT = {
+    "none": None,
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
+
+
+def gathered(w: jax.Array, axes: tuple[str | None, ...], dtype: jnp.dtype) -> jax.Array:
+    """A weight with these logical axes, in compute dtype, whole along its split `embed` axis.
+
+    Said here, the compiler gathers the weight (in few bytes) and not the larger activations; the
+    weight's own split, said first, is that of its gradient.
+    """
+    w = spread(w, *axes).astype(dtype)
+    return spread(w, *(None if axis == "embed" else axis for axis in axes))
 
 
 def _matrix(module: nn.Module, name: str, shape, axes, fan_in: int, gain: float = 1.0):
     """A float32 weight with entries N(0, gain^2 / fan_in), given in compute dtype."""
     init = nn.with_logical_partitioning(nn.initializers.normal(gain / fan_in**0.5), axes)
-    return module.param(name, init, shape, jnp.float32).astype(module.dtype)
+    return gathered(module.param(name, init, shape, jnp.float32), axes, module.dtype)
 
 
 def dense(x: jax.Array, w: jax.Array) -> jax.Array:
     """[..., D] times [D, ...] -> [..., ...], as one plain matrix product.
 
     XLA:CPU runs the gradient of a product with two batch axes at half the speed of the flattened
-    one.
+    one. Batch and length can only be flattened if they are not both split.
     """
+    if placement.ways("length") > 1:
+        return jnp.tensordot(x, w, axes=1)
     y = x.reshape(-1, x.shape[-1]) @ w.reshape(w.shape[0], -1)
     return y.reshape(*x.shape[:-1], *w.shape[1:])
+
+
+def unembed(x_BxLxD: jax.Array, head_DxV: jax.Array) -> jax.Array:
+    """Logits float32 [B, L, V], split over the vocabulary where that is split.
+
+    Every device holds an equal part of V, so V is rounded up to a multiple of the ways it is split:
+    what is added are no tokens and has logits of -1e30, which leaves any softmax as it was.
+    """
+    V = head_DxV.shape[1]
+    extra = -V % placement.ways("vocab")
+    if extra:
+        head_DxV = jnp.pad(head_DxV, ((0, 0), (0, extra)))
+    logits_BxLxV = dense(x_BxLxD, spread(head_DxV, None, "vocab")).astype(jnp.float32)
+    if extra:
+        logits_BxLxV += jnp.where(jnp.arange(V + extra) < V, 0.0, -1e30)[None, None]
+    return spread(logits_BxLxV, "batch", "length", "vocab")
 
 
 class RMSNorm(nn.Module):
     """Root-mean-square normalisation over the last axis (Zhang and Sennrich 2019)."""
 
     dtype: jnp.dtype
-    axis: str = "embed"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        init = nn.with_logical_partitioning(nn.initializers.ones, (self.axis,))
+        # So small that it is copied to all devices.
+        init = nn.with_logical_partitioning(nn.initializers.ones, ("norm",))
         scale = self.param("scale", init, (x.shape[-1],), jnp.float32)
         x = x.astype(jnp.float32)
         x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + 1e-6)
         return (x * scale.reshape((1,) * (x.ndim - 1) + (-1,))).astype(self.dtype)
 
 
-def rotate(x_BxHxLxK: jax.Array, base: float) -> jax.Array:
+def rotate(x_BxHxLxK: jax.Array, positions_L: jax.Array, base: float) -> jax.Array:
     """Rotary position embedding (Su et al. 2021) in the half-split layout."""
-    L, K = x_BxHxLxK.shape[-2:]
+    K = x_BxHxLxK.shape[-1]
     frequency_k = base ** (-jnp.arange(0, K, 2, dtype=jnp.float32) / K)
-    angle_Lxk = jnp.arange(L, dtype=jnp.float32)[:, None] * frequency_k[None, :]
+    angle_Lxk = positions_L.astype(jnp.float32)[:, None] * frequency_k[None, :]
     cos_Lxk, sin_Lxk = jnp.cos(angle_Lxk)[None, None], jnp.sin(angle_Lxk)[None, None]
     a, b = jnp.split(x_BxHxLxK.astype(jnp.float32), 2, axis=-1)
     rotated = jnp.concatenate([a * cos_Lxk - b * sin_Lxk, b * cos_Lxk + a * sin_Lxk], axis=-1)
     return rotated.astype(x_BxHxLxK.dtype)
-
-
-def attend(q_BxHxLxK: jax.Array, k_BxHxLxK: jax.Array, v_BxHxLxK: jax.Array, *, causal: bool):
-    """Softmax attention, [B, H, L, K] -> [B, H, L, K].
-
-    Head-major operands make both products plain batched matrix products, which is what XLA:CPU runs
-    fast; the mask is added to the scores because a select breaks its fusion with the softmax.
-    """
-    L, K = q_BxHxLxK.shape[-2:]
-    scores_BxHxLxL = jnp.einsum(
-        "bhlk,bhmk->bhlm", q_BxHxLxK * K**-0.5, k_BxHxLxK, preferred_element_type=jnp.float32
-    )
-    if causal:
-        mask_LxL = jnp.where(jnp.tri(L, dtype=bool), 0.0, -1e30).astype(jnp.float32)
-        scores_BxHxLxL += mask_LxL[None, None]
-    p_BxHxLxL = jax.nn.softmax(scores_BxHxLxL, axis=-1).astype(v_BxHxLxK.dtype)
-    return jnp.einsum("bhlm,bhmk->bhlk", p_BxHxLxL, v_BxHxLxK)
 
 
 class Attention(nn.Module):
@@ -96,14 +119,17 @@ class Attention(nn.Module):
         k_BxGxLxK = dense(x_BxLxD, k_DxGxK).swapaxes(1, 2)
         v_BxGxLxK = dense(x_BxLxD, v_DxGxK).swapaxes(1, 2)
         if self.qk_norm:
-            q_BxHxLxK = RMSNorm(self.dtype, "head_width", name="query_norm")(q_BxHxLxK)
-            k_BxGxLxK = RMSNorm(self.dtype, "head_width", name="key_norm")(k_BxGxLxK)
-        q_BxHxLxK = rotate(q_BxHxLxK, self.rope_base)
-        k_BxGxLxK = rotate(k_BxGxLxK, self.rope_base)
-        k_BxHxLxK = jnp.repeat(k_BxGxLxK, H // G, axis=1)
-        v_BxHxLxK = jnp.repeat(v_BxGxLxK, H // G, axis=1)
-        a_BxHxLxK = attend(q_BxHxLxK, k_BxHxLxK, v_BxHxLxK, causal=self.causal)
-        return dense(a_BxHxLxK.swapaxes(1, 2).reshape(x_BxLxD.shape), o_HxKxD.reshape(D, D))
+            q_BxHxLxK = RMSNorm(self.dtype, name="query_norm")(q_BxHxLxK)
+            k_BxGxLxK = RMSNorm(self.dtype, name="key_norm")(k_BxGxLxK)
+        positions_L = ring.positions(x_BxLxD.shape[1])
+        q_BxHxLxK = rotate(q_BxHxLxK, positions_L, self.rope_base)
+        k_BxGxLxK = rotate(k_BxGxLxK, positions_L, self.rope_base)
+        q_BxHxLxK = spread(q_BxHxLxK, "batch", "heads", "length", None)
+        k_BxGxLxK = spread(k_BxGxLxK, "batch", "kv_heads", "length", None)
+        v_BxGxLxK = spread(v_BxGxLxK, "batch", "kv_heads", "length", None)
+        a_BxHxLxK = attend(q_BxHxLxK, k_BxGxLxK, v_BxGxLxK, causal=self.causal)
+        y_BxLxD = dense(a_BxHxLxK.swapaxes(1, 2).reshape(x_BxLxD.shape), o_HxKxD.reshape(D, D))
+        return spread(y_BxLxD, "batch", "length", None)
 
 
 class MLP(nn.Module):
@@ -123,7 +149,9 @@ class MLP(nn.Module):
             h_BxLxF = nn.silu(gate_BxLxF) * h_BxLxF
         else:
             h_BxLxF = nn.gelu(h_BxLxF)
-        return dense(h_BxLxF, _matrix(self, "out", (F, D), ("hidden", "embed"), F, self.out_gain))
+        h_BxLxF = spread(h_BxLxF, "batch", "length", "hidden")
+        out_FxD = _matrix(self, "out", (F, D), ("hidden", "embed"), F, self.out_gain)
+        return spread(dense(h_BxLxF, out_FxD), "batch", "length", None)
 
 
 class Block(nn.Module):
@@ -146,6 +174,8 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x_BxLxD: jax.Array, _=None) -> tuple[jax.Array, None]:
+        x_BxLxD = spread(x_BxLxD, "batch", "length", None)
+
         def drop(y):
             return nn.Dropout(self.dropout, deterministic=not self.train)(y)
 
@@ -165,14 +195,13 @@ class Block(nn.Module):
         return x_BxLxD, None
 
 
-def stack(layers: int, *, remat: bool, **block) -> nn.Module:
+def stack(layers: int, *, remat: str, **block) -> nn.Module:
     """`layers` blocks as one scanned module with parameters stacked on a leading `layers` axis.
 
-    Scanning keeps compile time independent of depth. `remat` recomputes a block's inside in the
-    backward pass: less memory, and on CPU faster too, since stacked residuals are slow to write
-    there.
+    Scanning keeps compile time independent of depth. `remat` is a name in REMAT.
     """
-    body = nn.remat(Block, prevent_cse=False) if remat else Block
+    policy = REMAT[remat]
+    body = nn.remat(Block, prevent_cse=False, policy=policy) if policy else Block
     scanned = nn.scan(
         body,
         variable_axes={"params": 0},

@@ -86,8 +86,8 @@ class Points:
 def surface(fit: "Fit", draws: bool = False, unique: float | None = None) -> Surface:
     """The surface of a law's estimate (K = 1) or of its bootstrap draws.
 
-    `unique` counts a repeated example for less than a new one, by Muennighoff et al. 2023, section 3;
-    a law that is not of that form itself takes its two half-lives from the paper.
+    `unique` counts a repeated example for less than a new one, by Muennighoff et al. 2023, section
+    3; a law that is not of that form itself takes its two half-lives from the paper.
 
     Raises:
       InputError: the law has no N and D, or is of a form to which that correction does not apply.

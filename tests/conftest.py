@@ -19,6 +19,11 @@ compilation.use_cache()
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_configure(config):
+    """Makes the marks known."""
+    config.addinivalue_line("markers", "slow: takes tens of seconds; `-m 'not slow'` leaves it out")
+
+
 @pytest.fixture
 def tiny():
     """Makes a gpt run of seconds; `tiny(**{"model.layers": 1})` changes fields."""

@@ -13,7 +13,7 @@ ALLOWED = {
     "models": {"models"},
     "train": {"train", "data", "models", "scaling.accounting"},
     "scaling": {"scaling", "train", "data", "models"},
-    "benchmarks": {"scaling", "train", "data", "models"},
+    "benchmarks": {"scaling", "train", "data", "models", "configs"},
 }
 
 

@@ -76,19 +76,25 @@ class Evaluation:
 class Checkpoint:
     every: int  # steps between checkpoints; 0 = at the end only
     keep: int  # newest checkpoints kept
+    best: int  # and those of the lowest validation loss: one is saved at every evaluation; 0 = none
 
     def __post_init__(self):
         _check(self.every >= 0, "every", self.every, "at least 0")
         _check(self.keep >= 1, "keep", self.keep, "at least 1")
+        _check(self.best >= 0, "best", self.best, "at least 0")
 
 
 @dataclasses.dataclass(frozen=True)
 class Mesh:
     """Sizes of the device mesh. One of them may be -1: all devices that the others leave."""
 
+    slice: int  # batch split, parameters copied, over the slow network: slices of a TPU pod
     data: int  # batch split, parameters copied
     fsdp: int  # batch and parameters split, parameters gathered when used
     tensor: int  # heads, hidden units and vocabulary split
+    context: int  # sequences split
+    expert: int  # batch and experts split
+    stage: int  # layers split
 
     def __post_init__(self):
         for field, size in dataclasses.asdict(self).items():
@@ -109,18 +115,22 @@ class RunConfig:
     seed: int  # of parameters, data order and dropout; an input of the compiled step
     steps: int  # the horizon; an input of the compiled step
     batch_size: int  # examples a step
+    accumulate: int  # parts of a batch that are computed one after the other, to save memory
     log_every: int  # steps between lines of metrics.jsonl
 
     def __post_init__(self):
-        for field in ("steps", "batch_size", "log_every"):
+        for field in ("steps", "batch_size", "accumulate", "log_every"):
             _check(getattr(self, field) >= 1, field, getattr(self, field), "at least 1")
         _check(0 <= self.seed < 2**31, "seed", self.seed, "in [0, 2^31)")
+        if self.checkpoint.best:
+            _check(self.evaluation.every >= 1, "evaluation.every", 0, "above 0 for checkpoint.best")
 
 
 _CHOICES = {"model": models, "data": data, "task": tasks}
 
-# What a run may change and still be the same run: where it is computed and how often it is saved.
-NOT_IDENTITY = ("checkpoint", "mesh")
+# What a run may change and still be the same run: where and in how many parts it is computed, and
+# how often it is saved.
+NOT_IDENTITY = ("checkpoint", "mesh", "accumulate")
 
 
 def resolve(values: Mapping[str, Any]) -> RunConfig:

@@ -1,53 +1,90 @@
-"""Sharding is data: parameters carry logical axis names, and one table maps those to mesh axes."""
+"""Sharding is data: arrays carry logical axis names, and one table maps those to mesh axes."""
 
-import dataclasses
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+import models
+from models import ring
+from models.placement import Placement
 from train.cli import InputError
-from train.config import Mesh
+from train.config import Mesh, RunConfig
 
-# Logical axis of a parameter -> mesh axis. An axis that is not listed is copied.
+# Axes of the mesh from the slowest network to the fastest: neighbours in the last one are
+# neighbours in the machine.
+AXES = ("slice", "stage", "data", "fsdp", "expert", "context", "tensor")
+
+# Logical axis -> the mesh axes it is split over. One that is not listed is copied.
 RULES = (
-    ("vocab", "tensor"),
-    ("heads", "tensor"),
-    ("kv_heads", "tensor"),
-    ("hidden", "tensor"),
-    ("embed", "fsdp"),
-    ("features", "fsdp"),
+    # of activations
+    ("batch", ("slice", "data", "fsdp", "expert")),
+    ("length", ("context",)),
+    # of parameters, and of activations where these have them
+    ("vocab", ("tensor",)),
+    ("heads", ("tensor",)),
+    ("kv_heads", ("tensor",)),
+    ("hidden", ("tensor",)),
+    # of parameters
+    ("embed", ("fsdp",)),
+    ("features", ("fsdp",)),
+    ("experts", ("expert",)),
 )
-BATCH = PartitionSpec(("data", "fsdp"))
+# A vocabulary is what the data make it. One that cannot be split evenly is copied as a parameter,
+# and rounded up where logits are made (models.transformer.unembed).
+ANY_SIZE = ("vocab",)
 
 
-def make_mesh(config: Mesh, devices: list[jax.Device] | None = None) -> jax.sharding.Mesh:
+def make_mesh(config: Mesh, devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
     """The device mesh of a config. Raises InputError if it does not fit the devices."""
-    devices = jax.devices() if devices is None else devices
-    sizes = dataclasses.asdict(config)
-    given = math.prod(s for s in sizes.values() if s != -1)
-    if -1 in sizes.values():
-        sizes = {k: len(devices) // given if s == -1 else s for k, s in sizes.items()}
+    devices = jax.devices() if devices is None else list(devices)
+    given = {axis: getattr(config, axis) for axis in AXES}
+    rest = len(devices) // math.prod(size for size in given.values() if size != -1)
+    sizes = {axis: rest if size == -1 else size for axis, size in given.items()}
     if math.prod(sizes.values()) != len(devices):
-        text = " x ".join(f"{k}={s}" for k, s in dataclasses.asdict(config).items())
+        text = " x ".join(f"{k}={s}" for k, s in given.items() if s != 1) or "one device"
         raise InputError(f"config.mesh: {text}; must multiply to the {len(devices)} devices here")
-    return jax.make_mesh(
-        tuple(sizes.values()),
-        tuple(sizes),
-        axis_types=(AxisType.Auto,) * len(sizes),
-        devices=devices,
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    if slices == 1:
+        kinds = (AxisType.Auto,) * len(AXES)
+        return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=kinds, devices=devices)
+    if sizes["slice"] != slices:
+        raise InputError(f"config.mesh.slice: {sizes['slice']}; these devices are {slices} slices")
+    within = mesh_utils.create_hybrid_device_mesh(
+        (1, *list(sizes.values())[1:]), (slices,) + (1,) * (len(AXES) - 1), devices
+    )
+    return jax.sharding.Mesh(within, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def place(mesh: jax.sharding.Mesh) -> Placement:
+    """What a model needs to know of the mesh that it is traced for."""
+    return Placement(mesh, RULES)
+
+
+def of_tree(tree: Any, mesh: jax.sharding.Mesh) -> Any:
+    """NamedShardings for a tree whose leaves may be boxed with logical axis names."""
+    placement = place(mesh)
+    return jax.tree.map(
+        lambda names, leaf: placement.sharding(leaf.shape, _names(names, leaf)),
+        nn.get_partition_spec(tree),
+        nn.meta.unbox(tree),
     )
 
 
-def of_tree(tree, mesh: jax.sharding.Mesh):
-    """NamedShardings for a tree whose leaves may be boxed with logical axis names."""
-    return nn.logical_to_mesh_sharding(nn.get_partition_spec(tree), mesh, RULES)
+def _names(spec: PartitionSpec | None, leaf: Any) -> tuple[str | None, ...]:
+    names = tuple(spec or ())
+    return names + (None,) * (len(leaf.shape) - len(names))
 
 
 def of_batch(mesh: jax.sharding.Mesh) -> NamedSharding:
     """Batches are split over their first axis."""
-    return NamedSharding(mesh, BATCH)
+    return NamedSharding(mesh, PartitionSpec(dict(RULES)["batch"]))
 
 
 def copied(mesh: jax.sharding.Mesh) -> NamedSharding:
@@ -55,8 +92,62 @@ def copied(mesh: jax.sharding.Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def check_batch(field: str, batch_size: int, mesh: jax.sharding.Mesh) -> None:
-    """Raises InputError if a batch cannot be split evenly over the mesh."""
-    parts = mesh.shape["data"] * mesh.shape["fsdp"]
-    if batch_size % parts:
-        raise InputError(f"{field}: {batch_size}; must be a multiple of data x fsdp = {parts}")
+def arrange(batch: dict[str, jax.Array], mesh: jax.sharding.Mesh) -> dict[str, jax.Array]:
+    """A batch whose sequences (second axes) are in the order in which devices hold them."""
+    ways = place(mesh).ways("length")
+    if ways == 1:
+        return batch
+    return {
+        name: x if x.ndim < 2 else jnp.take(x, ring.zigzag(x.shape[1], ways), axis=1)
+        for name, x in batch.items()
+    }
+
+
+def check(
+    config: RunConfig, params: Any, example: dict[str, np.ndarray], mesh: jax.sharding.Mesh
+) -> None:
+    """Raises InputError if a run cannot be split over a mesh.
+
+    Args:
+      config: of the run.
+      params: shapes of its parameters, with logical axis names.
+      example: a batch of any size.
+      mesh: of the devices.
+    """
+    check_batch("config.batch_size", config.batch_size, mesh, config.accumulate)
+    check_batch("config.evaluation.batch_size", config.evaluation.batch_size, mesh)
+    placement, used = place(mesh), set(place(mesh).axes("batch"))
+    for spec, leaf in zip(
+        jax.tree.leaves(nn.get_partition_spec(params)), jax.tree.leaves(nn.meta.unbox(params))
+    ):
+        for name, size in zip(spec, leaf.shape):
+            used |= set(placement.axes(name))
+            if size % placement.ways(name) and name not in ANY_SIZE:
+                (axis,) = placement.axes(name)
+                raise InputError(
+                    f"config.mesh.{axis}: {mesh.shape[axis]}; must divide the {size} {name} of "
+                    f"{config.model.name}"
+                )
+    if getattr(models.load(config.model.name), "SPLITS_LENGTH", False):
+        used.add("context")
+        length, context = example["tokens"].shape[1], mesh.shape["context"]
+        if context > 1 and length % (2 * context):
+            raise InputError(
+                f"config.mesh.context: {context}; twice that must divide the sequence length, "
+                f"{length}"
+            )
+    for axis, size in mesh.shape.items():
+        if size > 1 and axis not in used:
+            raise InputError(
+                f"config.mesh.{axis}: {size}; {config.model.name} has nothing to split over it"
+            )
+
+
+def check_batch(field: str, batch_size: int, mesh: jax.sharding.Mesh, parts: int = 1) -> None:
+    """Raises InputError if a batch, in `parts` one after the other, cannot be split evenly."""
+    ways = place(mesh).ways("batch")
+    if batch_size % (ways * parts):
+        axes = list(place(mesh).axes("batch")) + ["accumulate"] * (parts > 1)
+        raise InputError(
+            f"{field}: {batch_size}; must be a multiple of {' x '.join(axes)} = {ways * parts}"
+        )

@@ -7,6 +7,7 @@ that differ in those alone.
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -16,7 +17,8 @@ import numpy as np
 import optax
 
 import models
-from train import optimizer, sharding, tasks
+from models import placement
+from train import accumulate, optimizer, sharding, tasks
 from train.config import Checkpoint, RunConfig
 
 # On CPU, LLVM's optimiser takes longer over a program that runs once than it can save.
@@ -60,18 +62,23 @@ def hyper_of(config: RunConfig) -> Hyper:
     )
 
 
-def compile_for(config: RunConfig, example: dict[str, np.ndarray]) -> Functions:
-    """Functions for a run on batches that look like `example` (any batch size)."""
+def compile_for(
+    config: RunConfig,
+    example: dict[str, np.ndarray],
+    devices: Sequence[jax.Device] | None = None,
+) -> Functions:
+    """Functions for a run on batches that look like `example` (any batch size); `devices` if they
+    are not to be those of this machine."""
     static = dataclasses.replace(
         config,
         optimizer=dataclasses.replace(config.optimizer, learning_rate=0.0, weight_decay=0.0),
-        checkpoint=Checkpoint(every=0, keep=1),
+        checkpoint=Checkpoint(every=0, keep=1, best=0),
         seed=0,
         steps=1,
         log_every=1,
     )
     shapes = tuple((k, v.shape[1:], v.dtype.str) for k, v in sorted(example.items()))
-    return _functions(static, shapes)
+    return _functions(static, shapes, None if devices is None else tuple(devices))
 
 
 def build_model(config: RunConfig) -> nn.Module:
@@ -85,12 +92,12 @@ def abstract_params(config: RunConfig, example: dict[str, np.ndarray]) -> Any:
 
 
 @functools.lru_cache(maxsize=64)
-def _functions(config: RunConfig, shapes: tuple) -> Functions:
+def _functions(
+    config: RunConfig, shapes: tuple, devices: tuple[jax.Device, ...] | None
+) -> Functions:
     model = build_model(config)
     task = tasks.load(config.task.name)
-    mesh = sharding.make_mesh(config.mesh)
-    sharding.check_batch("config.batch_size", config.batch_size, mesh)
-    sharding.check_batch("config.evaluation.batch_size", config.evaluation.batch_size, mesh)
+    mesh = sharding.make_mesh(config.mesh, devices)
     one = {k: np.zeros((1, *shape), dtype) for k, shape, dtype in shapes}
 
     def init(hyper: Hyper) -> State:
@@ -99,21 +106,32 @@ def _functions(config: RunConfig, shapes: tuple) -> Functions:
         return State(jnp.zeros((), jnp.int32), params, tx.init(params))
 
     def score(params, batch, **kwargs) -> tasks.Losses:
-        return task.losses(
-            config.task.config, model.apply({"params": params}, batch, **kwargs), batch
-        )
+        batch = sharding.arrange(batch, mesh)
+        with placement.on(sharding.place(mesh)):
+            outputs = model.apply({"params": params}, batch, **kwargs)
+        return task.losses(config.task.config, outputs, batch)
+
+    def gradient(params, batch, key):
+        """Of the mean objective over a batch's units; the mean loss; the units."""
+
+        def mean_objective(params):
+            losses = score(params, batch, train=True, rngs={"dropout": key})
+            units = jnp.sum(losses.units)
+            return jnp.sum(losses.objective) / units, (jnp.sum(losses.loss) / units, units)
+
+        grads, (loss, units) = jax.grad(mean_objective, has_aux=True)(params)
+        return grads, loss, units
 
     def train(state: State, batch, hyper: Hyper):
         # The key of a step depends on seed and step alone: a resumed run draws what it would have
         # drawn.
         key = jax.random.fold_in(jax.random.key(hyper.seed), state.step)
-
-        def mean_objective(params):
-            losses = score(params, batch, train=True, rngs={"dropout": key})
-            units = jnp.sum(losses.units)
-            return jnp.sum(losses.objective) / units, jnp.sum(losses.loss) / units
-
-        grads, loss = jax.grad(mean_objective, has_aux=True)(state.params)
+        if config.accumulate == 1:
+            grads, loss, _ = gradient(state.params, batch, key)
+        else:
+            grads, loss = accumulate.mean(
+                gradient, state.params, batch, key, config.accumulate, state_sharding.params
+            )
         rate = optimizer.learning_rate(
             config.schedule, state.step, hyper.steps, hyper.learning_rate
         )
@@ -128,6 +146,7 @@ def _functions(config: RunConfig, shapes: tuple) -> Functions:
         return losses.loss, losses.units
 
     boxed = jax.eval_shape(init, hyper_of(config))
+    sharding.check(config, boxed.params, one, mesh)
     state_sharding = sharding.of_tree(boxed, mesh)
     batch_sharding, copied = sharding.of_batch(mesh), sharding.copied(mesh)
     abstract = jax.tree.map(

@@ -13,8 +13,8 @@ from tests.conftest import ROOT
 from train import config as configuration
 
 EXPERIMENTS = {
-    "gpt": "c6f3d3223ddfab49",
-    "linear": "ca2eb772d0760a3c",
+    "gpt": "c7f6c4d9a51f9cf5",
+    "linear": "fe97d801594a0531",
 }
 STUDIES = {
     "demo": "e793271d6d0e47b8",

@@ -24,7 +24,7 @@ def config(**changes) -> gpt.Config:
         rope_base=10_000.0,
         tied=True,
         dropout=0.0,
-        remat=True,
+        remat="full",
         dtype="float32",
     )
     return dataclasses.replace(base, **changes)
@@ -89,8 +89,9 @@ def gradient(model, variables):
     return jax.jit(jax.grad(lambda v: jnp.sum(jnp.square(model.apply(v, tokens())))))(variables)
 
 
-def test_remat_changes_no_gradient():
-    with_remat, without = gpt.Model(config(remat=True)), gpt.Model(config(remat=False))
+@pytest.mark.parametrize("remat", ["full", "dots"])
+def test_remat_changes_no_gradient(remat):
+    with_remat, without = gpt.Model(config(remat=remat)), gpt.Model(config(remat="none"))
     variables = init(with_remat)
     a, b = gradient(with_remat, variables), gradient(without, variables)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), a, b)
@@ -108,7 +109,7 @@ def test_bfloat16_is_close_to_float32():
 def test_rotation_depends_on_distance_alone():
     q, k = jax.random.normal(jax.random.key(0), (2, 8))
     many = jnp.broadcast_to(q, (1, 1, 20, 8)), jnp.broadcast_to(k, (1, 1, 20, 8))
-    q_rotated, k_rotated = (transformer.rotate(x, 100.0)[0, 0] for x in many)
+    q_rotated, k_rotated = (transformer.rotate(x, jnp.arange(20), 100.0)[0, 0] for x in many)
     scores = q_rotated @ k_rotated.T
     for distance in (0, 1, 5):
         diagonal = jnp.diagonal(scores, -distance)
@@ -148,6 +149,7 @@ def test_dropout_acts_in_training_only():
         ("kv_heads", 3, "must divide heads 2"),
         ("dtype", "float8", "float32, bfloat16"),
         ("dropout", 1.0, r"\[0, 1\)"),
+        ("remat", "some", "dots, full, none"),
         ("layers", 0, "at least 1"),
     ],
 )

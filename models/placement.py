@@ -1,0 +1,105 @@
+"""On which devices a model runs, and how the axes of its arrays are split over them.
+
+A model names the axes of its arrays (`spread`) and knows no mesh. Who traces it says which devices
+it is for (`on`); where nobody does, there is one device, and nothing here changes anything.
+"""
+
+import contextlib
+import contextvars
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import jax
+from jax.sharding import NamedSharding, PartitionSpec
+
+Rules = tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """A mesh of devices, and the mesh axes that each logical axis is split over."""
+
+    mesh: jax.sharding.Mesh
+    rules: Rules
+
+    def axes(self, name: str | None) -> tuple[str, ...]:
+        """The mesh axes, of more than one device, that a logical axis is split over."""
+        return tuple(a for a in dict(self.rules).get(name, ()) if self.mesh.shape[a] > 1)
+
+    def ways(self, name: str | None) -> int:
+        """Into how many parts a logical axis is split."""
+        return math.prod(self.mesh.shape[a] for a in self.axes(name))
+
+    def sharding(self, shape: Sequence[int], names: Sequence[str | None]) -> NamedSharding:
+        """Where an array with these logical axes lies. An axis that cannot be split evenly is
+        copied."""
+        if len(shape) != len(names):
+            raise ValueError(f"{len(names)} axis names {tuple(names)} for shape {tuple(shape)}")
+        split = [
+            self.axes(name) if size % self.ways(name) == 0 else ()
+            for size, name in zip(shape, names)
+        ]
+        return NamedSharding(self.mesh, PartitionSpec(*(axes or None for axes in split)))
+
+
+_CURRENT: contextvars.ContextVar[Placement | None] = contextvars.ContextVar(
+    "placement", default=None
+)
+
+
+@contextlib.contextmanager
+def on(place: Placement) -> Iterator[None]:
+    """Models that are traced inside this context are traced for these devices."""
+    token = _CURRENT.set(place)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+def current() -> Placement | None:
+    """The devices that are traced for, if there are several."""
+    place = _CURRENT.get()
+    return place if place is not None and place.mesh.size > 1 else None
+
+
+def platform() -> str:
+    """The kind of device that is traced for: "cpu", "gpu", "tpu"; "cpu" where nobody said."""
+    place = _CURRENT.get()
+    return "cpu" if place is None else place.mesh.devices.flat[0].platform
+
+
+def ways(name: str) -> int:
+    """Into how many parts a logical axis is split; 1 on one device."""
+    place = current()
+    return 1 if place is None else place.ways(name)
+
+
+def spread(x: jax.Array, *names: str | None) -> jax.Array:
+    """`x`, with each axis split as its name says; an axis named None is copied."""
+    place = current()
+    if place is None:
+        return x
+    return jax.lax.with_sharding_constraint(x, place.sharding(x.shape, names))
+
+
+def each_device(
+    function: Callable[..., jax.Array],
+    arrays: Sequence[jax.Array],
+    names: Sequence[Sequence[str | None]],
+) -> jax.Array:
+    """Calls `function` on each device with its own parts of `arrays`, whose axes have `names`.
+
+    The result has the axes of the first array. For kernels that the compiler cannot split, and for
+    functions that talk to other devices themselves.
+    """
+    place = current()
+    if place is None:
+        return function(*arrays)
+    specs = tuple(place.sharding(x.shape, n).spec for x, n in zip(arrays, names))
+    # Kernels do not say over which mesh axes their results vary, which is what would be checked.
+    split = jax.shard_map(
+        function, mesh=place.mesh, in_specs=specs, out_specs=specs[0], check_vma=False
+    )
+    return split(*arrays)

@@ -1,0 +1,71 @@
+"""Trains one run on several meshes of 8 devices: python -m tests.train.meshes CONFIG CHANGES.
+
+A process of its own, since the number of devices is fixed when JAX starts. Both arguments are JSON:
+a complete config, and a list of changes {"mesh": {...}, ...}. Prints a line of JSON for each.
+"""
+
+import collections
+import json
+import math
+import re
+import sys
+
+import jax
+
+from train import compilation, config, run, step
+
+STEPS = 10
+COLLECTIVE = re.compile(
+    r" = [^=]*? (all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
+)
+SHAPE = re.compile(r"\bf32\[([\d,]+)\]")
+
+
+def main(base: dict, changes: list[dict]) -> None:
+    """Prints the result of each change."""
+    compilation.use_cache()
+    dataset = run.open_data(config.resolve(base))
+    first = None
+    for change in changes:
+        c = config.resolve(base | change)
+        devices = jax.devices()[: math.prod(change["mesh"].values())]
+        functions = step.compile_for(c, dataset.eval_batch(0, 1), devices)
+        hyper = step.hyper_of(c)
+        # Compiling the initialisation for each mesh would take most of the time: one has its own.
+        if first is None or change["mesh"]["fsdp"] == 8:
+            first = jax.device_get(functions.init(hyper))
+        state = jax.device_put(first, jax.tree.map(lambda a: a.sharding, functions.abstract))
+        batch = dataset.train_batch(c.seed, 0, c.batch_size)
+        lowered = functions.train.lower(functions.abstract, batch, hyper)
+        # LLVM's optimiser takes most of the time, and comes after all that is looked at here.
+        compiled = lowered.compile({"xla_backend_optimization_level": 0})
+        losses = []
+        for now in range(STEPS):
+            batch = dataset.train_batch(c.seed, now, c.batch_size)
+            batch = jax.device_put(batch, compiled.input_shardings[0][1])
+            state, metrics = compiled(state, batch, hyper)
+            losses.append(float(metrics["loss"]))
+        text = compiled.as_text()
+        shapes = ([int(n) for n in found.split(",")] for found in SHAPE.findall(text))
+        result = {
+            "losses": losses,
+            "split": {"params": split(state.params), "opt_state": split(state.opt_state)},
+            "collectives": dict(collections.Counter(COLLECTIVE.findall(text))),
+            "largest": max(map(math.prod, shapes)),
+        }
+        print(json.dumps(result), flush=True)
+
+
+def split(tree) -> dict[str, list[str]]:
+    """Names of the mesh axes that arrays are split over, by the end of their path, for all moments
+    alike."""
+    found: dict[str, list[str]] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        name = "/".join(key.key for key in path if isinstance(key, jax.tree_util.DictKey))
+        axes = sorted(jax.tree.leaves(tuple(leaf.sharding.spec)))
+        assert found.setdefault(name, axes) == axes, f"{name}: {axes}, not {found[name]}"
+    return found
+
+
+if __name__ == "__main__":
+    main(*map(json.loads, sys.argv[1:]))

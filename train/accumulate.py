@@ -1,0 +1,40 @@
+"""Gradient accumulation: a batch in parts, one after the other, in the memory of one part."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+# (params, batch, key) -> gradient of a mean over units, mean loss, units
+Gradient = Callable[[Any, Any, jax.Array], tuple[Any, jax.Array, jax.Array]]
+
+
+def mean(
+    gradient: Gradient, params: Any, batch: Any, key: jax.Array, parts: int, shardings: Any
+) -> tuple[Any, jax.Array]:
+    """Gradient and loss of a batch as if it were not divided: means weighted by each part's units.
+
+    Args:
+      gradient: of one part.
+      params: the first argument of `gradient`.
+      batch: arrays [B, ...]; B is a multiple of `parts`.
+      key: for randomness, which each part draws on its own.
+      parts: at least 1.
+      shardings: where the sum of the gradients lies: where `params` lie.
+    """
+    # Every parts-th row, so that each part has an equal share of every device's rows.
+    divided = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
+
+    def add(total, given):
+        index, part = given
+        grads, loss, units = gradient(params, part, jax.random.fold_in(key, index))
+        # A part of nothing but padding has means of 0/0.
+        counted = jax.tree.map(lambda x: jnp.where(units > 0, x * units, 0), (grads, loss))
+        summed = jax.tree.map(jnp.add, total, (*counted, units))
+        return (jax.lax.with_sharding_constraint(summed[0], shardings), *summed[1:]), None
+
+    zero = jnp.zeros((), jnp.float32)
+    start = (jax.tree.map(jnp.zeros_like, params), zero, zero)
+    (grads, loss, units), _ = jax.lax.scan(add, start, (jnp.arange(parts), divided))
+    return jax.tree.map(lambda x: x / units, (grads, loss))
