@@ -3,16 +3,31 @@
     python -m train --config=configs/gpt.py --workdir=/tmp/run1 --config.model.width=128
 
 The same command again resumes a run that was stopped, and does nothing for one that is finished.
-Exit codes: 0 finished, 2 bad input, 3 diverged, 130 stopped and resumable.
+For several processes, start it once in each: on a TPU VM, under Slurm (srun) and under Open MPI
+they find each other, elsewhere --coordinator, --processes and --process say how.
+
+Exit codes: 0 finished, 2 bad input, 3 diverged, 74 not saved (disk full), 130 stopped by Ctrl-C,
+and 75 to be started again: stopped by SIGTERM, as at preemption, or by the loss of another process.
+75 is EX_TEMPFAIL of sysexits.h, and no shell or library uses it for anything else, so a launcher's
+rule can be "75: again" (Slurm: RequeueExit=75). 143, which SIGTERM leaves by itself, would not say
+whether the state was saved.
 """
 
+import os
 import signal
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 from ml_collections import config_flags
 
 from train.cli import InputError, config_values, run_main
+
+if TYPE_CHECKING:
+    from train.config import RunConfig
+
+NOT_SAVED, AGAIN = 74, 75  # EX_IOERR and EX_TEMPFAIL of sysexits.h
 
 
 def main() -> int:
@@ -20,27 +35,52 @@ def main() -> int:
     values, folder = config_values("configs/gpt.py"), flags.FLAGS.workdir
     if not folder:
         raise InputError("--workdir: missing; give a folder for the run")
-    from train import compilation, config, terminal
-    from train.run import Interrupted, finished, run
+    # Before the first import of JAX, whose C++ parts would tell of a lost process in many lines.
+    # What is an error for the run is raised as well.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from train import compilation, config, hosts
+    from train.checkpoint import SaveError
 
     resolved = config.resolve(values)
-    workdir = Path(folder)
     compilation.use_cache()
-    stop = []
+    stopped_by: list[int] = []
+    # Before the processes join: then SIGTERM is JAX's, which tells the other processes.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.append(True))
-    before = finished(workdir)
+        signal.signal(number, lambda number, _: stopped_by.append(number))
+    given, workdir = flags.FLAGS, Path(folder)
     try:
-        with terminal.run_progress(resolved.steps) as progress:
-            result = run(resolved, workdir, progress=progress, should_stop=lambda: bool(stop))
+        with hosts.joined(given.coordinator, given.processes, given.process):
+            return _run(resolved, workdir, stopped_by)
+    except (SaveError, OSError) as error:
+        known = isinstance(error, SaveError)
+        text = error if known else f"{error.filename or workdir}: {error.strerror or error}"
+        print(f"error: {text}", file=sys.stderr, flush=True)
+        # Libraries that would write out what they hold have nowhere to, and would say so at length.
+        os._exit(NOT_SAVED)
+
+
+def _run(config: "RunConfig", workdir: Path, stopped_by: list[int]) -> int:
+    """Runs, and says in process 0 how it ended."""
+    from train import hosts, terminal
+    from train.run import Interrupted, finished, run
+
+    say = print if hosts.leads() else lambda *_, **__: None
+    before = hosts.first(lambda: finished(workdir) is not None)
+    try:
+        with terminal.run_progress(config.steps) as progress:
+            result = run(config, workdir, progress=progress, should_stop=lambda: bool(stopped_by))
     except Interrupted as interrupted:
-        print(f"{workdir}: {interrupted}; the same command goes on from there")
-        return 130
-    terminal.print_record(result, workdir, already=before is not None)
+        say(f"{workdir}: {interrupted}; the same command goes on from there")
+        return 130 if signal.SIGINT in stopped_by else AGAIN
+    if hosts.leads():
+        terminal.print_record(result, workdir, already=before)
     return 0 if result.status == "ok" else 3
 
 
 if __name__ == "__main__":
     config_flags.DEFINE_config_file("config", help_string="What to train.", lock_config=True)
     flags.DEFINE_string("workdir", None, "The run's folder; made if it is not there.")
+    flags.DEFINE_string("coordinator", None, "Several processes: host:port of process 0.")
+    flags.DEFINE_integer("processes", None, "Several processes: how many.", 1)
+    flags.DEFINE_integer("process", None, "Several processes: which this one is, from 0.", 0)
     run_main(main)

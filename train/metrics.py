@@ -26,6 +26,19 @@ def read(workdir: Path) -> list[dict[str, float]]:
     return lines
 
 
+class NoWriter:
+    """Stands in for a `Writer` where another process writes."""
+
+    def write(self, step: int, values: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def sync(self) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 class Writer:
     """Appends metrics after `step`, and takes back what was logged later than that.
 
@@ -36,7 +49,7 @@ class Writer:
     def __init__(self, workdir: Path, step: int):
         kept = [line for line in read(workdir) if line["step"] <= step]
         save_text(workdir / FILE, "".join(json.dumps(line) + "\n" for line in kept))
-        self._file = (workdir / FILE).open("a")
+        self._file = (workdir / FILE).open("a", buffering=1)  # by lines, for who looks on
         self._board = SummaryWriter(
             str(workdir / "tensorboard"), purge_step=step + 1, flush_secs=30
         )

@@ -7,6 +7,9 @@ A workdir holds one run:
 Killed at any moment and called again, a run goes on from its newest checkpoint and ends with the
 same bits as if it had never stopped: batches and randomness are functions of the step, and what was
 logged after the checkpoint is taken back.
+
+A run may be of several processes (`train.hosts`), which all call `run`; the first one decides and
+writes, the others compute with it and save their part of the checkpoints.
 """
 
 import contextlib
@@ -26,7 +29,7 @@ import numpy as np
 import data
 from scaling import accounting
 from train import config as configuration
-from train import metrics, record, step
+from train import hosts, metrics, record, sharding, step
 from train.checkpoint import Checkpoints
 from train.cli import InputError
 from train.config import RunConfig
@@ -65,17 +68,28 @@ def run(
       config: what to train.
       workdir: the run's own folder.
       name: of the run in its record; the folder's name if None.
-      progress: called with the steps taken and the latest training loss known.
+      progress: called with the steps taken and the latest training loss known, in process 0.
       should_stop: polled after every step; True saves a checkpoint and raises Interrupted.
 
     Raises:
       InputError: the config does not fit the data or the devices, or `workdir` holds another run.
       Interrupted: `should_stop` said so.
+      SaveError: a checkpoint could not be written, e.g. to a full disk.
+      OSError: another file could not.
     """
-    with locked(workdir):
-        _claim(workdir, config)
-        done = finished(workdir)
-        return done or _Run(config, workdir, name or workdir.name, progress, should_stop).go()
+    with contextlib.ExitStack() as held:
+
+        def claim() -> dict[str, Any] | None:
+            held.enter_context(locked(workdir))
+            _claim(workdir, config)
+            done = finished(workdir)
+            return done and dataclasses.asdict(done)
+
+        done = hosts.first(claim)
+        hosts.together(lambda: _check_shared(workdir))
+        if done:
+            return record.Record(**done)
+        return _Run(config, workdir, name or workdir.name, progress, should_stop).go()
 
 
 @contextlib.contextmanager
@@ -96,6 +110,11 @@ def locked(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise InputError(f"{folder}: another process is at work here") from None
         yield
+
+
+def _check_shared(workdir: Path) -> None:
+    if not (workdir / "config.json").exists():
+        raise InputError(f"{workdir}: not the folder of process 0; all hosts must share one")
 
 
 def _claim(workdir: Path, config: RunConfig) -> None:
@@ -192,14 +211,13 @@ class _Run:
 
     def go(self) -> record.Record:
         config = self.config
-        self.dataset = open_data(config)
-        self.functions = step.compile_for(config, self.dataset.eval_batch(0, 1))
-        self.hyper = step.hyper_of(config)
+        hosts.together(self.prepare)
         with self.clock("checkpoint"):
             checkpoints = Checkpoints(self.workdir, config.checkpoint)
         with contextlib.closing(checkpoints):
             state, start = self.begin_or_resume(checkpoints)
-            self.writer = metrics.Writer(self.workdir, start)
+            leads = hosts.leads()
+            self.writer = metrics.Writer(self.workdir, start) if leads else metrics.NoWriter()
             with contextlib.closing(self.writer):
                 try:
                     state = self.train(state, start, checkpoints)
@@ -210,43 +228,71 @@ class _Run:
                     outcome |= {"loss": None, "loss_se": None}
                 else:
                     with self.clock("checkpoint"):
-                        self.save(checkpoints, config.steps, state)
-        result = self.record(outcome)
-        record.save(self.workdir / "record.json", result)
-        return result
+                        self.save(checkpoints, config.steps, state, loss)
+                        checkpoints.wait()
+
+        def write() -> dict[str, Any]:
+            result = self.record(outcome)
+            record.save(self.workdir / "record.json", result)
+            return dataclasses.asdict(result)
+
+        return record.Record(**hosts.first(write))
+
+    def prepare(self) -> None:
+        """Opens the data and makes the functions, or raises InputError."""
+        self.dataset = open_data(self.config)
+        self.functions = step.compile_for(self.config, self.dataset.eval_batch(0, 1))
+        self.hyper = step.hyper_of(self.config)
+        self.batches = sharding.of_batch(self.functions.mesh)
 
     def begin_or_resume(self, checkpoints: Checkpoints) -> tuple[step.State, int]:
-        latest = checkpoints.latest()
-        if latest is None:
-            with self.clock("compile"):
-                return jax.block_until_ready(self.functions.init(self.hyper)), 0
         with self.clock("checkpoint"):
-            return checkpoints.restore(latest, self.functions.abstract), latest
+            saved = checkpoints.restore_newest(self.functions.abstract)
+        if saved is not None:
+            return saved
+        with self.clock("compile"):
+            return jax.block_until_ready(self.functions.init(self.hyper)), 0
+
+    def train_batch(self, now: int) -> dict[str, Any]:
+        seed, size = self.config.seed, self.config.batch_size
+        return hosts.batch(
+            lambda k, parts: self.dataset.train_batch(seed, now, size, (k, parts)),
+            size,
+            self.batches,
+        )
+
+    def eval_batch(self, index: int) -> dict[str, Any]:
+        size = self.config.evaluation.batch_size
+        return hosts.batch(
+            lambda k, parts: self.dataset.eval_batch(index * parts + k, size // parts),
+            size,
+            self.batches,
+        )
 
     def train(self, state: step.State, start: int, checkpoints: Checkpoints) -> step.State:
         config = self.config
         for now in range(start, config.steps):
-            batch = self.dataset.train_batch(config.seed, now, config.batch_size)
+            batch = self.train_batch(now)
             # The first call compiles; every later one only dispatches, ahead of the last one's
             # results.
             with self.clock("compile" if now == start else "train"):
                 state, values = self.functions.train(state, batch, self.hyper)
+                hosts.pace(values)
             taken = now + 1
             if taken % config.log_every == 0 or taken == config.steps:
                 with self.clock("log"):
                     self.log(taken, values)
-            if (
-                config.evaluation.every
-                and taken % config.evaluation.every == 0
-                and taken < config.steps
-            ):
-                self.evaluate(state)
-            stop = self.should_stop()
-            due = config.checkpoint.every and taken % config.checkpoint.every == 0
-            if (due or stop) and taken < config.steps:
+            loss = None
+            if _due(taken, config.evaluation.every) and taken < config.steps:
+                loss, _ = self.evaluate(state)
+            stop = hosts.asked_to_stop(taken, self.should_stop())
+            best = config.checkpoint.best and loss is not None
+            if (_due(taken, config.checkpoint.every) or best or stop) and taken < config.steps:
                 with self.clock("checkpoint"):
-                    self.save(checkpoints, taken, state)
+                    self.save(checkpoints, taken, state, loss)
+            checkpoints.check()
             if stop:
+                checkpoints.wait()
                 raise Interrupted(f"stopped after step {taken} of {config.steps}")
         self.fetch()
         return state
@@ -267,17 +313,18 @@ class _Run:
             if not math.isfinite(value):
                 raise Diverged(f"{name} {value} at step {taken}")
         self.writer.write(taken, values)
-        self.progress(taken, float(values["loss"]))
+        if hosts.leads():
+            self.progress(taken, float(values["loss"]))
 
     def evaluate(self, state: step.State) -> tuple[float, float]:
         """Full pass over the validation set: mean loss per unit and its standard error."""
         size = self.config.evaluation.batch_size
         with self.clock("evaluate"):
             batches = range(math.ceil(self.dataset.eval_examples / size))
-            outputs = [
-                self.functions.evaluate(state.params, self.dataset.eval_batch(i, size))
-                for i in batches
-            ]
+            outputs = []
+            for i in batches:
+                outputs.append(self.functions.evaluate(state.params, self.eval_batch(i)))
+                hosts.pace(outputs[-1])
             loss, units = (np.concatenate(x) for x in zip(*jax.device_get(outputs)))
         mean, error = mean_and_error(loss, units)
         taken = int(state.step)
@@ -286,11 +333,13 @@ class _Run:
         self.writer.write(taken, {"eval_loss": mean, "eval_loss_se": error})
         return mean, error
 
-    def save(self, checkpoints: Checkpoints, taken: int, state: step.State) -> None:
+    def save(
+        self, checkpoints: Checkpoints, taken: int, state: step.State, loss: float | None
+    ) -> None:
         # A line is on disk before the checkpoint that follows it: a resumed run never misses one.
         self.fetch()
         self.writer.sync()
-        checkpoints.save(taken, state, configuration.to_dict(self.config))
+        checkpoints.save(taken, state, configuration.to_dict(self.config), loss)
 
     def record(self, outcome: dict[str, Any]) -> record.Record:
         config, lines = self.config, metrics.read(self.workdir)
@@ -322,6 +371,10 @@ class _Run:
             versions=record.versions(),
             revision=record.revision(),
         )
+
+
+def _due(taken: int, every: int) -> bool:
+    return every > 0 and taken % every == 0
 
 
 def _now() -> str:

@@ -21,6 +21,7 @@ def settings(**changes) -> planning.Study:
     config.update_from_flattened_dict(changes)
     return planning.resolve(config.to_dict())
 
+
 pytestmark = pytest.mark.xdist_group("plan")  # one process makes what all look at
 
 

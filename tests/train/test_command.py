@@ -55,24 +55,25 @@ def test_help_comes_at_once(module):
         ([], "--config: missing"),
         (["--config=configs/nothing.py"], "nothing.py"),
         (["--config=configs/gpt.py"], "--workdir: missing"),
-        (["--config=configs/gpt.py", "--workdir=/tmp/x", "--config.model.widht=3"], "width"),
-        (["--config=configs/gpt.py", "--workdir=/tmp/x", "--config.steps=many"], "steps"),
-        (["--config=configs/gpt.py", "--workdir=/tmp/x", "--config.steps=-5"], "config.steps: -5"),
+        (["--config=configs/gpt.py", "--workdir={new}", "--config.model.widht=3"], "width"),
+        (["--config=configs/gpt.py", "--workdir={new}", "--config.steps=many"], "steps"),
+        (["--config=configs/gpt.py", "--workdir={new}", "--config.steps=-5"], "config.steps: -5"),
         (["--config=configs/gpt.py", "--workdir=/dev/null/x"], "/dev/null/x: Not a directory"),
-        (["--config=configs/gpt.py", "--workdir=/tmp/x", "--config.data.source=folder:/no"], "/no"),
+        (["--config=configs/gpt.py", "--workdir={new}", "--config.data.source=folder:/no"], "/no"),
         (["--unknown=1"], "unknown"),
         (["stray"], "unexpected argument 'stray'"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(arguments, says):
-    result = python("train", *arguments)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, says, tmp_path):
+    result = python("train", *(a.format(new=tmp_path / "new") for a in arguments))
     assert result.returncode == 2, result.stderr
     (line,) = result.stderr.strip().splitlines()
     assert line.startswith("error: ")
     assert says in line
 
 
-def test_one_run_stopped_resumed_and_finished(tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_one_run_stopped_resumed_and_finished(number, code, tmp_path):
     command = ["train", "--config=configs/gpt.py", f"--workdir={tmp_path}", *TINY]
     command.append("--config.steps=2000")
     process = subprocess.Popen(
@@ -82,10 +83,12 @@ def test_one_run_stopped_resumed_and_finished(tmp_path):
     while not metrics.exists() or metrics.stat().st_size == 0:
         assert process.poll() is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     said, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert "the same command goes on from there" in said
+    if number == signal.SIGTERM:
+        return
     done = python(*command)
     assert done.returncode == 0, done.stderr
     result = record.load(tmp_path / "record.json")

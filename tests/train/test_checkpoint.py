@@ -1,0 +1,192 @@
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+from train import checkpoint, metrics, run, step
+from train import config as configuration
+from train.cli import InputError
+from train.config import Checkpoint
+
+KEEP_TWO = Checkpoint(every=1, keep=2, best=0)
+
+# On 8 devices: saves on one mesh, restores on others, and says what was not equal to the bit.
+RESHARDED = """
+import dataclasses, json, sys
+from pathlib import Path
+import jax, numpy as np
+from train import checkpoint, config, run, step
+
+base, workdir = config.resolve(json.loads(sys.argv[1])), Path(sys.argv[2])
+example = run.open_data(base).eval_batch(0, 1)
+
+def abstract(devices, **sizes):
+    mesh = dataclasses.replace(base.mesh, **{"data": 1, **sizes})
+    changed = dataclasses.replace(base, mesh=mesh)
+    return step.compile_for(changed, example, jax.devices()[:devices]).abstract
+
+rng = np.random.default_rng(0)
+def leaf(a):
+    value = rng.normal(size=a.shape) * 100
+    return jax.device_put(value.astype(a.dtype), a.sharding)
+
+saved = jax.tree.map(leaf, abstract(8, fsdp=8))
+checkpoints = checkpoint.Checkpoints(workdir, base.checkpoint)
+checkpoints.save(3, saved, {})
+checkpoints.wait()
+digests = {int(checkpoint.digest(saved))}
+for target in (abstract(8, data=2, fsdp=2, tensor=2), abstract(1), abstract(4, tensor=2, fsdp=2)):
+    state = checkpoints.restore(3, target)
+    digests.add(int(checkpoint.digest(state)))
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(state), jax.device_get(saved))
+    assert jax.tree.all(jax.tree.map(lambda x, a: x.sharding == a.sharding, state, target))
+assert len(digests) == 1, digests
+print("equal")
+"""
+
+
+@pytest.fixture
+def state() -> step.State:
+    """Something to save that needs no model."""
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.normal(size=(64, 32)).astype(np.float32), "b": np.zeros(8, np.float32)}
+    state = step.State(np.int32(1), weights, jax.tree.map(np.ones_like, weights))
+    return jax.tree.map(jax.numpy.asarray, state)
+
+
+def like(state: step.State) -> step.State:
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
+    )
+
+
+def saved(workdir: Path, state: step.State, losses: dict[int, float | None], config=KEEP_TWO):
+    """Checkpoints with a state at each step of `losses`; the step is in it."""
+    checkpoints = checkpoint.Checkpoints(workdir, config)
+    for number, loss in losses.items():
+        checkpoints.save(number, state._replace(step=jax.numpy.int32(number)), {}, loss)
+    checkpoints.wait()
+    return checkpoints
+
+
+def cut(folder: Path) -> None:
+    file = largest(folder)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flip(folder: Path) -> None:
+    file = largest(folder)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(bytes(content))
+
+
+def lose(folder: Path) -> None:
+    shutil.rmtree(folder / "state")
+
+
+def largest(folder: Path) -> Path:
+    return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+
+
+def test_a_state_goes_to_any_mesh_and_back(tiny, tmp_path):
+    config = tiny(**{"model.heads": 2, "model.kv_heads": 2, "model.width": 32, "batch_size": 8})
+    values = json.dumps(configuration.to_dict(config))
+    result = subprocess.run(
+        [sys.executable, "-c", RESHARDED, values, str(tmp_path)],
+        cwd=ROOT,
+        env=os.environ | {"JAX_NUM_CPU_DEVICES": "8"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.stdout == "equal\n", result.stderr
+
+
+@pytest.mark.parametrize("damage", [cut, flip, lose])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(damage, state, tmp_path, capsys):
+    saved(tmp_path, state, {1: None, 2: None}).close()
+    damage(tmp_path / "checkpoints" / "2")
+    checkpoints = checkpoint.Checkpoints(tmp_path, KEEP_TWO)
+    found, number = checkpoints.restore_newest(like(state))
+    assert number == found.step == 1
+    jax.tree.map(np.testing.assert_array_equal, found, state)
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "checkpoint 2 cannot be read" in line
+    assert "going on from checkpoint 1" in line
+    assert (tmp_path / "checkpoints.damaged" / "2").is_dir()
+    # Step 2 comes again, and the good one stays until there are two others.
+    checkpoints.save(2, state, {})
+    checkpoints.wait()
+    assert checkpoints.steps() == [1, 2]
+    checkpoints.close()
+
+
+def test_where_all_are_damaged_nothing_is_touched(state, tmp_path):
+    saved(tmp_path, state, {1: None, 2: None}).close()
+    for number in "12":
+        cut(tmp_path / "checkpoints" / number)
+    checkpoints = checkpoint.Checkpoints(tmp_path, KEEP_TWO)
+    with pytest.raises(InputError, match=r"no checkpoint can be read: .*checkpoints/2.*points/1"):
+        checkpoints.restore_newest(like(state))
+    checkpoints.close()
+    assert {"1", "2"} <= set(os.listdir(tmp_path / "checkpoints"))
+
+
+def test_the_newest_and_the_best_are_kept(state, tmp_path):
+    losses = {1: 5.0, 2: 3.0, 3: None, 4: 4.0, 5: 6.0, 6: None, 7: 7.0}
+    kept = Checkpoint(every=1, keep=2, best=2)
+    checkpoints = saved(tmp_path, state, losses, kept)
+    assert checkpoints.steps() == [2, 4, 6, 7]
+    checkpoints.close()
+
+
+def test_a_run_keeps_its_best(tiny, tmp_path):
+    changes = {"evaluation.every": 5, "optimizer.learning_rate": 0.5, "optimizer.clip_norm": 0.0}
+    config = tiny(**changes, **{"checkpoint.every": 0, "checkpoint.keep": 1, "checkpoint.best": 2})
+    result = run.run(config, tmp_path)
+    losses = {number: loss for number, loss, _ in result.evaluations}
+    assert len(losses) == 8
+    best = sorted(losses, key=losses.get)[:2]
+    found = {int(p.name) for p in (tmp_path / "checkpoints").iterdir()}
+    assert found == {*best, 40}
+
+
+def test_the_best_needs_evaluations(tiny):
+    with pytest.raises(InputError, match=r"config.evaluation.every: 0; above 0 for checkpoint"):
+        tiny(**{"checkpoint.best": 1})
+
+
+def test_a_full_disk_stops_the_run_and_leaves_the_old_checkpoints(tiny, tmp_path):
+    config, polls = tiny(), []
+    with pytest.raises(run.Interrupted):
+        run.run(config, tmp_path, should_stop=lambda: polls.append(1) or len(polls) == 12)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # No file may grow beyond this: logs fit, a state does not.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(checkpoint.SaveError, match=r"cannot save: .*step 12 is whole") as said:
+            run.run(config, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(said.value)
+    assert run.finished(tmp_path) is None
+    assert run.run(config, tmp_path).status == "ok"
+    steps = [line["step"] for line in metrics.read(tmp_path) if "loss" in line]
+    assert steps == list(range(1, 41))
+
+
+@pytest.mark.parametrize("leaf", range(5))
+def test_the_digest_sees_a_bit(leaf, state):
+    leaves, tree = jax.tree.flatten(jax.tree.map(np.array, state))
+    before = int(checkpoint.digest(jax.tree.unflatten(tree, leaves)))
+    leaves[leaf].reshape(-1).view(np.uint32)[-1] ^= 1 << 13
+    assert int(checkpoint.digest(jax.tree.unflatten(tree, leaves))) != before
