@@ -26,8 +26,8 @@ def fit(
     law: str = "chinchilla",
     objective: str = "huber_log",
     delta: float = 1e-3,
-    starts: int = 256,
-    bootstrap: int = 1000,
+    starts: int | None = None,
+    bootstrap: int | None = None,
     seed: int = 0,
     weights: Any = None,
     *,
@@ -44,8 +44,8 @@ def fit(
       law: a name in `scaling.laws.LAWS`.
       objective: 'huber_log' (sum of Huber losses of log residuals), 'mse_log', 'mse', 'quantile'.
       delta: where the Huber loss turns from quadratic to linear, in nats of log loss.
-      starts: random starts.
-      bootstrap: refits; 0 gives no intervals.
+      starts: random starts; None: 256, or 32 for a law whose rows are vectors, which is dear.
+      bootstrap: refits, 0 gives no intervals; None: 1000, or 100 for such a law.
       seed: of the starts and the resamples.
       weights: a positive weight for every row of `runs`, or the name of a column with them.
       resample: 'pairs' draws whole runs, or where runs differ in seed alone their points and then
@@ -65,6 +65,9 @@ def fit(
     _check_choice("--law", law, LAWS)
     _check_choice("--objective", objective, OBJECTIVES)
     _check_choice("--resample", resample, RESAMPLES)
+    dear = bool(LAWS[law].wide)
+    starts = (32 if dear else 256) if starts is None else starts
+    bootstrap = (100 if dear else 1000) if bootstrap is None else bootstrap
     _check_numbers(delta, starts, bootstrap, level, tau)
     with double_precision():
         return _fit(
@@ -352,8 +355,8 @@ def _define_flags() -> None:
     flags.DEFINE_string("objective", "huber_log", "huber_log, mse_log, mse or quantile.")
     flags.DEFINE_float("delta", 1e-3, "Where the Huber loss turns linear, in nats of log loss.")
     flags.DEFINE_float("tau", 0.5, "The quantile, for --objective=quantile.")
-    flags.DEFINE_integer("starts", 256, "Random starts.")
-    flags.DEFINE_integer("bootstrap", 1000, "Bootstrap refits.")
+    flags.DEFINE_integer("starts", None, "Random starts (default: 256; 32 for multi_power).")
+    flags.DEFINE_integer("bootstrap", None, "Refits (default: 1000; 100 for multi_power).")
     flags.DEFINE_enum("resample", "pairs", RESAMPLES, "What the bootstrap redraws.")
     flags.DEFINE_float("level", LEVEL, "Level of the intervals.")
     flags.DEFINE_string("weights", None, "Column with a positive weight for every run.")

@@ -14,7 +14,7 @@ from scaling.table import read_csv, validate
 from train.cli import InputError, nearest
 
 NEEDED = ("schedule", "step", "lr", "loss")
-MAX_KNOTS = 64
+MAX_KNOTS = 32
 
 
 def read_curves(
