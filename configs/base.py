@@ -11,6 +11,7 @@ def get_config() -> ConfigDict:
             "steps": 1000,
             "batch_size": 32,
             "accumulate": 1,
+            "microbatches": 0,
             "log_every": 10,
             "optimizer": {
                 "name": "adamw",

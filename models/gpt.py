@@ -6,6 +6,7 @@ width. The embedding and head start small enough for the first loss to be log V.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -15,6 +16,7 @@ from models import transformer
 from models.placement import spread
 
 SPLITS_LENGTH = True
+SPLITS_LAYERS = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Model(nn.Module):
             dropout=c.dropout,
             train=train,
             dtype=dtype,
+            perceptron=self.perceptron(),
         )
         x_BxLxD, _ = blocks(x_BxLxD, None)
         x_BxLxD = transformer.RMSNorm(dtype, name="out_norm")(x_BxLxD)
@@ -104,3 +107,7 @@ class Model(nn.Module):
             )
         head_DxV = transformer.gathered(head_DxV, ("embed", "vocab"), dtype)
         return transformer.unembed(x_BxLxD, head_DxV)
+
+    def perceptron(self) -> Callable[..., nn.Module]:
+        """What is the perceptron of a block; other families have something else in its place."""
+        return transformer.MLP

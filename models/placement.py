@@ -22,10 +22,19 @@ class Placement:
 
     mesh: jax.sharding.Mesh
     rules: Rules
+    microbatches: int = 0  # of a pipeline; 0 = as many as stages
+
+    def rest(self) -> jax.sharding.Mesh | jax.sharding.AbstractMesh:
+        """The mesh, without the axes of which each device is traced for itself."""
+        here = jax.sharding.get_abstract_mesh()
+        return self.mesh if here.empty else here
 
     def axes(self, name: str | None) -> tuple[str, ...]:
         """The mesh axes, of more than one device, that a logical axis is split over."""
-        return tuple(a for a in dict(self.rules).get(name, ()) if self.mesh.shape[a] > 1)
+        own = self.rest().manual_axes
+        return tuple(
+            a for a in dict(self.rules).get(name, ()) if self.mesh.shape[a] > 1 and a not in own
+        )
 
     def ways(self, name: str | None) -> int:
         """Into how many parts a logical axis is split."""
@@ -40,7 +49,7 @@ class Placement:
             self.axes(name) if size % self.ways(name) == 0 else ()
             for size, name in zip(shape, names)
         ]
-        return NamedSharding(self.mesh, PartitionSpec(*(axes or None for axes in split)))
+        return NamedSharding(self.rest(), PartitionSpec(*(axes or None for axes in split)))
 
 
 _CURRENT: contextvars.ContextVar[Placement | None] = contextvars.ContextVar(
@@ -99,7 +108,13 @@ def each_device(
         return function(*arrays)
     specs = tuple(place.sharding(x.shape, n).spec for x, n in zip(arrays, names))
     # Kernels do not say over which mesh axes their results vary, which is what would be checked.
+    mesh = place.rest()
     split = jax.shard_map(
-        function, mesh=place.mesh, in_specs=specs, out_specs=specs[0], check_vma=False
+        function,
+        mesh=mesh,
+        in_specs=specs,
+        out_specs=specs[0],
+        axis_names=set(mesh.axis_names) - set(mesh.manual_axes),
+        check_vma=False,
     )
     return split(*arrays)

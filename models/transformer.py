@@ -5,11 +5,13 @@ width. Parameters are float32; `dtype` is what matrix products are computed in. 
 attention probabilities and anything that is summed over a vocabulary stay in float32.
 """
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from models import placement, ring
+from models import pipeline, placement, ring
 from models.attention import attend
 from models.placement import spread
 
@@ -34,7 +36,7 @@ def gathered(w: jax.Array, axes: tuple[str | None, ...], dtype: jnp.dtype) -> ja
     return spread(w, *(None if axis == "embed" else axis for axis in axes))
 
 
-def _matrix(module: nn.Module, name: str, shape, axes, fan_in: int, gain: float = 1.0):
+def matrix(module: nn.Module, name: str, shape, axes, fan_in: int, gain: float = 1.0):
     """A float32 weight with entries N(0, gain^2 / fan_in), given in compute dtype."""
     init = nn.with_logical_partitioning(nn.initializers.normal(gain / fan_in**0.5), axes)
     return gathered(module.param(name, init, shape, jnp.float32), axes, module.dtype)
@@ -109,10 +111,10 @@ class Attention(nn.Module):
     def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
         D, H, G = x_BxLxD.shape[-1], self.heads, self.kv_heads
         K = D // H
-        q_DxHxK = _matrix(self, "query", (D, H, K), ("embed", "heads", "head_width"), D)
-        k_DxGxK = _matrix(self, "key", (D, G, K), ("embed", "kv_heads", "head_width"), D)
-        v_DxGxK = _matrix(self, "value", (D, G, K), ("embed", "kv_heads", "head_width"), D)
-        o_HxKxD = _matrix(
+        q_DxHxK = matrix(self, "query", (D, H, K), ("embed", "heads", "head_width"), D)
+        k_DxGxK = matrix(self, "key", (D, G, K), ("embed", "kv_heads", "head_width"), D)
+        v_DxGxK = matrix(self, "value", (D, G, K), ("embed", "kv_heads", "head_width"), D)
+        o_HxKxD = matrix(
             self, "out", (H, K, D), ("heads", "head_width", "embed"), D, gain=self.out_gain
         )
         q_BxHxLxK = dense(x_BxLxD, q_DxHxK).swapaxes(1, 2)
@@ -143,20 +145,21 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
         D, F = x_BxLxD.shape[-1], self.hidden
-        h_BxLxF = dense(x_BxLxD, _matrix(self, "in", (D, F), ("embed", "hidden"), D))
+        h_BxLxF = dense(x_BxLxD, matrix(self, "in", (D, F), ("embed", "hidden"), D))
         if self.activation == "swiglu":
-            gate_BxLxF = dense(x_BxLxD, _matrix(self, "gate", (D, F), ("embed", "hidden"), D))
+            gate_BxLxF = dense(x_BxLxD, matrix(self, "gate", (D, F), ("embed", "hidden"), D))
             h_BxLxF = nn.silu(gate_BxLxF) * h_BxLxF
         else:
             h_BxLxF = nn.gelu(h_BxLxF)
         h_BxLxF = spread(h_BxLxF, "batch", "length", "hidden")
-        out_FxD = _matrix(self, "out", (F, D), ("hidden", "embed"), F, self.out_gain)
+        out_FxD = matrix(self, "out", (F, D), ("hidden", "embed"), F, self.out_gain)
         return spread(dense(h_BxLxF, out_FxD), "batch", "length", None)
 
 
 class Block(nn.Module):
     """Pre-norm residual block: x + attention(norm(x)), then x + mlp(norm(x)).
 
+    `perceptron` makes what stands in its place: a module from and to [B, L, D].
     Takes and returns a carry and nothing, as `nn.scan` wants.
     """
 
@@ -171,6 +174,7 @@ class Block(nn.Module):
     dropout: float
     train: bool
     dtype: jnp.dtype
+    perceptron: Callable[..., nn.Module] = MLP
 
     @nn.compact
     def __call__(self, x_BxLxD: jax.Array, _=None) -> tuple[jax.Array, None]:
@@ -189,7 +193,13 @@ class Block(nn.Module):
             self.dtype,
             name="attention",
         )
-        mlp = MLP(self.hidden, self.activation, self.out_gain, self.dtype, name="mlp")
+        mlp = self.perceptron(
+            hidden=self.hidden,
+            activation=self.activation,
+            out_gain=self.out_gain,
+            dtype=self.dtype,
+            name="mlp",
+        )
         x_BxLxD = x_BxLxD + drop(attention(RMSNorm(self.dtype, name="attention_norm")(x_BxLxD)))
         x_BxLxD = x_BxLxD + drop(mlp(RMSNorm(self.dtype, name="mlp_norm")(x_BxLxD)))
         return x_BxLxD, None
@@ -198,15 +208,20 @@ class Block(nn.Module):
 def stack(layers: int, *, remat: str, **block) -> nn.Module:
     """`layers` blocks as one scanned module with parameters stacked on a leading `layers` axis.
 
-    Scanning keeps compile time independent of depth. `remat` is a name in REMAT.
+    Scanning keeps compile time independent of depth. `remat` is a name in REMAT. Where the layers
+    are split over devices, each of these scans its own (models.pipeline).
     """
     policy = REMAT[remat]
     body = nn.remat(Block, prevent_cse=False, policy=policy) if policy else Block
+    stages = placement.ways("layers")
     scanned = nn.scan(
         body,
-        variable_axes={"params": 0},
+        variable_axes={"params": 0, "losses": 0},
         split_rngs={"params": True, "dropout": True},
-        length=layers,
+        length=layers // stages,
         metadata_params={nn.PARTITION_NAME: "layers"},
     )
-    return scanned(**block, name="blocks")
+    if stages == 1:
+        return scanned(**block, name="blocks")
+    own = scanned(**block, parent=None)
+    return pipeline.Stages(lambda params, x: own.apply({"params": params}, x)[0], name="blocks")

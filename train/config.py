@@ -116,11 +116,13 @@ class RunConfig:
     steps: int  # the horizon; an input of the compiled step
     batch_size: int  # examples a step
     accumulate: int  # parts of a batch that are computed one after the other, to save memory
+    microbatches: int  # parts in which a batch goes through mesh.stage; 0 = as many as stages
     log_every: int  # steps between lines of metrics.jsonl
 
     def __post_init__(self):
         for field in ("steps", "batch_size", "accumulate", "log_every"):
             _check(getattr(self, field) >= 1, field, getattr(self, field), "at least 1")
+        _check(self.microbatches >= 0, "microbatches", self.microbatches, "at least 0")
         _check(0 <= self.seed < 2**31, "seed", self.seed, "in [0, 2^31)")
         if self.checkpoint.best:
             _check(self.evaluation.every >= 1, "evaluation.every", 0, "above 0 for checkpoint.best")
@@ -130,7 +132,7 @@ _CHOICES = {"model": models, "data": data, "task": tasks}
 
 # What a run may change and still be the same run: where and in how many parts it is computed, and
 # how often it is saved.
-NOT_IDENTITY = ("checkpoint", "mesh", "accumulate")
+NOT_IDENTITY = ("checkpoint", "mesh", "accumulate", "microbatches")
 
 
 def resolve(values: Mapping[str, Any]) -> RunConfig:

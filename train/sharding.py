@@ -24,7 +24,9 @@ AXES = ("slice", "stage", "data", "fsdp", "expert", "context", "tensor")
 # Logical axis -> the mesh axes it is split over. One that is not listed is copied.
 RULES = (
     # of activations
-    ("batch", ("slice", "data", "fsdp", "expert")),
+    # Stages share a batch wherever they are no stages (models.pipeline), which wants the axes that
+    # no parameter is split over first.
+    ("batch", ("slice", "data", "stage", "fsdp", "expert")),
     ("length", ("context",)),
     # of parameters, and of activations where these have them
     ("vocab", ("tensor",)),
@@ -32,6 +34,7 @@ RULES = (
     ("kv_heads", ("tensor",)),
     ("hidden", ("tensor",)),
     # of parameters
+    ("layers", ("stage",)),
     ("embed", ("fsdp",)),
     ("features", ("fsdp",)),
     ("experts", ("expert",)),
@@ -62,9 +65,9 @@ def make_mesh(config: Mesh, devices: Sequence[jax.Device] | None = None) -> jax.
     return jax.sharding.Mesh(within, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
-def place(mesh: jax.sharding.Mesh) -> Placement:
+def place(mesh: jax.sharding.Mesh, microbatches: int = 0) -> Placement:
     """What a model needs to know of the mesh that it is traced for."""
-    return Placement(mesh, RULES)
+    return Placement(mesh, RULES, microbatches)
 
 
 def of_tree(tree: Any, mesh: jax.sharding.Mesh) -> Any:
@@ -114,8 +117,10 @@ def check(
       example: a batch of any size.
       mesh: of the devices.
     """
-    check_batch("config.batch_size", config.batch_size, mesh, config.accumulate)
-    check_batch("config.evaluation.batch_size", config.evaluation.batch_size, mesh)
+    if mesh.shape["stage"] > 1:
+        _check_stages(config, mesh.shape["stage"])
+    _check_batch(config, "config.batch_size", config.batch_size, mesh, config.accumulate)
+    _check_batch(config, "config.evaluation.batch_size", config.evaluation.batch_size, mesh)
     placement, used = place(mesh), set(place(mesh).axes("batch"))
     for spec, leaf in zip(
         jax.tree.leaves(nn.get_partition_spec(params)), jax.tree.leaves(nn.meta.unbox(params))
@@ -143,11 +148,31 @@ def check(
             )
 
 
-def check_batch(field: str, batch_size: int, mesh: jax.sharding.Mesh, parts: int = 1) -> None:
-    """Raises InputError if a batch, in `parts` one after the other, cannot be split evenly."""
-    ways = place(mesh).ways("batch")
-    if batch_size % (ways * parts):
-        axes = list(place(mesh).axes("batch")) + ["accumulate"] * (parts > 1)
+def _check_stages(config: RunConfig, stages: int) -> None:
+    name, field = config.model.name, f"config.mesh.stage: {stages}"
+    if not getattr(models.load(name), "SPLITS_LAYERS", False):
+        raise InputError(f"{field}; the layers of {name} cannot be split into stages")
+    if config.microbatches % stages:
         raise InputError(
-            f"{field}: {batch_size}; must be a multiple of {' x '.join(axes)} = {ways * parts}"
+            f"config.microbatches: {config.microbatches}; must be a multiple of mesh.stage = "
+            f"{stages}, or 0"
+        )
+    # A microbatch would draw other numbers than its rows do in the whole batch.
+    if getattr(config.model.config, "dropout", 0.0):
+        raise InputError(f"{field}; must be 1 with config.model.dropout above 0")
+
+
+def _check_batch(
+    config: RunConfig, field: str, batch_size: int, mesh: jax.sharding.Mesh, parts: int = 1
+) -> None:
+    """Raises InputError if a batch, in `parts` one after the other, cannot be split evenly."""
+    factors = {axis: mesh.shape[axis] for axis in place(mesh).axes("batch")}
+    if config.microbatches and factors.pop("stage", None):
+        factors["microbatches"] = config.microbatches
+    if parts > 1:
+        factors["accumulate"] = parts
+    least = math.prod(factors.values())
+    if batch_size % least:
+        raise InputError(
+            f"{field}: {batch_size}; must be a multiple of {' x '.join(factors)} = {least}"
         )

@@ -107,7 +107,7 @@ def _functions(
 
     def score(params, batch, **kwargs) -> tasks.Losses:
         batch = sharding.arrange(batch, mesh)
-        with placement.on(sharding.place(mesh)):
+        with placement.on(sharding.place(mesh, config.microbatches)):
             outputs = model.apply({"params": params}, batch, **kwargs)
         return task.losses(config.task.config, outputs, batch)
 

@@ -13,8 +13,8 @@ from tests.conftest import ROOT
 from train import config as configuration
 
 EXPERIMENTS = {
-    "gpt": "c7f6c4d9a51f9cf5",
-    "linear": "fe97d801594a0531",
+    "gpt": "4d882dfd3f713aa0",
+    "linear": "e0b1873757a39dd1",
 }
 STUDIES = {
     "demo": "e793271d6d0e47b8",

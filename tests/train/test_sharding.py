@@ -17,8 +17,6 @@ from train import config as configuration
 from train import run, sharding, step
 from train.cli import InputError
 
-pytestmark = pytest.mark.xdist_group("sharding")  # all share what one process computes
-
 ONE = dict.fromkeys(sharding.AXES, 1)
 MESHES = {
     "one device": {},
@@ -142,7 +140,7 @@ def test_collectives_are_those_of_the_table(results, name):
             {"mesh.context": 8, "data.sequence_length": 24},
             "config.mesh.context: 8; twice that must divide the sequence length, 24",
         ),
-        ({"mesh.stage": 8}, "config.mesh.stage: 8; gpt has nothing to split over it"),
+        ({"mesh.stage": 8}, "config.mesh.stage: 8; must divide the 2 layers of gpt"),
         (
             {"mesh.data": 4, "mesh.slice": 2, "batch_size": 4},
             "config.batch_size: 4; must be a multiple of slice x data = 8",
