@@ -11,10 +11,10 @@ demo: .venv/ready
 	@$(BIN)/python -m scaling.study --config=configs/studies/demo.py --workdir=studies/demo
 
 test: .venv/ready
-	$(BIN)/python -m pytest -q -n auto --dist=loadgroup -m 'not slow' tests
+	$(BIN)/python -m pytest -q -n auto --dist=loadfile -m 'not slow' tests
 
 test-all: .venv/ready
-	$(BIN)/python -m pytest -q -n auto --dist=loadgroup tests
+	$(BIN)/python -m pytest -q -n auto --dist=loadfile tests
 
 lint: .venv/ready
 	$(BIN)/ruff check .

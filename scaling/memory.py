@@ -53,12 +53,17 @@ def of_runs(configs: Sequence[RunConfig]) -> list[Memory]:
     for config in configs:
         if config.data not in examples:
             examples[config.data] = run.open_data(config).eval_batch(0, 1)
-        rates = dataclasses.replace(config.optimizer, learning_rate=0.0, weight_decay=0.0)
-        shape = dataclasses.replace(config, optimizer=rates, seed=0, steps=1, log_every=1)
+        shape = shape_of(config)
         if shape not in found:
             found[shape] = of_run(shape, examples[config.data])
         needs.append(found[shape])
     return needs
+
+
+def shape_of(config: RunConfig) -> RunConfig:
+    """The same for all runs that differ in what needs no memory."""
+    rates = dataclasses.replace(config.optimizer, learning_rate=0.0, weight_decay=0.0)
+    return dataclasses.replace(config, optimizer=rates, seed=0, steps=1, log_every=1)
 
 
 def _activations(config: RunConfig, params: Any, batch: Any) -> int:

@@ -2,13 +2,15 @@
 
     python -m scaling.plan --config=configs/studies/demo.py --workdir=studies/demo
     python -m scaling.plan --config=... --workdir=... --money=500 --device=h100
+    python -m scaling.plan --config=... --workdir=... --topology=v5e:2x4
 
 An IsoFLOP design (Hoffmann et al. 2022, approach 2): for each budget the sizes of the ladder
 nearest to the expected optimum, each trained on what the budget then buys, and held-out runs beyond
 the largest budget that no law will see. The plan is `plan.json`; the same config gives the same
 file, bit for bit. A budget for the whole study (FLOPs, device-hours or money) scales those of its
 config. Where the config names a law to expect, studies are simulated from it, and the plan says
-how sure the real one will be.
+how sure the real one will be. With a topology, the steps of the runs are compiled for such TPUs,
+which need not be here (scaling.hbm); the exit code is 1 if a run does not fit their memory.
 """
 
 import dataclasses
@@ -254,9 +256,14 @@ def _planned(ladder, role: str, size: int, budget: float, seed: int) -> PlannedR
     )
 
 
-def main() -> None:
+def main() -> int:
     """Plans the study of the flags."""
     given = flags.FLAGS
+    if given.topology:
+        from train import topology
+
+        topology.only_compile()
+        topology.devices(given.topology)  # a wrong name is found before anything is written
     values, workdir = config_values("configs/studies/demo.py"), given.workdir
     if not workdir:
         raise InputError("--workdir: missing; give a folder for the study")
@@ -274,11 +281,17 @@ def main() -> None:
     if flops is not None:
         budgets = ", ".join(f"{budget:g}" for budget in study.budgets)
         print(f"scaling.study makes this plan with --config.budgets='({budgets},)'")
+    if not given.topology:
+        return 0
+    from scaling import hbm
+
+    return 0 if hbm.check(plan, given.topology) else 1
 
 
 if __name__ == "__main__":
     config_flags.DEFINE_config_file("config", help_string="The study.", lock_config=True)
     flags.DEFINE_string("workdir", None, "The study's folder; plan.json is written there.")
+    flags.DEFINE_string("topology", None, "TPUs that the runs must fit, e.g. v5e:2x4.")
     prices.define_flags()
     prices.define_budget_flags()
     run_main(main)

@@ -22,9 +22,6 @@ def settings(**changes) -> planning.Study:
     return planning.resolve(config.to_dict())
 
 
-pytestmark = pytest.mark.xdist_group("plan")  # one process makes what all look at
-
-
 @pytest.fixture(scope="module")
 def plan():
     return planning.make(settings())

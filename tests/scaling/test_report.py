@@ -15,8 +15,6 @@ from tests.scaling.report_case import EVIL, Page, make_study
 from train import record
 from train.cli import InputError
 
-pytestmark = pytest.mark.xdist_group("report")  # one process makes what all look at
-
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):

@@ -10,8 +10,6 @@ from scaling.fit import fit
 from scaling.table import read_runs
 from train.cli import InputError
 
-pytestmark = pytest.mark.xdist_group("study")  # one process makes what all look at
-
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):

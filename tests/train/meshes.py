@@ -36,9 +36,7 @@ def main(base: dict, changes: list[dict]) -> None:
             first = jax.device_get(functions.init(hyper))
         state = jax.device_put(first, jax.tree.map(lambda a: a.sharding, functions.abstract))
         batch = dataset.train_batch(c.seed, 0, c.batch_size)
-        lowered = functions.train.lower(functions.abstract, batch, hyper)
-        # LLVM's optimiser takes most of the time, and comes after all that is looked at here.
-        compiled = lowered.compile({"xla_backend_optimization_level": 0})
+        compiled = functions.train.lower(functions.abstract, batch, hyper).compile()
         losses = []
         for now in range(STEPS):
             batch = dataset.train_batch(c.seed, now, c.batch_size)

@@ -19,8 +19,6 @@ from train import config as configuration
 from train import hosts, metrics, record, run, watch
 from train.cli import InputError
 
-pytestmark = pytest.mark.xdist_group("hosts")  # each of these tests is several processes
-
 RUN = [
     "--config=configs/gpt.py",
     *TINY,
