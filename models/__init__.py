@@ -2,11 +2,12 @@
 linen).
 
 `Model(config).apply({"params": params}, batch, train=False)` maps a batch (dict of arrays) to the
-output that the family's task scores. A model knows no data source, no optimizer and no flags. Each
-parameter carries logical axis names; `train.sharding` maps them to a mesh. A family whose sequences
-can be split over devices, in the order of `models.ring`, says `SPLITS_LENGTH = True`; one whose
-layers can be, in the stages of `models.pipeline`, says `SPLITS_LAYERS = True`. Parameters whose
-path starts with `embedding` or `head` are counted as such, all others as body.
+output that the family's task scores. What a model itself wants minimised beside that it adds to the
+collection "losses": float32 [B], per unit. A model knows no data source, no optimizer and no flags.
+Each parameter carries logical axis names; `train.sharding` maps them to a mesh. A family whose
+sequences can be split over devices, in the order of `models.ring`, says `SPLITS_LENGTH = True`; one
+whose layers can be, in the stages of `models.pipeline`, says `SPLITS_LAYERS = True`. Parameters
+whose path starts with `embedding` or `head` are counted as such, all others as body.
 
 A new family is a new file here: `load` finds it by its name.
 """

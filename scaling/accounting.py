@@ -123,14 +123,19 @@ def _walk(jaxpr: core.Jaxpr, active: list[bool]) -> tuple[dict[bool, int], list[
 
 def _scan(eqn, ins: list[bool]) -> tuple[dict[bool, int], list[bool]]:
     """FLOPs of one trip of a scan; a carry that becomes an activation on any trip is one on all."""
-    n_consts, n_carry = eqn.params["num_consts"], eqn.params["num_carry"]
+    trip = eqn.params["jaxpr"].jaxpr
+    # By shape, as the names of scan's parameters differ between versions of JAX: what is scanned
+    # over or stacked has an axis more outside, and carries stand before that.
+    scanned = sum(a.aval.ndim > b.aval.ndim for a, b in zip(eqn.invars, trip.invars))
+    carries = sum(a.aval.ndim == b.aval.ndim for a, b in zip(eqn.outvars, trip.outvars))
+    carried = slice(len(ins) - scanned - carries, len(ins) - scanned)
     ins = list(ins)
     while True:
-        flops, outs = _walk(eqn.params["jaxpr"].jaxpr, ins)
-        carry = [a or b for a, b in zip(ins[n_consts : n_consts + n_carry], outs)]
-        if carry == ins[n_consts : n_consts + n_carry]:
+        flops, outs = _walk(trip, ins)
+        carry = [a or b for a, b in zip(ins[carried], outs)]
+        if carry == ins[carried]:
             return flops, outs
-        ins[n_consts : n_consts + n_carry] = carry
+        ins[carried] = carry
 
 
 def _inner(eqn) -> Iterator[core.Jaxpr]:

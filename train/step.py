@@ -108,8 +108,11 @@ def _functions(
     def score(params, batch, **kwargs) -> tasks.Losses:
         batch = sharding.arrange(batch, mesh)
         with placement.on(sharding.place(mesh, config.microbatches)):
-            outputs = model.apply({"params": params}, batch, **kwargs)
-        return task.losses(config.task.config, outputs, batch)
+            outputs, own = model.apply({"params": params}, batch, mutable=["losses"], **kwargs)
+        losses = task.losses(config.task.config, outputs, batch)
+        # A model's own losses are per unit, [B] or [layers, B].
+        extra = sum(jnp.sum(x, axis=tuple(range(x.ndim - 1))) for x in jax.tree.leaves(own))
+        return losses._replace(objective=losses.objective + losses.units * extra)
 
     def gradient(params, batch, key):
         """Of the mean objective over a batch's units; the mean loss; the units."""

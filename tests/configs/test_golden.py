@@ -15,6 +15,7 @@ from train import config as configuration
 EXPERIMENTS = {
     "gpt": "4d882dfd3f713aa0",
     "linear": "e0b1873757a39dd1",
+    "moe": "790aa1b68b2ef87c",
 }
 STUDIES = {
     "demo": "e793271d6d0e47b8",
