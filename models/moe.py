@@ -52,6 +52,11 @@ class Config(gpt.Config):
             if getattr(self, field) < 0:
                 raise ValueError(f"{field}: {getattr(self, field)}; must be at least 0")
 
+    @property
+    def used(self) -> dict[str, float]:
+        """The share of parameters with this logical axis that a token passes through."""
+        return {"experts": self.top_k / self.experts}
+
 
 class Model(gpt.Model):
     """batch["tokens"] int [B, L] -> logits float32 [B, L, V]."""
@@ -75,7 +80,8 @@ class Experts(nn.Module):
     """A mixture of perceptrons, [B, L, D] -> [B, L, D].
 
     Adds its auxiliary losses, weighted, to the collection "losses": float32 [B], to be minimised
-    per unit beside the task's objective.
+    per unit beside the task's objective; and to "metrics" the share of choices that found their
+    expert full, float32 [B].
     """
 
     hidden: int
@@ -108,6 +114,9 @@ class Experts(nn.Module):
             self.balance_loss * balance(logits_BxLxE, choice_BxLxk)
             + self.router_z_loss * router_z(logits_BxLxE),
         )
+        C = min(L, math.ceil(self.capacity * self.top_k * L / E))
+        slot_BxLxk = jax.vmap(lambda choice_Lxk: slots(choice_Lxk, E, C))(choice_BxLxk)
+        self.sow("metrics", "dropped", jnp.mean(slot_BxLxk == E * C, axis=(1, 2)))
 
         inward, outward = ("experts", "embed", "hidden"), ("experts", "hidden", "embed")
         w = {"in": transformer.matrix(self, "in", (E, D, F), inward, D)}
@@ -119,7 +128,7 @@ class Experts(nn.Module):
             _on_one_device,
             names=tuple(w),
             experts=E,
-            capacity=min(L, math.ceil(self.capacity * self.top_k * L / E)),
+            capacity=C,
             expert_axes=place.axes("experts") if place else (),
             hidden_axes=place.axes("hidden") if place else (),
         )
@@ -127,7 +136,7 @@ class Experts(nn.Module):
         split = {"in": ("experts", None, "hidden"), "out": ("experts", "hidden", None)}
         y_BxLxD = placement.each_device(
             local,
-            (x_BxLxD, gate_BxLxk, choice_BxLxk, *w.values()),
+            (x_BxLxD, gate_BxLxk, slot_BxLxk, *w.values()),
             (rows, rows, rows, *(split.get(name, split["in"]) for name in w)),
         )
         return spread(y_BxLxD, "batch", "length", None)
@@ -178,7 +187,7 @@ def slots(choice_Lxk: jax.Array, experts: int, capacity: int) -> jax.Array:
 def _on_one_device(
     x_BxLxD: jax.Array,
     gate_BxLxk: jax.Array,
-    choice_BxLxk: jax.Array,
+    slot_BxLxk: jax.Array,
     *weights: jax.Array,
     names: tuple[str, ...],
     experts: int,
@@ -189,7 +198,6 @@ def _on_one_device(
     """The mixture for a device's rows, whose tokens go to where their experts are and come back."""
     (_, L, D), E, C = x_BxLxD.shape, experts, capacity
     w = dict(zip(names, weights))
-    slot_BxLxk = jax.vmap(lambda choice_Lxk: slots(choice_Lxk, E, C))(choice_BxLxk)
 
     def gather(x_LxD, slot_Lxk):
         token_S = jnp.full(E * C, L).at[slot_Lxk].set(jnp.arange(L)[:, None], mode="drop")

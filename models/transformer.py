@@ -216,7 +216,7 @@ def stack(layers: int, *, remat: str, **block) -> nn.Module:
     stages = placement.ways("layers")
     scanned = nn.scan(
         body,
-        variable_axes={"params": 0, "losses": 0},
+        variable_axes={"params": 0, "losses": 0, "metrics": 0},
         split_rngs={"params": True, "dropout": True},
         length=layers // stages,
         metadata_params={nn.PARTITION_NAME: "layers"},

@@ -10,27 +10,45 @@ counted. The other conventions are reported beside it, see `training_flops`.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
+from flax.core import meta
 from jax.extend import core
 
 GROUPS = ("embedding", "body", "head")
 
 
-def count_parameters(params: Any) -> dict[str, int]:
-    """Parameters by group, and in total, of a tree of arrays or ShapeDtypeStructs.
+def count_parameters(
+    params: Any, used: Mapping[str, float] = MappingProxyType({})
+) -> dict[str, int]:
+    """Parameters by group, in total, and those that one unit passes through.
 
     A leaf belongs to "embedding" or "head" if its path in the tree starts with that word, to "body"
     otherwise.
+
+    Args:
+      params: a tree of arrays or ShapeDtypeStructs, in boxes with logical axis names or not.
+      used: the share that a unit passes through of a leaf with this logical axis, all if it is not
+        here: {"experts": k / E} where a router sends a token to k of E experts.
+
+    Returns:
+      {"embedding": n, "body": n, "head": n, "total": their sum, "active": of these used}.
     """
-    counts = dict.fromkeys(GROUPS, 0)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+    counts, active = dict.fromkeys(GROUPS, 0), 0.0
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=_is_box):
         first = str(getattr(path[0], "key", path[0])) if path else ""
         group = next((g for g in ("embedding", "head") if first.startswith(g)), "body")
-        counts[group] += math.prod(leaf.shape)
-    return counts | {"total": sum(counts.values())}
+        size = math.prod(meta.unbox(leaf).shape)
+        counts[group] += size
+        active += size * math.prod(used.get(axis, 1) for axis in getattr(leaf, "names", ()))
+    return counts | {"total": sum(counts.values()), "active": round(active)}
+
+
+def _is_box(x: Any) -> bool:
+    return isinstance(x, meta.AxisMetadata)
 
 
 def forward_flops(function: Callable, params: Any, *inputs: Any) -> dict[str, int]:
@@ -64,16 +82,17 @@ def training_flops(
     Returns:
       forward: 3 (weights + attention) D, all matrix products; the C of record.
       causal: the same with attention halved, since a causal mask leaves half of it (PaLM, Llama
-      reports). weights: 3 weights D, attention not counted. 6nd: 6 N D with all parameters
+      reports). weights: 3 weights D, attention not counted. 6nd: 6 N D with all active parameters
       (Hoffmann et al. 2022). 6nd_body: 6 N D without embedding and head (Kaplan et al. 2020).
     """
     weights, attention = forward["weights"], forward["attention"]
+    body = parameters["active"] - parameters["embedding"] - parameters["head"]
     return {
         "forward": 3.0 * (weights + attention) * D,
         "causal": 3.0 * (weights + attention / 2) * D,
         "weights": 3.0 * weights * D,
-        "6nd": 6.0 * parameters["total"] * D,
-        "6nd_body": 6.0 * parameters["body"] * D,
+        "6nd": 6.0 * parameters["active"] * D,
+        "6nd_body": 6.0 * body * D,
     }
 
 

@@ -44,8 +44,8 @@ def failed(run: "PlannedRun", reason: str) -> Record:
 def table(workdir: Path, plan: "Plan") -> "pd.DataFrame":
     """All finished runs of a study, in the plan's order, one row each.
 
-    N is all parameters and C the "forward" convention (see scaling.accounting); the others stay in
-    the records.
+    N is all parameters, N_active those that a unit passes through, C the "forward" convention (see
+    scaling.accounting); the others stay in the records.
 
     Raises:
       InputError: a record is corrupt, or is not of the run that the plan says.
@@ -83,6 +83,7 @@ def _row(planned: "PlannedRun", found: Record) -> dict:
         "status": found.status,
         "reason": found.reason,
         "N": found.N["total"],
+        "N_active": found.N.get("active", found.N["total"]),  # older records are of dense models
         "D": found.D,
         "C": found.C["forward"],
         "loss": found.loss,

@@ -6,14 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-# (params, batch, key) -> gradient of a mean over units, mean loss, units
-Gradient = Callable[[Any, Any, jax.Array], tuple[Any, jax.Array, jax.Array]]
+# (params, batch, key) -> gradient of a mean over units, means of metrics, units
+Gradient = Callable[[Any, Any, jax.Array], tuple[Any, dict[str, jax.Array], jax.Array]]
 
 
 def mean(
     gradient: Gradient, params: Any, batch: Any, key: jax.Array, parts: int, shardings: Any
-) -> tuple[Any, jax.Array]:
-    """Gradient and loss of a batch as if it were not divided: means weighted by each part's units.
+) -> tuple[Any, dict[str, jax.Array]]:
+    """Gradient and metrics of a batch as if it were not divided: means weighted by parts' units.
 
     Args:
       gradient: of one part.
@@ -28,13 +28,13 @@ def mean(
 
     def add(total, given):
         index, part = given
-        grads, loss, units = gradient(params, part, jax.random.fold_in(key, index))
+        grads, means, units = gradient(params, part, jax.random.fold_in(key, index))
         # A part of nothing but padding has means of 0/0.
-        counted = jax.tree.map(lambda x: jnp.where(units > 0, x * units, 0), (grads, loss))
+        counted = jax.tree.map(lambda x: jnp.where(units > 0, x * units, 0), (grads, means))
         summed = jax.tree.map(jnp.add, total, (*counted, units))
         return (jax.lax.with_sharding_constraint(summed[0], shardings), *summed[1:]), None
 
-    zero = jnp.zeros((), jnp.float32)
-    start = (jax.tree.map(jnp.zeros_like, params), zero, zero)
-    (grads, loss, units), _ = jax.lax.scan(add, start, (jnp.arange(parts), divided))
-    return jax.tree.map(lambda x: x / units, (grads, loss))
+    first = jax.tree.map(lambda x: x[0], divided)
+    start = jax.tree.map(jnp.zeros_like, jax.eval_shape(gradient, params, first, key))
+    (grads, means, units), _ = jax.lax.scan(add, start, (jnp.arange(parts), divided))
+    return jax.tree.map(lambda x: x / units, (grads, means))

@@ -207,12 +207,7 @@ def _cost(
 
 def _model_flops(config: RunConfig) -> float:
     """FLOPs of one step on all devices together, see scaling/accounting.py: "causal"."""
-    example, model = example_of(config), step.build_model(config)
-    params = step.abstract_params(config, example)
-    forward = accounting.forward_flops(
-        lambda p, batch: model.apply({"params": p}, batch), params, example
-    )
-    counts = accounting.count_parameters(params)
+    counts, forward = step.count(config, example_of(config))
     return accounting.training_flops(counts, forward, config.batch_size)["causal"]
 
 

@@ -149,14 +149,8 @@ def open_data(config: RunConfig) -> data.Dataset:
 
 def account(config: RunConfig, dataset: data.Dataset) -> dict[str, Any]:
     """N by group, D, C by convention, epochs and unit of a run, before it is trained."""
-    example = dataset.eval_batch(0, 1)
-    model = step.build_model(config)
-    params = step.abstract_params(config, example)
-    N = accounting.count_parameters(params)
-    per_example = accounting.forward_flops(
-        lambda p, batch: model.apply({"params": p}, batch), params, example
-    )
-    per_unit = {kind: n / dataset.units_per_example for kind, n in per_example.items()}
+    N, forward = step.count(config, dataset.eval_batch(0, 1))
+    per_unit = {kind: flops / dataset.units_per_example for kind, flops in forward.items()}
     examples = config.steps * config.batch_size
     D = examples * dataset.units_per_example
     return {

@@ -18,8 +18,9 @@ import optax
 
 import models
 from models import placement
+from scaling import accounting
 from train import accumulate, optimizer, sharding, tasks
-from train.config import Checkpoint, RunConfig
+from train.config import Checkpoint, Choice, RunConfig
 
 # On CPU, LLVM's optimiser takes longer over a program that runs once than it can save.
 _RUN_ONCE = {"xla_backend_optimization_level": 0}
@@ -77,8 +78,7 @@ def compile_for(
         steps=1,
         log_every=1,
     )
-    shapes = tuple((k, v.shape[1:], v.dtype.str) for k, v in sorted(example.items()))
-    return _functions(static, shapes, None if devices is None else tuple(devices))
+    return _functions(static, _shapes(example), None if devices is None else tuple(devices))
 
 
 def build_model(config: RunConfig) -> nn.Module:
@@ -91,6 +91,34 @@ def abstract_params(config: RunConfig, example: dict[str, np.ndarray]) -> Any:
     return jax.eval_shape(lambda: build_model(config).init(jax.random.key(0), example))["params"]
 
 
+def count(
+    config: RunConfig, example: dict[str, np.ndarray]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """N by group, and FLOPs by kind of one example's forward pass, see scaling.accounting."""
+    return _count(config.model, _shapes(example))
+
+
+def _shapes(example: dict[str, np.ndarray]) -> tuple:
+    """What a compiled function must know of examples, but for how many they are."""
+    return tuple((k, v.shape[1:], v.dtype.str) for k, v in sorted(example.items()))
+
+
+def _zeros(shapes: tuple) -> dict[str, np.ndarray]:
+    """One example of nothing."""
+    return {k: np.zeros((1, *shape), dtype) for k, shape, dtype in shapes}
+
+
+@functools.lru_cache(maxsize=256)
+def _count(chosen: Choice, shapes: tuple) -> tuple[dict[str, int], dict[str, int]]:
+    model, one = models.load(chosen.name).Model(chosen.config), _zeros(shapes)
+    params = jax.eval_shape(model.init, jax.random.key(0), one)["params"]
+    N = accounting.count_parameters(params, getattr(chosen.config, "used", {}))
+    forward = accounting.forward_flops(
+        lambda params, batch: model.apply({"params": params}, batch), params, one
+    )
+    return N, forward
+
+
 @functools.lru_cache(maxsize=64)
 def _functions(
     config: RunConfig, shapes: tuple, devices: tuple[jax.Device, ...] | None
@@ -98,41 +126,50 @@ def _functions(
     model = build_model(config)
     task = tasks.load(config.task.name)
     mesh = sharding.make_mesh(config.mesh, devices)
-    one = {k: np.zeros((1, *shape), dtype) for k, shape, dtype in shapes}
+    one = _zeros(shapes)
 
     def init(hyper: Hyper) -> State:
         params = model.init(jax.random.key(hyper.seed), one)["params"]
         tx = optimizer.build(config.optimizer, 0.0, 0.0)
         return State(jnp.zeros((), jnp.int32), params, tx.init(params))
 
-    def score(params, batch, **kwargs) -> tasks.Losses:
+    def score(params, batch, **kwargs) -> tuple[tasks.Losses, dict[str, jax.Array]]:
+        """Losses, and what the model itself measures, per unit [B]."""
         batch = sharding.arrange(batch, mesh)
         with placement.on(sharding.place(mesh, config.microbatches)):
-            outputs, own = model.apply({"params": params}, batch, mutable=["losses"], **kwargs)
+            outputs, own = model.apply(
+                {"params": params}, batch, mutable=["losses", "metrics"], **kwargs
+            )
         losses = task.losses(config.task.config, outputs, batch)
-        # A model's own losses are per unit, [B] or [layers, B].
-        extra = sum(jnp.sum(x, axis=tuple(range(x.ndim - 1))) for x in jax.tree.leaves(own))
-        return losses._replace(objective=losses.objective + losses.units * extra)
+        # Both collections are per unit, [B] or [layers, B].
+        extra = sum(x.reshape(-1, x.shape[-1]).sum(0) for x in jax.tree.leaves(own.get("losses")))
+        measured = {
+            "/".join(key.key for key in path[:-1]): x.reshape(-1, x.shape[-1]).mean(0)
+            for path, x in jax.tree_util.tree_leaves_with_path(own.get("metrics"))
+        }
+        return losses._replace(objective=losses.objective + losses.units * extra), measured
 
     def gradient(params, batch, key):
-        """Of the mean objective over a batch's units; the mean loss; the units."""
+        """Of the mean objective over a batch's units; the mean of each metric; the units."""
 
         def mean_objective(params):
-            losses = score(params, batch, train=True, rngs={"dropout": key})
+            losses, measured = score(params, batch, train=True, rngs={"dropout": key})
             units = jnp.sum(losses.units)
-            return jnp.sum(losses.objective) / units, (jnp.sum(losses.loss) / units, units)
+            means = {name: jnp.sum(x * losses.units) / units for name, x in measured.items()}
+            means["loss"] = jnp.sum(losses.loss) / units
+            return jnp.sum(losses.objective) / units, (means, units)
 
-        grads, (loss, units) = jax.grad(mean_objective, has_aux=True)(params)
-        return grads, loss, units
+        grads, (means, units) = jax.grad(mean_objective, has_aux=True)(params)
+        return grads, means, units
 
     def train(state: State, batch, hyper: Hyper):
         # The key of a step depends on seed and step alone: a resumed run draws what it would have
         # drawn.
         key = jax.random.fold_in(jax.random.key(hyper.seed), state.step)
         if config.accumulate == 1:
-            grads, loss, _ = gradient(state.params, batch, key)
+            grads, means, _ = gradient(state.params, batch, key)
         else:
-            grads, loss = accumulate.mean(
+            grads, means = accumulate.mean(
                 gradient, state.params, batch, key, config.accumulate, state_sharding.params
             )
         rate = optimizer.learning_rate(
@@ -141,11 +178,11 @@ def _functions(
         tx = optimizer.build(config.optimizer, rate, hyper.weight_decay)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads), "learning_rate": rate}
+        metrics = means | {"grad_norm": optax.tree.norm(grads), "learning_rate": rate}
         return State(state.step + 1, params, opt_state), metrics
 
     def evaluate(params, batch):
-        losses = score(params, batch)
+        losses, _ = score(params, batch)
         return losses.loss, losses.units
 
     boxed = jax.eval_shape(init, hyper_of(config))

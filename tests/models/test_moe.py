@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import math
 
 import flax.linen as nn
 import jax
@@ -161,6 +162,16 @@ def test_layers_hand_out_their_weighted_losses_row_by_row():
     (loss_NxB,) = jax.tree.leaves(sown["losses"])
     expected = 0.01 * 1 + 0.001 * np.log(E) ** 2
     np.testing.assert_allclose(loss_NxB, np.full((2, B), expected), rtol=1e-5)
+
+
+def test_layers_hand_out_what_they_drop_row_by_row():
+    """An untouched router sends every token to the same k experts, which take C of L."""
+    model, batch = moe.Model(config(layers=2, capacity=0.5)), tokens()
+    p = jax.tree.map(jnp.zeros_like, parameters(layers=2))
+    _, sown = quick(lambda p: model.apply({"params": p}, batch, mutable=["metrics"]))(p)
+    (dropped_NxB,) = jax.tree.leaves(sown["metrics"])
+    C = math.ceil(0.5 * config().top_k * L / E)
+    np.testing.assert_allclose(dropped_NxB, np.full((2, B), 1 - C / L), rtol=1e-6)
 
 
 @pytest.mark.parametrize("top_k", [1, 2])

@@ -29,7 +29,8 @@ def by_hand(c: gpt.Config) -> tuple[dict, dict]:
     norms = 2 * D + (2 * K if c.qk_norm else 0)
     body = c.layers * (matrices + norms) + 2 * D
     head = 0 if c.tied else V * D
-    N = {"embedding": V * D, "body": body, "head": head, "total": V * D + body + head}
+    total = V * D + body + head
+    N = {"embedding": V * D, "body": body, "head": head, "total": total, "active": total}
     weights = 2 * L * (c.layers * matrices + V * D)
     return N, {"weights": weights, "attention": c.layers * 2 * 2 * L * L * D}
 
@@ -125,6 +126,6 @@ def test_linear_regression_costs_what_6nd_says():
 
 
 def test_conventions():
-    N = {"embedding": 10, "body": 30, "head": 5, "total": 45}
+    N = {"embedding": 10, "body": 30, "head": 5, "total": 45, "active": 35}
     C = accounting.training_flops(N, {"weights": 100, "attention": 40}, 2)
-    assert C == {"forward": 840, "causal": 720, "weights": 600, "6nd": 540, "6nd_body": 360}
+    assert C == {"forward": 840, "causal": 720, "weights": 600, "6nd": 420, "6nd_body": 240}

@@ -1,24 +1,44 @@
-"""Trains one run on several meshes of 8 devices: python -m tests.train.meshes CONFIG CHANGES.
+"""Trains one run on several meshes of virtual devices: python -m tests.train.meshes CONFIG CHANGES.
 
-A process of its own, since the number of devices is fixed when JAX starts. Both arguments are JSON:
-a complete config, and a list of changes {"mesh": {...}, ...}. Prints a line of JSON for each.
+A process of its own, since the number of devices is fixed when JAX starts: `train_on` starts it.
+Both arguments are JSON: a complete config, and a list of changes {"mesh": {...}, ...}. Prints a
+line of JSON for each.
 """
 
 import collections
 import json
 import math
+import os
 import re
+import subprocess
 import sys
 
 import jax
 
-from train import compilation, config, run, step
+from tests.conftest import ROOT
+from train import compilation, config, run, sharding, step
 
+ONE = dict.fromkeys(sharding.AXES, 1)
 STEPS = 10
 COLLECTIVE = re.compile(
     r" = [^=]*? (all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
 )
 SHAPE = re.compile(r"\bf32\[([\d,]+)\]")
+
+
+def train_on(base: config.RunConfig, *changes: dict, devices: int = 8) -> list[dict]:
+    """What each change of a config does; axes that its mesh does not name are 1."""
+    whole = [change | {"mesh": ONE | change.get("mesh", {})} for change in changes]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.train.meshes"]
+        + [json.dumps(x) for x in (config.to_dict(base), whole)],
+        cwd=ROOT,
+        env=os.environ | {"JAX_NUM_CPU_DEVICES": str(devices)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def main(base: dict, changes: list[dict]) -> None:
@@ -47,6 +67,7 @@ def main(base: dict, changes: list[dict]) -> None:
         shapes = ([int(n) for n in found.split(",")] for found in SHAPE.findall(text))
         result = {
             "losses": losses,
+            "metrics": {name: float(value) for name, value in metrics.items()},  # of the last step
             "split": {"params": split(state.params), "opt_state": split(state.opt_state)},
             "collectives": dict(collections.Counter(COLLECTIVE.findall(text))),
             "largest": max(map(math.prod, shapes)),

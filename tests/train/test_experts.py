@@ -1,22 +1,17 @@
 """Experts on devices of their own give the numbers of one device."""
 
-import json
 import math
-import os
 import re
-import subprocess
-import sys
 
 import jax
 import pytest
 
 from configs import moe
-from tests.conftest import ROOT
+from tests.train.meshes import ONE, train_on
 from train import config as configuration
 from train import run, sharding, step
 from train.cli import InputError
 
-ONE = dict.fromkeys(sharding.AXES, 1)
 # Tokens go to their experts and come back: in the forward pass, when the backward pass computes it
 # again, and in the backward pass itself.
 ALL_TO_ALL = 6
@@ -32,25 +27,10 @@ def run_config(**changes) -> configuration.RunConfig:
     return configuration.resolve(config.to_dict())
 
 
-def train_on(*changes: dict) -> list[dict]:
-    """What each change of the config does, on 8 virtual devices."""
-    changes = [change | {"mesh": ONE | change.get("mesh", {})} for change in changes]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.train.meshes"]
-        + [json.dumps(x) for x in (configuration.to_dict(run_config()), changes)],
-        cwd=ROOT,
-        env=os.environ | {"JAX_NUM_CPU_DEVICES": "8"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
 @pytest.fixture(scope="module")
 def results() -> list[dict]:
     """One device, and experts on four in each of two groups."""
-    return train_on({}, {"mesh": {"data": 2, "expert": 4}})
+    return train_on(run_config(), {}, {"mesh": {"data": 2, "expert": 4}})
 
 
 def test_experts_on_other_devices_give_the_losses_of_one(results):
@@ -58,6 +38,8 @@ def test_experts_on_other_devices_give_the_losses_of_one(results):
     assert one["losses"][0] == pytest.approx(math.log(257), rel=0.01)
     assert one["losses"][-1] < 0.8 * one["losses"][0]
     assert split["losses"] == pytest.approx(one["losses"], rel=1e-5)
+    assert 0.01 < one["metrics"]["blocks/mlp/dropped"] < 0.5
+    assert split["metrics"] == pytest.approx(one["metrics"], rel=1e-4)
 
 
 def test_tokens_travel_and_experts_stay(results):
@@ -73,16 +55,18 @@ def test_tokens_travel_and_experts_stay(results):
 @pytest.mark.slow
 def test_experts_may_be_split_themselves_and_batches_divided(results):
     axes, parts = train_on(
+        run_config(),
         {"mesh": {"expert": 2, "tensor": 2, "fsdp": 2}},
         {"mesh": {"expert": 4}, "accumulate": 2},
     )
     for found in (axes, parts):
         assert found["losses"] == pytest.approx(results[0]["losses"], rel=1e-5)
+        assert found["metrics"] == pytest.approx(results[0]["metrics"], rel=1e-4)
         assert found["collectives"]["all-to-all"] == ALL_TO_ALL
     assert axes["split"]["params"]["blocks/mlp/out"] == ["expert", "fsdp", "tensor"]
 
 
-def test_all_experts_count_as_parameters_and_all_slots_as_flops():
+def test_a_token_uses_two_experts_of_eight_and_all_slots_cost_flops():
     config = run_config()
     found = run.account(config, run.open_data(config))
     D, F, E, L, layers = 16, 16, 8, 32, 2
@@ -91,6 +75,8 @@ def test_all_experts_count_as_parameters_and_all_slots_as_flops():
     shared = layers * (4 * D * D + D * E)
     norms = layers * (2 * D + 2 * (D // config.model.config.heads)) + 2 * D
     assert found["N"]["body"] == experts + shared + norms
+    assert found["N"]["active"] == found["N"]["total"] - experts * 6 // 8
+    assert found["C"]["6nd"] == 6 * found["N"]["active"] * found["D"]
     weights = 2 * (shared + experts * slots / L + 257 * D)
     assert found["C"]["weights"] == pytest.approx(3 * weights * found["D"])
 

@@ -1,21 +1,16 @@
 """Layers in stages, on devices of their own, give the numbers of one scan over all of them."""
 
-import json
-import os
 import re
-import subprocess
-import sys
 
 import jax
 import pytest
 
 from configs import gpt, linear
-from tests.conftest import ROOT
+from tests.train.meshes import ONE, train_on
 from train import config as configuration
 from train import run, sharding, step
 from train.cli import InputError
 
-ONE = dict.fromkeys(sharding.AXES, 1)
 STAGES = {"mesh": {"stage": 4, "data": 2}, "microbatches": 8}
 OTHER_AXES = {"mesh": {"stage": 2, "fsdp": 2, "context": 2, "tensor": 2}}
 LAYERS, LENGTH, BATCH, VOCABULARY = 4, 16, 16, 257
@@ -31,25 +26,10 @@ def run_config(**changes) -> configuration.RunConfig:
     return configuration.resolve(config.to_dict())
 
 
-def train_on(*changes: dict) -> list[dict]:
-    """What each change of the config does, on 16 virtual devices."""
-    changes = [change | {"mesh": ONE | change.get("mesh", {})} for change in changes]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.train.meshes"]
-        + [json.dumps(x) for x in (configuration.to_dict(run_config()), changes)],
-        cwd=ROOT,
-        env=os.environ | {"JAX_NUM_CPU_DEVICES": "16"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
 @pytest.fixture(scope="module")
 def results() -> list[dict]:
     """One device, and stages."""
-    return train_on({}, STAGES)
+    return train_on(run_config(), {}, STAGES, devices=16)
 
 
 def test_stages_give_the_losses_of_one_device(results):
@@ -60,7 +40,7 @@ def test_stages_give_the_losses_of_one_device(results):
 
 @pytest.mark.slow
 def test_a_stage_may_be_split_over_all_other_axes(results):
-    (found,) = train_on(OTHER_AXES)
+    (found,) = train_on(run_config(), OTHER_AXES, devices=16)
     assert found["losses"] == pytest.approx(results[0]["losses"], rel=1e-5)
     assert set(found["split"]["params"]["blocks/mlp/in"]) == {"stage", "fsdp", "tensor"}
 

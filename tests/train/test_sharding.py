@@ -1,10 +1,6 @@
 """Sharding changes where numbers are computed and not which."""
 
-import json
-import os
 import re
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import jax
@@ -12,12 +8,11 @@ import numpy as np
 import pytest
 
 from configs import gpt, linear
-from tests.conftest import ROOT
+from tests.train.meshes import ONE, train_on
 from train import config as configuration
 from train import run, sharding, step
 from train.cli import InputError
 
-ONE = dict.fromkeys(sharding.AXES, 1)
 MESHES = {
     "one device": {},
     "data": {"data": 8},
@@ -62,19 +57,8 @@ def run_config(**changes) -> configuration.RunConfig:
 @pytest.fixture(scope="module")
 def results() -> dict[str, dict]:
     """What each mesh does, by its name."""
-    changes = [{"mesh": ONE} | CHANGES.get(name, {}) for name in MESHES]
-    for change, mesh in zip(changes, MESHES.values()):
-        change["mesh"] = ONE | mesh
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.train.meshes"]
-        + [json.dumps(x) for x in (configuration.to_dict(run_config()), changes)],
-        cwd=ROOT,
-        env=os.environ | {"JAX_NUM_CPU_DEVICES": "8"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return dict(zip(MESHES, map(json.loads, done.stdout.splitlines())))
+    changes = [{"mesh": mesh} | CHANGES.get(name, {}) for name, mesh in MESHES.items()]
+    return dict(zip(MESHES, train_on(run_config(), *changes)))
 
 
 @pytest.mark.parametrize("name", MESHES)
