@@ -287,9 +287,12 @@ def test_ring_attention_over_131072_tokens():
     assert report.memory.fits
     (passed,) = (t for t in report.cost.traffic if t.kind == "collective-permute")
     assert passed.axes == "context"
-    # Keys and values of the other 15 devices come by in each layer, forward and again backward.
+    # Keys and values in bfloat16 go round forward, computed again and backward; in the backward pass
+    # their gradients go with them in float32. The last passes bring home what nobody needs there.
     of_one = 2 * 2 * (1 << 17) / 16 * 512
-    assert passed.bytes > 2 * 4 * 15 * of_one * 0.9
+    assert 4 * 15 * 5 * of_one < passed.bytes < 4 * 16 * 5.1 * of_one
+    # Scores stay in fast memory: written out, they alone would take ten times as long as products.
+    assert report.cost.seconds["hbm"] < report.cost.seconds["compute"]
 
 
 # Models of which one would want to know; the largest is Llama 3's. HBM by hand: 12 bytes a parameter

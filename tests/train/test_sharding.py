@@ -38,8 +38,8 @@ COLLECTIVES = {
     "tensor": {"all-gather": 1, "all-reduce": 8},
     "three axes": {"all-gather": 15, "all-reduce": 12},
     "slices": {"all-reduce": 2},
-    "context": {"collective-permute": 6, "all-reduce": 4},
-    "expert": {"all-gather": 1, "all-reduce": 17, "collective-permute": 6},
+    "context": {"collective-permute": 14, "all-reduce": 4},
+    "expert": {"all-gather": 1, "all-reduce": 17, "collective-permute": 8},
     "in parts": {"all-gather": 14, "all-reduce": 2},
 }
 
