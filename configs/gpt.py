@@ -48,6 +48,7 @@ def recipe(width: int, D: float) -> ConfigDict:
         "dropout": 0.0,
         "remat": "full",
         "dtype": "float32",
+        "quantize": "none",
     }
     config.task = {"name": "next_token", "z_loss": 0.0}
     config.batch_size = 2

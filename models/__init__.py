@@ -16,7 +16,8 @@ import importlib
 import pkgutil
 import types
 
-_SHARED = ("attention", "pipeline", "placement", "ring", "transformer")  # what families are made of
+# What families are made of.
+_SHARED = ("attention", "pipeline", "placement", "quantized", "ring", "transformer")
 
 
 def names() -> list[str]:

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from models import transformer
+from models import quantized, transformer
 from models.placement import spread
 
 SPLITS_LENGTH = True
@@ -33,13 +33,15 @@ class Config:
     tied: bool  # the embedding is also the head
     dropout: float  # rate, on each residual branch
     remat: str  # what the backward pass computes again: "none" | "dots" | "full"
-    dtype: str  # of matrix products: "float32" | "bfloat16"
+    dtype: str  # of activations and matrix products: "float32" | "bfloat16"
+    quantize: str  # products with a weight, but for the head's, to: "none" | "int8" | "fp8"
 
     def __post_init__(self):
         if self.activation not in transformer.ACTIVATIONS:
             raise ValueError(f"activation: {self.activation!r}; allowed: gelu, swiglu")
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(f"dtype: {self.dtype!r}; allowed: float32, bfloat16")
+        quantized.check(self.quantize)
         if self.remat not in transformer.REMAT:
             raise ValueError(f"remat: {self.remat!r}; allowed: dots, full, none")
         for field in ("vocab_size", "layers", "width", "heads", "kv_heads", "hidden"):
@@ -92,6 +94,7 @@ class Model(nn.Module):
             dropout=c.dropout,
             train=train,
             dtype=dtype,
+            quantize=c.quantize,
             perceptron=self.perceptron(),
         )
         x_BxLxD, _ = blocks(x_BxLxD, None)

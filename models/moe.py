@@ -26,7 +26,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from models import gpt, placement, transformer
+from models import gpt, placement, quantized, transformer
 from models.placement import spread
 
 
@@ -88,6 +88,7 @@ class Experts(nn.Module):
     activation: str
     out_gain: float
     dtype: jnp.dtype
+    quantize: str
     experts: int
     top_k: int
     capacity: float
@@ -126,6 +127,7 @@ class Experts(nn.Module):
         place = placement.current()
         local = functools.partial(
             _on_one_device,
+            product=functools.partial(quantized.einsum, self.quantize),
             names=tuple(w),
             experts=E,
             capacity=C,
@@ -189,6 +191,7 @@ def _on_one_device(
     gate_BxLxk: jax.Array,
     slot_BxLxk: jax.Array,
     *weights: jax.Array,
+    product: Callable[[str, jax.Array, jax.Array], jax.Array],
     names: tuple[str, ...],
     experts: int,
     capacity: int,
@@ -208,12 +211,12 @@ def _on_one_device(
         x_ExBxCxD = jax.lax.all_to_all(x_ExBxCxD, expert_axes, 0, 1, tiled=True)
     here, rows = x_ExBxCxD.shape[:2]
     x_ExSxD = x_ExBxCxD.reshape(here, rows * C, D)
-    h_ExSxF = jnp.einsum("esd,edf->esf", x_ExSxD, w["in"])
+    h_ExSxF = product("esd,edf->esf", x_ExSxD, w["in"])
     if "gate" in w:
-        h_ExSxF = nn.silu(jnp.einsum("esd,edf->esf", x_ExSxD, w["gate"])) * h_ExSxF
+        h_ExSxF = nn.silu(product("esd,edf->esf", x_ExSxD, w["gate"])) * h_ExSxF
     else:
         h_ExSxF = nn.gelu(h_ExSxF)
-    y_ExBxCxD = jnp.einsum("esf,efd->esd", h_ExSxF, w["out"]).reshape(here, rows, C, D)
+    y_ExBxCxD = product("esf,efd->esd", h_ExSxF, w["out"]).reshape(here, rows, C, D)
     if expert_axes:
         y_ExBxCxD = jax.lax.all_to_all(y_ExBxCxD, expert_axes, 1, 0, tiled=True)
 

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from models import pipeline, placement, ring
+from models import pipeline, placement, quantized, ring
 from models.attention import attend
 from models.placement import spread
 
@@ -42,12 +42,16 @@ def matrix(module: nn.Module, name: str, shape, axes, fan_in: int, gain: float =
     return gathered(module.param(name, init, shape, jnp.float32), axes, module.dtype)
 
 
-def dense(x: jax.Array, w: jax.Array) -> jax.Array:
+def dense(x: jax.Array, w: jax.Array, quantize: str = "none") -> jax.Array:
     """[..., D] times [D, ...] -> [..., ...], as one plain matrix product.
 
-    XLA:CPU runs the gradient of a product with two batch axes at half the speed of the flattened
-    one. Batch and length can only be flattened if they are not both split.
+    Quantized (models.quantized), x is [B, L, D]. XLA:CPU runs the gradient of a product with two
+    batch axes at half the speed of the flattened one. Batch and length can only be flattened if
+    they are not both split.
     """
+    if quantize != "none":
+        y = quantized.einsum(quantize, "bld,dn->bln", x, w.reshape(w.shape[0], -1))
+        return y.reshape(*x.shape[:-1], *w.shape[1:])
     if placement.ways("length") > 1:
         return jnp.tensordot(x, w, axes=1)
     y = x.reshape(-1, x.shape[-1]) @ w.reshape(w.shape[0], -1)
@@ -106,6 +110,7 @@ class Attention(nn.Module):
     rope_base: float
     out_gain: float
     dtype: jnp.dtype
+    quantize: str
 
     @nn.compact
     def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
@@ -117,9 +122,9 @@ class Attention(nn.Module):
         o_HxKxD = matrix(
             self, "out", (H, K, D), ("heads", "head_width", "embed"), D, gain=self.out_gain
         )
-        q_BxHxLxK = dense(x_BxLxD, q_DxHxK).swapaxes(1, 2)
-        k_BxGxLxK = dense(x_BxLxD, k_DxGxK).swapaxes(1, 2)
-        v_BxGxLxK = dense(x_BxLxD, v_DxGxK).swapaxes(1, 2)
+        q_BxHxLxK = dense(x_BxLxD, q_DxHxK, self.quantize).swapaxes(1, 2)
+        k_BxGxLxK = dense(x_BxLxD, k_DxGxK, self.quantize).swapaxes(1, 2)
+        v_BxGxLxK = dense(x_BxLxD, v_DxGxK, self.quantize).swapaxes(1, 2)
         if self.qk_norm:
             q_BxHxLxK = RMSNorm(self.dtype, name="query_norm")(q_BxHxLxK)
             k_BxGxLxK = RMSNorm(self.dtype, name="key_norm")(k_BxGxLxK)
@@ -130,7 +135,8 @@ class Attention(nn.Module):
         k_BxGxLxK = spread(k_BxGxLxK, "batch", "kv_heads", "length", None)
         v_BxGxLxK = spread(v_BxGxLxK, "batch", "kv_heads", "length", None)
         a_BxHxLxK = attend(q_BxHxLxK, k_BxGxLxK, v_BxGxLxK, causal=self.causal)
-        y_BxLxD = dense(a_BxHxLxK.swapaxes(1, 2).reshape(x_BxLxD.shape), o_HxKxD.reshape(D, D))
+        a_BxLxD = a_BxHxLxK.swapaxes(1, 2).reshape(x_BxLxD.shape)
+        y_BxLxD = dense(a_BxLxD, o_HxKxD.reshape(D, D), self.quantize)
         return spread(y_BxLxD, "batch", "length", None)
 
 
@@ -141,19 +147,22 @@ class MLP(nn.Module):
     activation: str
     out_gain: float
     dtype: jnp.dtype
+    quantize: str
 
     @nn.compact
     def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
         D, F = x_BxLxD.shape[-1], self.hidden
-        h_BxLxF = dense(x_BxLxD, matrix(self, "in", (D, F), ("embed", "hidden"), D))
+        in_DxF = matrix(self, "in", (D, F), ("embed", "hidden"), D)
+        h_BxLxF = dense(x_BxLxD, in_DxF, self.quantize)
         if self.activation == "swiglu":
-            gate_BxLxF = dense(x_BxLxD, matrix(self, "gate", (D, F), ("embed", "hidden"), D))
+            gate_DxF = matrix(self, "gate", (D, F), ("embed", "hidden"), D)
+            gate_BxLxF = dense(x_BxLxD, gate_DxF, self.quantize)
             h_BxLxF = nn.silu(gate_BxLxF) * h_BxLxF
         else:
             h_BxLxF = nn.gelu(h_BxLxF)
         h_BxLxF = spread(h_BxLxF, "batch", "length", "hidden")
         out_FxD = matrix(self, "out", (F, D), ("hidden", "embed"), F, self.out_gain)
-        return spread(dense(h_BxLxF, out_FxD), "batch", "length", None)
+        return spread(dense(h_BxLxF, out_FxD, self.quantize), "batch", "length", None)
 
 
 class Block(nn.Module):
@@ -174,6 +183,7 @@ class Block(nn.Module):
     dropout: float
     train: bool
     dtype: jnp.dtype
+    quantize: str
     perceptron: Callable[..., nn.Module] = MLP
 
     @nn.compact
@@ -191,6 +201,7 @@ class Block(nn.Module):
             self.rope_base,
             self.out_gain,
             self.dtype,
+            self.quantize,
             name="attention",
         )
         mlp = self.perceptron(
@@ -198,6 +209,7 @@ class Block(nn.Module):
             activation=self.activation,
             out_gain=self.out_gain,
             dtype=self.dtype,
+            quantize=self.quantize,
             name="mlp",
         )
         x_BxLxD = x_BxLxD + drop(attention(RMSNorm(self.dtype, name="attention_norm")(x_BxLxD)))

@@ -13,9 +13,9 @@ from tests.conftest import ROOT
 from train import config as configuration
 
 EXPERIMENTS = {
-    "gpt": "4d882dfd3f713aa0",
+    "gpt": "44d3e4b73947f110",
     "linear": "e0b1873757a39dd1",
-    "moe": "790aa1b68b2ef87c",
+    "moe": "5a79af6a274aaae8",
 }
 STUDIES = {
     "demo": "e793271d6d0e47b8",

@@ -26,6 +26,7 @@ def config(**changes) -> gpt.Config:
         dropout=0.0,
         remat="full",
         dtype="float32",
+        quantize="none",
     )
     return dataclasses.replace(base, **changes)
 
@@ -76,6 +77,7 @@ def test_scanned_blocks_equal_a_plain_loop():
         dropout=0.0,
         train=False,
         dtype=jnp.float32,
+        quantize="none",
     )
     norm = transformer.RMSNorm(jnp.float32)
     x = norm.apply({"params": p["in_norm"]}, p["embedding"][tokens()["tokens"]])
@@ -148,6 +150,7 @@ def test_dropout_acts_in_training_only():
         ("heads", 3, "width 16 / heads"),
         ("kv_heads", 3, "must divide heads 2"),
         ("dtype", "float8", "float32, bfloat16"),
+        ("quantize", "int4", "fp8, int8, none"),
         ("dropout", 1.0, r"\[0, 1\)"),
         ("remat", "some", "dots, full, none"),
         ("layers", 0, "at least 1"),

@@ -31,6 +31,7 @@ def config(**changes) -> moe.Config:
         dropout=0.0,
         remat="none",
         dtype="float32",
+        quantize="none",
         experts=E,
         top_k=2,
         capacity=2.0,
@@ -43,7 +44,11 @@ def config(**changes) -> moe.Config:
 def layer(**changes) -> moe.Experts:
     c = config(**changes)
     return moe.Model(c).perceptron()(
-        hidden=c.hidden, activation=c.activation, out_gain=1.0, dtype=jnp.dtype(c.dtype)
+        hidden=c.hidden,
+        activation=c.activation,
+        out_gain=1.0,
+        dtype=jnp.dtype(c.dtype),
+        quantize=c.quantize,
     )
 
 
