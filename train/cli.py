@@ -15,6 +15,13 @@ class InputError(Exception):
     """The user gave something wrong: the message names it, its value, and what is allowed."""
 
 
+class Unavailable(InputError):
+    """Something a run needs is not there now, which may pass: a lock, a file, room on a disk.
+
+    It says nothing about the run: whoever trains many of them tries this one again.
+    """
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Says what is allowed where `name` stood, the nearest valid name first."""
     allowed = sorted(map(str, allowed))

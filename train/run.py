@@ -31,7 +31,7 @@ from scaling import accounting
 from train import config as configuration
 from train import hosts, metrics, record, sharding, step
 from train.checkpoint import Checkpoints
-from train.cli import InputError
+from train.cli import InputError, Unavailable
 from train.config import RunConfig
 
 CURVE_POINTS = 200
@@ -97,18 +97,18 @@ def locked(folder: Path) -> Iterator[None]:
     """Holds a folder against a second process; the lock dies with its process.
 
     Raises:
-      InputError: another process holds it, or it cannot be written.
+      Unavailable: another process holds it, or it cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / ".lock").open("w")
     except OSError as error:
-        raise InputError(f"{folder}: {error.strerror}") from None
+        raise Unavailable(f"{folder}: {error.strerror}") from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"{folder}: another process is at work here") from None
+            raise Unavailable(f"{folder}: another process is at work here") from None
         yield
 
 
@@ -134,10 +134,17 @@ def _claim(workdir: Path, config: RunConfig) -> None:
 
 
 def open_data(config: RunConfig) -> data.Dataset:
-    """Opens a run's dataset. Raises InputError if it cannot be had or does not fit the model."""
+    """Opens a run's dataset.
+
+    Raises:
+      Unavailable: a file of it is not there or cannot be read.
+      InputError: there is no such data, or it does not fit the model.
+    """
     try:
         dataset = data.open_dataset(config.data.name, dataclasses.asdict(config.data.config))
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        raise Unavailable(f"config.data: {error}") from error
+    except ValueError as error:
         raise InputError(f"config.data: {error}") from error
     allowed = getattr(config.model.config, "vocab_size", None)
     if allowed is not None and dataset.vocab_size is not None and allowed < dataset.vocab_size:
