@@ -35,7 +35,7 @@ def recipe(width: int, D: float) -> ConfigDict:
     }
     config.model = {
         "name": "gpt",
-        "vocab_size": 257,
+        "vocab_size": 0,  # as many as the data's tokenizer has
         "layers": around,
         "width": width,
         "heads": heads,

@@ -30,6 +30,7 @@ class Dataset(Protocol):
     eval_bytes: int | None  # bytes of text behind the evaluation targets; None: not text
     vocab_size: int | None  # None: not tokens
     digest: str  # sha256 over the content and all that decides batches, but for the seed
+    note: str  # one line on what was read and how it was split; "" = nothing to say
 
     def train_batch(
         self, seed: int, step: int, batch_size: int, shard: tuple[int, int] = (0, 1)
@@ -61,7 +62,8 @@ def load(name: str) -> ModuleType:
 def open_dataset(name: str, options: dict[str, Any]) -> Dataset:
     """Opens data set `name`; `options` has exactly the fields of its Config.
 
-    Raises ValueError or FileNotFoundError with one line that names the field and what is allowed.
+    Raises ValueError with one line that names the field and what is allowed, or OSError where
+    something is not there or cannot be read, or a cache cannot be written: this may pass.
     """
     module = load(name)
     fields = {field.name for field in dataclasses.fields(module.Config)}
@@ -69,6 +71,15 @@ def open_dataset(name: str, options: dict[str, Any]) -> Dataset:
         if wrong:
             raise ValueError(f"data.{min(wrong)}: {problem}; fields: {', '.join(sorted(fields))}")
     return module.open(module.Config(**options))
+
+
+def vocabulary(name: str, config: Any) -> int | None:
+    """How many tokens data set `name` has under its Config, unopened; None where it has none.
+
+    Raises ValueError where the config does not say.
+    """
+    module = load(name)
+    return module.vocabulary(config) if hasattr(module, "vocabulary") else None
 
 
 def _is_dataset(module: ModuleType) -> bool:

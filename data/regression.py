@@ -25,6 +25,7 @@ from data import order, table
 TEACHER_SEED, EVAL_SEED = 17, 23
 TRAIN, EVAL = 0, 1  # the domains of the generator's counter
 MAX_FEATURES = 1 << 20
+MAX_SCALE = 1e15  # its square times the features is far from the end of float32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,7 @@ class SpectrumDataset:
     train_examples = None
     eval_bytes = None
     vocab_size = None
+    note = ""
 
     def __init__(self, config: Config):
         self.noise = config.noise
@@ -105,7 +107,7 @@ def normals(seed: int, domain: int, rows: range, width: int) -> np.ndarray:
 
 
 def open(config: Config) -> SpectrumDataset | table.TableDataset:
-    """Opens the task (ValueError or FileNotFoundError, in one line, where `config` is wrong)."""
+    """Opens the task (ValueError or OSError, in one line, where it is wrong or not there)."""
     if config.source.startswith("csv:"):
         path = config.source.removeprefix("csv:")
         return table.TableDataset(path, config.target, config.features, config.eval_examples)
@@ -115,11 +117,17 @@ def open(config: Config) -> SpectrumDataset | table.TableDataset:
         raise ValueError(f"data.features: {config.features}; allowed: 1 to {MAX_FEATURES}")
     if config.eval_examples < 1:
         raise ValueError(f"data.eval_examples: {config.eval_examples}; allowed: at least 1")
-    if not config.noise >= 0:
-        raise ValueError(f"data.noise: {config.noise}; allowed: at least 0")
+    if not 0 <= config.noise <= MAX_SCALE:
+        raise ValueError(f"data.noise: {config.noise}; allowed: 0 to {MAX_SCALE:g}")
     if not config.spectrum + config.teacher > 1:
         raise ValueError(
             f"data.teacher: {config.teacher} with spectrum {config.spectrum}; "
             "allowed: spectrum + teacher > 1 (else the loss has no limit as features grow)"
         )
+    for field in ("spectrum", "teacher"):
+        if not float(config.features) ** (-getattr(config, field) / 2) <= MAX_SCALE:
+            raise ValueError(
+                f"data.{field}: {getattr(config, field)} with {config.features} features; "
+                f"allowed: what keeps them below {MAX_SCALE:g}"
+            )
     return SpectrumDataset(config)

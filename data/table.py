@@ -2,15 +2,17 @@
 
 import csv
 import hashlib
+import io
 import math
 from pathlib import Path
 
 import numpy as np
 
-from data import order
+from data import files, order
 
 EVAL_SHARE = 0.2
 MAX_FILE_BYTES = 1 << 30
+MAX_NUMBER = float(np.finfo(np.float32).max)
 
 
 class TableDataset:
@@ -25,9 +27,10 @@ class TableDataset:
     units_per_example = 1
     eval_bytes = None
     vocab_size = None
+    note = ""
 
     def __init__(self, path: str, target: str, features: int, eval_examples: int):
-        names, table = read_table(Path(path).expanduser())
+        names, table, lines = read_table(files.user_path(path))
         if target not in names:
             raise ValueError(f"data.target: {target!r}; allowed: {', '.join(names)}")
         columns = [i for i, name in enumerate(names) if name != target]
@@ -43,11 +46,15 @@ class TableDataset:
             )
         columns = [*columns[: features or None], names.index(target)]
         chosen = table[:, columns]
-        mean, spread = chosen[~held_out].mean(axis=0), chosen[~held_out].std(axis=0)
-        if spread[-1] == 0:
+        if (chosen[~held_out, -1] == chosen[~held_out][0, -1]).all():
             raise ValueError(f"data.target: {target!r} is constant over the training rows")
-        # A constant column carries nothing; it becomes 0.
-        scaled = ((chosen - mean) / np.where(spread > 0, spread, 1)).astype(np.float32)
+        scaled = _standardised(chosen, ~held_out)
+        for row, column in np.argwhere(~np.isfinite(scaled))[:1]:
+            name, value = names[columns[column]], chosen[row, column]
+            raise ValueError(
+                f"data.source: csv:{path} line {lines[row]} column {name!r}: {value:g}; "
+                "allowed: what float32 can hold in standard deviations of the training rows"
+            )
         self._train = scaled[~held_out]
         self._eval = scaled[held_out][: eval_examples or None]
         self.train_examples, self.eval_examples = len(self._train), len(self._eval)
@@ -68,22 +75,42 @@ class TableDataset:
         return order.pad(_batch(self._eval[rows.start : rows.stop]), batch_size)
 
 
-def read_table(path: Path) -> tuple[list[str], np.ndarray]:
-    """Column names and float64 [rows, columns]; errors name the line and the column."""
+def _standardised(table: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Columns in standard deviations of the rows `train` from their mean, float32.
+
+    A constant column carries nothing; it becomes 0.
+    """
+    # In powers of two, which change no digit, so that no square is too large or too small.
+    _, exponents = np.frexp(np.abs(table[train]).max(axis=0))
+    with np.errstate(over="ignore"):
+        table = np.ldexp(table, -exponents)
+        constant = (table[train] == table[train][0]).all(axis=0)
+        mean, spread = table[train].mean(axis=0), table[train].std(axis=0)
+        scaled = ((table - mean) / np.where(constant, 1, spread)).astype(np.float32)
+    return np.where(constant, np.float32(0), scaled)
+
+
+def read_table(path: Path) -> tuple[list[str], np.ndarray, list[int]]:
+    """Column names, float64 [rows, columns], and each row's line in the file, which may be packed.
+
+    Errors name the line and the column.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"data.source: csv:{path}; there is no such file")
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise ValueError(f"data.source: csv:{path}; allowed: at most {MAX_FILE_BYTES} bytes")
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
+        with files.unpacked(path, MAX_FILE_BYTES) as file:
+            reader = csv.reader(io.TextIOWrapper(file, newline="", encoding="utf-8-sig"))
             names = [name.strip() for name in next(reader, [])]
             if not all(names) or len(set(names)) < len(names) or not names:
                 raise ValueError(f"data.source: csv:{path}; allowed: a header of distinct names")
-            rows = [_numbers(row, names, f"csv:{path} line {reader.line_num}") for row in reader]
+            rows, lines = [], []
+            for row in reader:
+                if numbers := _numbers(row, names, f"csv:{path} line {reader.line_num}"):
+                    rows.append(numbers)
+                    lines.append(reader.line_num)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"data.source: csv:{path} is not a CSV file: {error}") from None
-    return names, np.array([row for row in rows if row]).reshape(-1, len(names))
+    return names, np.array(rows).reshape(-1, len(names)), lines
 
 
 def _numbers(row: list[str], names: list[str], where: str) -> list[float]:
@@ -98,9 +125,10 @@ def _numbers(row: list[str], names: list[str], where: str) -> list[float]:
             numbers.append(float(cell))
         except ValueError:
             numbers.append(math.nan)
-        if not math.isfinite(numbers[-1]):
+        if not abs(numbers[-1]) <= MAX_NUMBER:
             raise ValueError(
-                f"data.source: {where} column {name!r}: {cell!r}; allowed: a finite number"
+                f"data.source: {where} column {name!r}: {cell!r}; "
+                f"allowed: a finite number of at most {MAX_NUMBER:.1e}"
             )
     return numbers
 

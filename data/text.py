@@ -13,7 +13,7 @@ import hashlib
 
 import numpy as np
 
-from data import order
+from data import order, tokens
 from data.documents import find_documents
 from data.tokens import Streams, token_streams
 
@@ -35,8 +35,8 @@ class TextDataset:
 
     unit = "token"
 
-    def __init__(self, config: Config, streams: Streams):
-        length = config.sequence_length
+    def __init__(self, config: Config, streams: Streams, note: str):
+        length, self.note = config.sequence_length, note
         self.units_per_example = length
         self.vocab_size = len(streams.token_bytes)
         self._train = _windows(streams.train, length, "training")
@@ -67,7 +67,7 @@ class TextDataset:
 
 
 def open(config: Config) -> TextDataset:
-    """Opens the text (ValueError or FileNotFoundError, in one line, where `config` is wrong)."""
+    """Opens the text (ValueError or OSError, in one line, where it is wrong or not there)."""
     if config.sequence_length < 1:
         raise ValueError(f"data.sequence_length: {config.sequence_length}; allowed: at least 1")
     if config.eval_tokens and config.eval_tokens < config.sequence_length:
@@ -75,7 +75,15 @@ def open(config: Config) -> TextDataset:
             f"data.eval_tokens: {config.eval_tokens}; "
             f"allowed: 0 (all), or at least sequence_length = {config.sequence_length}"
         )
-    return TextDataset(config, token_streams(find_documents(config.source), config.tokenizer))
+    documents = find_documents(config.source)
+    streams = token_streams(documents, config.tokenizer)
+    note = "; ".join(filter(None, [streams.note, documents.note]))
+    return TextDataset(config, streams, f"{config.source}: {note}" if note else "")
+
+
+def vocabulary(config: Config) -> int:
+    """How many tokens the text has at most, known without opening it (ValueError if unknown)."""
+    return tokens.vocabulary(config.tokenizer)
 
 
 def _windows(stream: np.ndarray, length: int, side: str) -> np.ndarray:

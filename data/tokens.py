@@ -1,21 +1,26 @@
 """Token streams: documents joined by a separator, encoded once, kept as memory-mapped arrays.
 
-A stream lies in $ALLOMETRY_CACHE (default ~/.cache/allometry) in a folder named by the hash of all
-that decides it. A folder appears whole or not at all, so any number of processes may build it.
+They lie in the cache (data.cache) in a folder named by the hash of all that decides them, which
+holds their digest. It is computed again whenever they are opened, so that what is trained on is
+what the digest says: streams that were altered or damaged are built again. Where that would take
+more than a second, streams whose files nobody has written since they were last found whole (inode,
+size, and the times of the last change, of which the system alone sets one) are taken as they are.
 """
 
+import contextlib
+import functools
 import hashlib
 import json
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from data import bpe, cache
 from data.documents import Documents
 
 FORMAT = 1
@@ -23,7 +28,11 @@ BYTES = 256
 MIN_VOCABULARY, MAX_VOCABULARY = BYTES + 1, 1 << 20
 BPE_TRAINING_BYTES = 64 << 20  # a prefix of the shuffled stream has the mix of the whole
 GROUP_BYTES = 2 << 20
+CHECK_ALWAYS_BYTES = 512 << 20  # SHA-256 takes about a second
+CHECK_AT_ONCE = 8 << 20
 SIDES = ("train", "validation")
+# What encodes texts, and int32 [V - 1], the bytes behind each token but the separator.
+Encoder = tuple[Callable[[list[bytes]], list[np.ndarray]], np.ndarray]
 
 
 class Streams(NamedTuple):
@@ -33,41 +42,28 @@ class Streams(NamedTuple):
     validation: np.ndarray  # uint16 or uint32 [T]
     token_bytes: np.ndarray  # int32 [V]: bytes of text behind each token; 0 for the separator
     digest: str  # sha256 over the three
+    note: str  # how much there is on either side and why, in one line; "" = as ever
 
 
 def token_streams(documents: Documents, tokenizer: str) -> Streams:
     """The streams of `documents` under "bytes" or "bpe:VOCABULARY", cached.
 
-    Raises ValueError on another tokenizer or a cache folder that cannot be written.
+    Raises ValueError on another tokenizer, OSError where the cache cannot be read or written.
     """
-    size = _vocabulary(tokenizer)
+    size = vocabulary(tokenizer)
     identity = json.dumps([FORMAT, documents.fingerprint, tokenizer])
-    cache = Path(os.environ.get("ALLOMETRY_CACHE") or "~/.cache/allometry").expanduser()
-    entry = cache / f"text-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
-    if (streams := _open(entry)) is not None:
-        return streams
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".building-", dir=cache))
-    except OSError as error:
-        raise ValueError(
-            f"ALLOMETRY_CACHE: cannot write {str(cache)!r} ({error.strerror}); "
-            "set this variable to a folder that can be written"
-        ) from None
-    try:
-        _build(temporary, documents, size)
-        _publish(temporary, entry)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    if (streams := _open(entry)) is None:
-        raise RuntimeError(f"{entry}: written and unreadable")
-    return streams
+    name = f"text-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
+    encoder = _byte_encoder if tokenizer == "bytes" else functools.partial(_bpe_encoder, size - 1)
+    return cache.entry(name, _open, lambda folder: _build(folder, documents, encoder))
 
 
-def _vocabulary(tokenizer: str) -> int | None:
-    """The vocabulary that "bpe:SIZE" asks for, separator included; None for "bytes"."""
+def vocabulary(tokenizer: str) -> int:
+    """How many tokens "bytes" or "bpe:SIZE" has at most, the separator included.
+
+    Raises ValueError on another tokenizer.
+    """
     if tokenizer == "bytes":
-        return None
+        return BYTES + 1
     found = re.fullmatch(r"bpe:(\d{1,9})", tokenizer)
     if not found or not MIN_VOCABULARY < int(found[1]) <= MAX_VOCABULARY:
         raise ValueError(
@@ -78,50 +74,99 @@ def _vocabulary(tokenizer: str) -> int | None:
 
 
 def _open(entry: Path) -> Streams | None:
-    """The streams in `entry`, or None where it is absent or damaged."""
+    """The streams in `entry`, or None where it is absent or damaged; OSError where unreadable."""
     try:
         meta = json.loads((entry / "meta.json").read_text())
-        arrays = [np.load(entry / f"{name}.npy", mmap_mode="r") for name in (*SIDES, "bytes")]
-        return Streams(*arrays, meta["digest"]) if meta["shapes"] == _shapes(arrays) else None
-    except (OSError, ValueError, KeyError, TypeError):
+        files = [entry / f"{name}.npy" for name in (*SIDES, "bytes")]
+        arrays = [np.lib.format.open_memmap(file, mode="r") for file in files]
+        digest, shapes = meta["digest"], meta["shapes"]
+        note = meta.get("note", "")
+    except (FileNotFoundError, ValueError, EOFError, KeyError, TypeError, RecursionError):
         return None
+    stream = _stream_type(len(arrays[2]))
+    if shapes != _shapes(arrays) or [a.dtype for a in arrays] != [stream, stream, np.int32]:
+        return None
+    return Streams(*arrays, digest, note) if _is_whole(entry, files, arrays, digest) else None
+
+
+def _is_whole(entry: Path, files: list[Path], arrays: list[np.ndarray], digest: str) -> bool:
+    """Whether the arrays have this digest; see the module's docstring for what is read."""
+    states = [os.stat(file) for file in files]
+    state = {
+        "digest": digest,
+        "files": [[s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns] for s in states],
+    }
+    stamp = entry / "checked.json"
+    large = sum(array.nbytes for array in arrays) > CHECK_ALWAYS_BYTES
+    with contextlib.suppress(OSError, ValueError):
+        if large and json.loads(stamp.read_text()) == state:
+            return True
+    found = hashlib.sha256(arrays[2].tobytes())
+    for array in arrays[:2]:
+        found.update(_sha256(array))
+    if found.hexdigest() != digest:
+        return False
+    if large:
+        with contextlib.suppress(OSError):  # a cache that can only be read
+            stamp.write_text(json.dumps(state))
+    return True
+
+
+def _sha256(array: np.ndarray) -> bytes:
+    """In parts, so that a signal need not wait for the whole."""
+    found = hashlib.sha256()
+    for start in range(0, len(array), CHECK_AT_ONCE):
+        found.update(array[start : start + CHECK_AT_ONCE])
+    return found.digest()
+
+
+def _stream_type(size: int) -> np.dtype:
+    """The type of streams of so many different tokens."""
+    return np.dtype(np.uint16 if size <= 1 << 16 else np.uint32)
 
 
 def _shapes(arrays: list[np.ndarray]) -> list[list[int]]:
     return [list(array.shape) for array in arrays]
 
 
-def _publish(temporary: Path, entry: Path) -> None:
-    """Moves a finished folder to its place; where another process was first, keeps that one's."""
-    if entry.exists() and _open(entry) is None:  # damaged: put it where it will be deleted
-        os.rename(entry, temporary / "damaged")
-    try:
-        os.rename(temporary, entry)
-    except OSError:
-        if _open(entry) is None:
-            raise
-
-
-def _build(folder: Path, documents: Documents, size: int | None) -> None:
-    if size is None:
-        encode, token_bytes = _byte_tokens, np.array([1] * BYTES + [0], np.int32)
-    else:
-        encode, token_bytes = _train_bpe(documents, size - 1)
-    separator = len(token_bytes) - 1
-    dtype = np.dtype(np.uint16 if separator < 1 << 16 else np.uint32)
+def _build(
+    folder: Path,
+    documents: Documents,
+    encoder: Callable[[Documents], AbstractContextManager[Encoder]],
+) -> None:
+    counts, sizes = [0, 0], [0, 0]
+    with encoder(documents) as (encode, token_bytes):
+        token_bytes = np.append(token_bytes, 0).astype(np.int32)  # the separator's, the last
+        separator, dtype = len(token_bytes) - 1, _stream_type(len(token_bytes))
+        arrays = [_TokenFile(folder / f"{side}.npy", dtype) for side in SIDES]
+        for group in _groups(documents):
+            for (held_out, text), tokens in zip(group, encode([text for _, text in group])):
+                arrays[held_out].append(np.concatenate([[separator], tokens]).astype(dtype))
+                counts[held_out] += 1
+                sizes[held_out] += len(text)
     digest = hashlib.sha256(token_bytes.tobytes())
-    arrays = [_TokenFile(folder / f"{side}.npy", dtype) for side in SIDES]
-    for group in _groups(documents):
-        for (held_out, _), tokens in zip(group, encode([text for _, text in group])):
-            arrays[held_out].append(np.concatenate([[separator], tokens]).astype(dtype))
     for array in arrays:
         digest.update(array.close())
     np.save(folder / "bytes.npy", token_bytes)
-    shapes = [[arrays[0].length], [arrays[1].length], [len(token_bytes)]]
+    meta = {
+        "digest": digest.hexdigest(),
+        "shapes": [[arrays[0].length], [arrays[1].length], [len(token_bytes)]],
+        "note": _note(counts, sizes, documents.rule),
+    }
     with (folder / "meta.json").open("w") as file:
-        json.dump({"digest": digest.hexdigest(), "shapes": shapes}, file)
+        json.dump(meta, file)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _note(counts: list[int], sizes: list[int], rule: str) -> str:
+    if not rule:
+        return ""
+    train, held_out = (
+        f"{n:,} document{'s' * (n != 1)}, {size:,} bytes" for n, size in zip(counts, sizes)
+    )
+    share = sizes[1] / max(1, sum(sizes))
+    return f"{train} to train on; {held_out} ({share:.1%}) held out: {rule}"
 
 
 class _TokenFile:
@@ -166,42 +211,20 @@ def _groups(documents: Documents) -> Iterator[list[tuple[bool, bytes]]]:
     yield group
 
 
-def _byte_tokens(texts: list[bytes]) -> list[np.ndarray]:
-    return [np.frombuffer(text, np.uint8) for text in texts]
+@contextlib.contextmanager
+def _byte_encoder(documents: Documents) -> Iterator[Encoder]:
+    yield lambda texts: [np.frombuffer(text, np.uint8) for text in texts], np.ones(BYTES, np.int32)
 
 
-def _train_bpe(
-    documents: Documents, size: int
-) -> tuple[Callable[[list[bytes]], list[list[int]]], np.ndarray]:
-    """A byte-level BPE of at most `size` tokens (Sennrich et al. 2016; Radford et al. 2019).
+def _bpe_encoder(size: int, documents: Documents) -> AbstractContextManager[Encoder]:
+    return bpe.trained(_training_texts(documents), size)
 
-    Returns its encoder and the bytes behind each token, the separator's 0 last.
-    """
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-    def training_text():
-        left = BPE_TRAINING_BYTES
-        for held_out, text in documents:
-            if not held_out and left > 0:
-                left -= len(text)
-                yield text.decode()
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.train_from_iterator(
-        training_text(),
-        trainers.BpeTrainer(
-            vocab_size=size,
-            show_progress=False,
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        ),
-    )
-    # In a byte-level vocabulary every byte is written as one character.
-    token_bytes = np.zeros(tokenizer.get_vocab_size() + 1, np.int32)
-    for token, index in tokenizer.get_vocab().items():
-        token_bytes[index] = len(token)
-
-    def encode(texts: list[bytes]) -> list[list[int]]:
-        return [e.ids for e in tokenizer.encode_batch_fast([text.decode() for text in texts])]
-
-    return encode, token_bytes
+def _training_texts(documents: Documents) -> Iterable[bytes]:
+    left = BPE_TRAINING_BYTES
+    for held_out, text in documents:
+        if left <= 0:
+            return
+        if not held_out:
+            left -= len(text)
+            yield text

@@ -21,7 +21,7 @@ SPLITS_LAYERS = True
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    vocab_size: int  # V, must hold every token of the data
+    vocab_size: int  # V, must hold every token of the data; 0 in a config: as many as that has
     layers: int
     width: int  # D
     heads: int  # H; width / heads must be even (rotary positions)

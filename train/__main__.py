@@ -68,7 +68,13 @@ def _run(config: "RunConfig", workdir: Path, stopped_by: list[int]) -> int:
     before = hosts.first(lambda: finished(workdir) is not None)
     try:
         with terminal.run_progress(config.steps) as progress:
-            result = run(config, workdir, progress=progress, should_stop=lambda: bool(stopped_by))
+            result = run(
+                config,
+                workdir,
+                progress=progress,
+                should_stop=lambda: bool(stopped_by),
+                tell=lambda line: print(line, file=sys.stderr),
+            )
     except Interrupted as interrupted:
         say(f"{workdir}: {interrupted}; the same command goes on from there")
         return 130 if signal.SIGINT in stopped_by else AGAIN

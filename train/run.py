@@ -58,6 +58,7 @@ def run(
     name: str | None = None,
     progress: Callable[[int, float], None] = lambda step, loss: None,
     should_stop: Callable[[], bool] = lambda: False,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> record.Record:
     """Trains a run to its end, from wherever an earlier call left it, and returns its record.
 
@@ -70,6 +71,7 @@ def run(
       name: of the run in its record; the folder's name if None.
       progress: called with the steps taken and the latest training loss known, in process 0.
       should_stop: polled after every step; True saves a checkpoint and raises Interrupted.
+      tell: called with one line on the data, if there is something to say, in process 0.
 
     Raises:
       InputError: the config does not fit the data or the devices, or `workdir` holds another run.
@@ -89,7 +91,7 @@ def run(
         hosts.together(lambda: _check_shared(workdir))
         if done:
             return record.Record(**done)
-        return _Run(config, workdir, name or workdir.name, progress, should_stop).go()
+        return _Run(config, workdir, name or workdir.name, progress, should_stop, tell).go()
 
 
 @contextlib.contextmanager
@@ -192,9 +194,9 @@ def mean_and_error(loss: np.ndarray, units: np.ndarray) -> tuple[float, float]:
 class _Run:
     """The state of one call of `run`."""
 
-    def __init__(self, config, workdir, name, progress, should_stop):
+    def __init__(self, config, workdir, name, progress, should_stop, tell):
         self.config, self.workdir, self.name = config, workdir, name
-        self.progress, self.should_stop = progress, should_stop
+        self.progress, self.should_stop, self.tell = progress, should_stop, tell
         self.seconds: dict[str, float] = defaultdict(float)
         self.started = _now()
         self.begin = time.monotonic()
@@ -242,6 +244,8 @@ class _Run:
     def prepare(self) -> None:
         """Opens the data and makes the functions, or raises InputError."""
         self.dataset = open_data(self.config)
+        if hosts.leads() and self.dataset.note:
+            self.tell(self.dataset.note)
         self.functions = step.compile_for(self.config, self.dataset.eval_batch(0, 1))
         self.hyper = step.hyper_of(self.config)
         self.batches = sharding.of_batch(self.functions.mesh)
