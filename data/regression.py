@@ -17,6 +17,7 @@ source = "csv:PATH": see data/table.py.
 
 import dataclasses
 import hashlib
+import math
 
 import numpy as np
 
@@ -125,7 +126,8 @@ def open(config: Config) -> SpectrumDataset | table.TableDataset:
             "allowed: spectrum + teacher > 1 (else the loss has no limit as features grow)"
         )
     for field in ("spectrum", "teacher"):
-        if not float(config.features) ** (-getattr(config, field) / 2) <= MAX_SCALE:
+        largest = -getattr(config, field) / 2 * math.log(config.features)
+        if not largest <= math.log(MAX_SCALE):
             raise ValueError(
                 f"data.{field}: {getattr(config, field)} with {config.features} features; "
                 f"allowed: what keeps them below {MAX_SCALE:g}"

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,16 @@ BPE_TRAINING_BYTES = 64 << 20  # a prefix of the shuffled stream has the mix of 
 GROUP_BYTES = 2 << 20
 CHECK_ALWAYS_BYTES = 512 << 20  # SHA-256 takes about a second
 CHECK_AT_ONCE = 8 << 20
+# What reading an entry raises that is absent, cut short or has other content.
+DAMAGES = (
+    FileNotFoundError,
+    NotADirectoryError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    RecursionError,
+)
 SIDES = ("train", "validation")
 # What encodes texts, and int32 [V - 1], the bytes behind each token but the separator.
 Encoder = tuple[Callable[[list[bytes]], list[np.ndarray]], np.ndarray]
@@ -75,27 +85,29 @@ def vocabulary(tokenizer: str) -> int:
 
 def _open(entry: Path) -> Streams | None:
     """The streams in `entry`, or None where it is absent or damaged; OSError where unreadable."""
+    files = [entry / f"{name}.npy" for name in (*SIDES, "bytes")]
     try:
         meta = json.loads((entry / "meta.json").read_text())
-        files = [entry / f"{name}.npy" for name in (*SIDES, "bytes")]
+        # Before they are opened: what is opened is not older than what was found whole.
+        states = [os.stat(file) for file in files]
         arrays = [np.lib.format.open_memmap(file, mode="r") for file in files]
-        digest, shapes = meta["digest"], meta["shapes"]
-        note = meta.get("note", "")
-    except (FileNotFoundError, ValueError, EOFError, KeyError, TypeError, RecursionError):
+        digest, shapes, note = meta["digest"], meta["shapes"], meta.get("note", "")
+    except DAMAGES:
+        return None
+    if shapes != _shapes(arrays):
         return None
     stream = _stream_type(len(arrays[2]))
-    if shapes != _shapes(arrays) or [a.dtype for a in arrays] != [stream, stream, np.int32]:
+    if [array.dtype for array in arrays] != [stream, stream, np.int32]:
         return None
-    return Streams(*arrays, digest, note) if _is_whole(entry, files, arrays, digest) else None
-
-
-def _is_whole(entry: Path, files: list[Path], arrays: list[np.ndarray], digest: str) -> bool:
-    """Whether the arrays have this digest; see the module's docstring for what is read."""
-    states = [os.stat(file) for file in files]
     state = {
         "digest": digest,
         "files": [[s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns] for s in states],
     }
+    return Streams(*arrays, digest, note) if _is_whole(entry, arrays, state) else None
+
+
+def _is_whole(entry: Path, arrays: list[np.ndarray], state: dict[str, Any]) -> bool:
+    """Whether the arrays have the digest of `state`; see the module's docstring."""
     stamp = entry / "checked.json"
     large = sum(array.nbytes for array in arrays) > CHECK_ALWAYS_BYTES
     with contextlib.suppress(OSError, ValueError):
@@ -104,7 +116,7 @@ def _is_whole(entry: Path, files: list[Path], arrays: list[np.ndarray], digest: 
     found = hashlib.sha256(arrays[2].tobytes())
     for array in arrays[:2]:
         found.update(_sha256(array))
-    if found.hexdigest() != digest:
+    if found.hexdigest() != state["digest"]:
         return False
     if large:
         with contextlib.suppress(OSError):  # a cache that can only be read

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 TEXT = {"source": "embedded", "tokenizer": "bytes", "sequence_length": 64, "eval_tokens": 0}
@@ -10,6 +11,25 @@ SPECTRUM = {
     "noise": 0.1,
     "target": "",
 }
+
+WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "theta", "iota", "kappa", "lambda"]
+
+
+def write_folder(folder, count=60, length=200):
+    """Text files of random words, told apart by their first; returns their contents."""
+    random = np.random.default_rng(0)
+    texts = []
+    for number in range(count):
+        texts.append(f"file {number}: " + " ".join(random.choice(WORDS, length)) + " é")
+        path = folder / f"part{number % 3}" / f"{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(texts[-1], encoding="utf-8")
+    return texts
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "texts"
 
 
 @pytest.fixture(scope="session")

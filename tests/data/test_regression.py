@@ -106,6 +106,9 @@ def test_the_digest_tells_tasks_apart(spectrum_options):
         ({"eval_examples": 0}, "data.eval_examples: 0"),
         ({"noise": -1.0}, "data.noise: -1.0"),
         ({"noise": float("nan")}, "data.noise: nan"),
+        ({"noise": 1e300}, "data.noise: 1e+300; allowed: 0 to 1e+15"),
+        ({"spectrum": -400.0, "teacher": 402.0}, "data.spectrum: -400.0 with 96 features"),
+        ({"spectrum": 402.0, "teacher": -400.0}, "data.teacher: -400.0 with 96 features"),
         ({"spectrum": 0.5, "teacher": 0.5}, "data.teacher: 0.5"),
     ],
 )

@@ -1,9 +1,12 @@
+import hashlib
+
 import numpy as np
 import pandas
 import pytest
 from sklearn.datasets import load_diabetes
 
 import data
+from data import table
 
 
 @pytest.fixture
@@ -74,6 +77,10 @@ def test_a_constant_column_is_zero_and_a_constant_target_is_refused(diabetes, tm
         (b"a,b\n1,2\n3,oak\n", "line 3 column 'b': 'oak'; allowed: a finite number"),
         (b"a,b\n1,\n", "line 2 column 'b': ''"),
         (b"a,b\n1,nan\n", "line 2 column 'b': 'nan'"),
+        (
+            b"a,b\n1,1e300\n",
+            "line 2 column 'b': '1e300'; allowed: a finite number of at most 3.4e+38",
+        ),
         (b"a,b\n1,2,3\n", "line 2 has 3 cells; allowed: 2"),
         (b"a,a\n1,2\n", "a header of distinct names"),
         (b"", "a header of distinct names"),
@@ -95,3 +102,45 @@ def test_a_bad_table_is_refused(tmp_path, spectrum_options, content, message):
 def test_a_missing_table_is_refused(tmp_path, spectrum_options):
     with pytest.raises(FileNotFoundError, match=r"none\.csv; there is no such file"):
         data.open_dataset("regression", spectrum_options | {"source": f"csv:{tmp_path}/none.csv"})
+
+
+def write_table(path, column, target):
+    pandas.DataFrame({"a": column, "b": target}).to_csv(path, index=False)
+
+
+def test_small_and_large_columns_are_standardised(tmp_path, spectrum_options):
+    random = np.random.default_rng(0)
+    column, target = random.normal(size=(2, 100))
+    for scale in (1e-300, 1e-30, 1e30):
+        write_table(tmp_path / "t.csv", column * scale, target)
+        changes = {"source": f"csv:{tmp_path}/t.csv", "target": "b", "features": 0}
+        dataset = data.open_dataset("regression", spectrum_options | changes)
+        found = dataset.train_batch(0, 0, dataset.train_examples)["x"]
+        assert found.mean() == pytest.approx(0, abs=1e-5)
+        assert found.std() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_number_too_far_from_the_training_rows_is_refused(tmp_path, spectrum_options):
+    column, target = np.random.default_rng(0).normal(size=(2, 100)) * 1e-5
+
+    def held_out(value):
+        row = np.array([value, target[60]])
+        return hashlib.sha256(row.tobytes()).digest()[0] < table.EVAL_SHARE * 256
+
+    column[60] = next(value for value in np.linspace(1e38, 3e38, 100) if held_out(value))
+    write_table(tmp_path / "t.csv", column, target)
+    changes = {"source": f"csv:{tmp_path}/t.csv", "target": "b", "features": 0}
+    with pytest.raises(ValueError, match=r"line 62 column 'a': \d.*e\+38; allowed: what float32"):
+        data.open_dataset("regression", spectrum_options | changes)
+
+
+def test_a_packed_table_is_read_and_its_unpacked_size_counts(diabetes, tmp_path, monkeypatch):
+    options, frame = diabetes
+    frame.to_csv(tmp_path / "packed.csv.gz", index=False)
+    packed = options | {"source": f"csv:{tmp_path}/packed.csv.gz"}
+    digest = data.open_dataset("regression", options).digest
+    assert data.open_dataset("regression", packed).digest == digest
+    monkeypatch.setattr(table, "MAX_FILE_BYTES", (tmp_path / "diabetes.csv").stat().st_size - 1)
+    for wrong in (options, packed):
+        with pytest.raises(ValueError, match="has too many bytes; allowed: at most"):
+            data.open_dataset("regression", wrong)

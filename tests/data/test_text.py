@@ -9,26 +9,9 @@ import pytest
 import data
 from data.documents import EmbeddedDocuments, FolderDocuments, find_documents, is_validation
 from data.tokens import token_streams
+from tests.data.conftest import write_folder
 
-WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "theta", "iota", "kappa", "lambda"]
 SEPARATOR = 256
-
-
-def write_folder(folder, count=60, length=200):
-    """Text files of random words, told apart by their first; returns their contents."""
-    random = np.random.default_rng(0)
-    texts = []
-    for number in range(count):
-        texts.append(f"file {number}: " + " ".join(random.choice(WORDS, length)) + " é")
-        path = folder / f"part{number % 3}" / f"{number}.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(texts[-1], encoding="utf-8")
-    return texts
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "texts"
 
 
 def test_targets_are_the_next_tokens_of_real_documents(shared_cache, text_options):
@@ -150,86 +133,6 @@ def test_processes_that_build_at_once_agree(empty_cache, folder, tokenizer):
     environment["ALLOMETRY_CACHE"] = str(empty_cache) + "2"
     again = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=True)
     assert again.stdout == answers[0]
-
-
-def test_the_cache_is_used_and_a_damaged_entry_is_built_again(empty_cache, text_options, folder):
-    write_folder(folder)
-    options = text_options | {"source": f"folder:{folder}"}
-    digest = data.open_dataset("text", options).digest
-    [entry] = empty_cache.iterdir()
-    before = (entry / "train.npy").stat().st_mtime_ns
-    assert data.open_dataset("text", options).digest == digest
-    assert (entry / "train.npy").stat().st_mtime_ns == before
-    for damage in (
-        lambda: (entry / "train.npy").write_bytes((entry / "train.npy").read_bytes()[:200]),
-        lambda: (entry / "meta.json").write_text("{"),
-        lambda: (entry / "bytes.npy").unlink(),
-    ):
-        damage()
-        dataset = data.open_dataset("text", options)
-        assert dataset.digest == digest
-        assert dataset.train_batch(0, 0, 4)["tokens"].max() <= 256
-    assert [path.name for path in empty_cache.iterdir()] == [entry.name]
-
-
-def test_a_build_that_fails_leaves_nothing(empty_cache):
-    class Breaking:
-        fingerprint = "breaking"
-
-        def __iter__(self):
-            yield False, b"some text"
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        token_streams(Breaking(), "bytes")
-    assert list(empty_cache.iterdir()) == []
-
-
-def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch, text_options):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("ALLOMETRY_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(ValueError, match="ALLOMETRY_CACHE: cannot write"):
-        data.open_dataset("text", text_options)
-
-
-def test_a_small_folder_holds_out_one_file(empty_cache, folder):
-    write_folder(folder, count=3)
-    sides = [held_out for held_out, _ in FolderDocuments(folder)]
-    assert sorted(sides) == [False, False, True]
-
-
-def test_a_copy_of_a_file_adds_nothing(folder):
-    texts = write_folder(folder)
-    before = list(FolderDocuments(folder))
-    (folder / "copy.txt").write_text(texts[0], encoding="utf-8")
-    (folder / "empty.txt").write_text("  \n")
-    (folder / "other.md").write_text("not a .txt file")
-    assert list(FolderDocuments(folder)) == before
-    # New files do not move old ones to the other side.
-    (folder / "new.txt").write_text("one more document")
-    assert set(before) < set(FolderDocuments(folder))
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"\xff\xfe\x00binary", "is not UTF-8 text (byte 0)"),
-        (b"text\0with a zero", "has a zero byte"),
-    ],
-)
-def test_a_file_that_is_not_text_is_refused(folder, content, message):
-    write_folder(folder, count=3)
-    (folder / "bad.txt").write_bytes(content)
-    with pytest.raises(ValueError, match=r"bad\.txt") as caught:
-        FolderDocuments(folder)
-    assert message in str(caught.value)
-
-
-def test_a_file_that_is_too_large_is_refused(folder, monkeypatch):
-    write_folder(folder, count=3)
-    monkeypatch.setattr("data.documents.MAX_FILE_BYTES", 100)
-    with pytest.raises(ValueError, match="allowed: at most 100 a file"):
-        FolderDocuments(folder)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from configs import gpt
+from configs import gpt, linear
 from train import config as configuration
 from train.cli import InputError
 
@@ -16,7 +16,7 @@ def values(**changes) -> dict:
 def test_a_config_survives_the_way_there_and_back():
     resolved = configuration.resolve(values())
     assert configuration.resolve(configuration.to_dict(resolved)) == resolved
-    assert configuration.to_dict(resolved) == values()
+    assert configuration.to_dict(resolved) == values(**{"model.vocab_size": 257})
 
 
 @pytest.mark.parametrize(
@@ -90,3 +90,21 @@ def test_differences_name_each_field():
         "config.model.width: 64, not 32",
         "config.seed: 0, not 3",
     ]
+
+
+def test_the_vocabulary_follows_the_data_unless_given():
+    def resolved(**changes):
+        return configuration.resolve(values(**{"model.vocab_size": 0} | changes))
+
+    assert resolved().model.config.vocab_size == 257
+    assert configuration.digest(resolved()) == configuration.digest(
+        configuration.resolve(values(**{"model.vocab_size": 257}))
+    )
+    assert resolved(**{"data.tokenizer": "bpe:1024"}).model.config.vocab_size == 1024
+    given = {"data.tokenizer": "bpe:1024", "model.vocab_size": 2048}
+    assert resolved(**given).model.config.vocab_size == 2048
+    with pytest.raises(InputError, match=r"config\.data\.tokenizer: 'bpe:x'; allowed: bytes, bpe:"):
+        resolved(**{"data.tokenizer": "bpe:x"})
+    table = linear.get_config().to_dict()["data"]
+    with pytest.raises(InputError, match=r"config\.model\.vocab_size: 0; .*'regression' has no"):
+        configuration.resolve(values(**{"model.vocab_size": 0}) | {"data": table})

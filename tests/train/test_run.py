@@ -156,6 +156,20 @@ def test_the_loss_of_record_does_not_depend_on_the_evaluation_batch(tiny, tmp_pa
     assert a.loss_se == pytest.approx(b.loss_se, rel=1e-5)
 
 
+def test_the_split_of_a_folder_is_told(tiny, tmp_path):
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    (texts / "train.txt").write_text("an old tale of the sea\n" * 40)
+    (texts / "val.txt").write_text("an old tale of the land\n" * 20)
+    told = []
+    config = tiny(**{"data.source": f"folder:{texts}", "steps": 2})
+    run.run(config, tmp_path / "run", tell=told.append)
+    assert told == [
+        f"folder:{texts}: 1 document, 920 bytes to train on; "
+        "1 document, 480 bytes (34.3%) held out: by name"
+    ]
+
+
 def test_the_vocabulary_must_hold_the_data(tiny, tmp_path):
     with pytest.raises(
         InputError, match=r"config.model.vocab_size: 100; the data needs at least \d+"
