@@ -34,12 +34,11 @@ def trained(
     Yields its encoder (a list of texts to one uint32 [T] each), and int32 [V], the bytes behind
     each token. Raises OSError where its process ends, for example for want of memory.
     """
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     process = subprocess.Popen(
         [*COMMAND, str(size)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": path},
+        cwd=ROOT,  # where this package is found, and no other of its name
         start_new_session=True,  # a signal to all processes of a terminal is ours to judge
     )
 
