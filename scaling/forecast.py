@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from absl import flags
 
-from scaling.sealing import score, seal
+from scaling.scoring import score
+from scaling.sealing import seal
 from train.cli import InputError, nearest, numbers, run_main
 
 if TYPE_CHECKING:
@@ -340,8 +341,9 @@ def main() -> None:
 
     use_cache()
     if given.workdir:
-        path = score(Path(given.workdir)) if given.score else seal(Path(given.workdir))
-        forecast_words.print_study(Path(given.workdir))
+        folder = Path(given.workdir)
+        path = score(folder) if given.score else seal(folder, given.allow_missing)
+        forecast_words.print_study(folder)
         print(path)
         return
     made, fit = _from_flags(given)
@@ -377,6 +379,9 @@ def _define_flags() -> None:
         "workdir", None, "Folder of a study: seal the forecast of its held-out runs."
     )
     flags.DEFINE_bool("score", False, "With --workdir: score the sealed forecast.")
+    flags.DEFINE_bool(
+        "allow_missing", False, "With --workdir: seal though runs to fit are missing."
+    )
 
 
 if __name__ == "__main__":

@@ -51,6 +51,10 @@ class Ladder:
         account = self._smallest(size)
         return self.at(size, C * account["D"] / account["C"]["forward"])
 
+    def data_sha256(self, config: RunConfig) -> str:
+        """Digest of the data of a run of this ladder."""
+        return self._datasets[config.data].digest
+
     def N(self, size: int) -> int:
         """Parameters of this size, in total."""
         return self._smallest(size)["N"]["total"]

@@ -26,6 +26,7 @@ class SweepProgress:
         self.runs = {run.run: run for run in todo}
         self.total, self.ended_before = len(chosen), len(chosen) - len(todo)
         self.statuses: Counter[str] = Counter()
+        self.left = 0  # runs left for the next call
         self.active: dict[str, tuple[int, float]] = {}
         self.done_flops, self.all_flops = 0.0, sum(run.C["forward"] for run in todo)
         self.begin, self.note = time.monotonic(), ""
@@ -62,12 +63,17 @@ class SweepProgress:
                 highlight=False,
             )
 
-    def lost(self, name: str, reason: str) -> None:
-        """A run's worker is gone; the run waits for another."""
+    def lost(self, name: str, reason: str, again: bool) -> None:
+        """A run was kept from its end; it is tried again now, or at the next call."""
         self.active.pop(name, None)
+        self.left += not again
         if not self.console.is_terminal:
+            when = "to be tried again" if again else "not finished"
             self.console.print(
-                f"{self.title}: {name} to be tried again: {reason}", highlight=False, soft_wrap=True
+                f"{self.title}: {name} {when}: {reason}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
             )
 
     def stopping(self) -> None:
@@ -92,6 +98,7 @@ class SweepProgress:
     def _show(self) -> Group:
         count = self.ended_before + sum(self.statuses.values())
         bad = "".join(f", {n} {status}" for status, n in self.statuses.items() if status != "ok")
+        bad += f", {self.left} not finished" if self.left else ""
         head = (
             f"{self.title}: {count} of {self.total} done{bad}, {_clock(self._seconds_left())} left"
         )

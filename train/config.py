@@ -159,7 +159,13 @@ def identity(config: RunConfig) -> dict[str, Any]:
 
 def digest(config: RunConfig) -> str:
     """sha256 of a run's identity, in hexadecimal."""
-    return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()
+    return digest_of(identity(config))
+
+
+def digest_of(values: Mapping[str, Any]) -> str:
+    """The same, of a config as a record holds it, whichever fields configs had when it was made."""
+    kept = {k: v for k, v in values.items() if k not in NOT_IDENTITY}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any], path: str = "config") -> list[str]:

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import math
 import os
 import platform
 import subprocess
@@ -14,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from train import strict
 from train.cli import InputError
 
 VERSION = 1
@@ -51,6 +51,24 @@ class Record:
     version: int = VERSION
 
 
+_SHAPE = {
+    **dict.fromkeys(("run", "reason", "config_sha256", "unit", "data_sha256"), str),
+    **dict.fromkeys(("started", "finished"), str),
+    **dict.fromkeys(("epochs", "loss", "loss_se", "bits_per_byte"), (float, None)),
+    "config": dict,
+    "seed": int,
+    "N": {"total": float, str: float},
+    "D": float,
+    "C": {"forward": float, str: float},
+    "curve": [[float, float]],
+    "evaluations": [[float, float, float]],
+    "seconds": {str: float},
+    "device": dict,
+    "versions": {str: str},
+    "revision": (str, None),
+}
+
+
 def save_json(path: Path, value: Any) -> None:
     """Writes strict JSON so that the file is either the old one or the whole new one."""
     text = json.dumps(value, indent=1, allow_nan=False) + "\n"
@@ -85,7 +103,7 @@ def load_json(path: Path) -> Any:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise InputError(f"{path}: larger than {_MAX_BYTES} bytes")
-        return json.loads(path.read_text())
+        return strict.parse(path.read_text())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
@@ -101,29 +119,27 @@ def save(path: Path, record: Record) -> None:
 
 def load(path: Path) -> Record:
     """Reads and checks a record. Raises InputError naming the file and the field."""
+    from train import config
+
     values = load_json(path)
-    if not isinstance(values, dict):
-        raise InputError(
-            f"{path}: not a record: {type(values).__name__} where an object is expected"
-        )
-    if values.get("version") != VERSION:
-        raise InputError(f"{path}: version: {values.get('version')!r}; must be {VERSION}")
+    version = values.get("version") if isinstance(values, dict) else None
+    if version != VERSION:
+        raise InputError(f"{path}: version: {version!r}; a record's must be {VERSION}")
     fields = {field.name for field in dataclasses.fields(Record)}
     for name in sorted(fields ^ set(values)):
         raise InputError(f"{path}: {name}: {'missing' if name in fields else 'no such field'}")
     if values["status"] not in STATUSES:
         raise InputError(f"{path}: status: {values['status']!r}; allowed: {', '.join(STATUSES)}")
-    for name in ("config", "N", "C", "seconds", "device", "versions"):
-        if not isinstance(values[name], dict):
-            raise InputError(f"{path}: {name}: must be an object")
+    done = {"loss": float, "loss_se": float} if values["status"] == "ok" else {}
+    strict.check(f"{path}: ", values, _SHAPE | done)
     numbers = {f"N.{k}": v for k, v in values["N"].items()} | {"D": values["D"]}
     numbers |= {f"C.{k}": v for k, v in values["C"].items()}
-    if values["status"] == "ok":
-        numbers |= {"loss": values["loss"], "loss_se": values["loss_se"]}
+    numbers |= {name: values[name] for name in done}
     for name, value in numbers.items():
-        real = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not real or not math.isfinite(value) or value < 0:
+        if value < 0:
             raise InputError(f"{path}: {name}: {value!r}; must be a number of at least 0")
+    if values["config_sha256"] != config.digest_of(values["config"]):
+        raise InputError(f"{path}: config_sha256: not that of the config which the record holds")
     return Record(**values)
 
 
