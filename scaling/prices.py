@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from train.cli import InputError, nearest
+from train.cli import InputError, define_path, nearest
 
 MFU = 0.4  # share of the peak that a well-tuned transformer reaches: an assumption, not a fact
 STATE_BYTES = 16  # a parameter: float32 weight, gradient and the two moments of Adam
@@ -150,7 +150,7 @@ def _throughput(given: str) -> tuple[float, str]:
 def define_flags() -> None:
     """The flags of `rate`, shared by the entry points that speak of hours and money."""
     flags.DEFINE_string("device", None, f"A device of the price table: {', '.join(DEVICES)}.")
-    flags.DEFINE_string(
+    define_path(
         "throughput", None, "Achieved training FLOP/s of one device, or a record.json with it."
     )
     flags.DEFINE_float("price", None, "Dollars per device-hour.")

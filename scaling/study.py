@@ -17,7 +17,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from scaling import sweep as sweeping
-from train.cli import InputError, config_values, run_main
+from train.cli import InputError, config_values, define_path, run_main
 
 if TYPE_CHECKING:
     from scaling.cluster import Cluster
@@ -110,7 +110,7 @@ def main() -> int:
 
 if __name__ == "__main__":
     config_flags.DEFINE_config_file("config", help_string="The study.", lock_config=True)
-    flags.DEFINE_string("workdir", None, "The study's folder; made if it is not there.")
+    define_path("workdir", None, "The study's folder; made if it is not there.")
     sweeping.define_flags()
     flags.adopt_module_key_flags(sweeping)  # so that --help shows them
     run_main(main)
