@@ -2,13 +2,16 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import functools
 import json
 import math
 import os
 import platform
+import re
+import secrets
+import stat
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +21,8 @@ from train.cli import InputError
 
 VERSION = 1
 STATUSES = ("ok", "diverged", "failed")
-_MAX_BYTES = 64 * 2**20
+_MAX_BYTES, _MAX_DEPTH = 64 * 2**20, 64
+_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.tmp")  # ends the names of `replacing`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,33 +69,115 @@ def save_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that takes the place of `path` whole: a temporary one, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """A file to write that takes the place of `path` whole: a temporary one, fsync, rename.
+
+    What killed processes left of earlier attempts is removed. Raises OSError naming `path`.
+    """
+    name = None
     try:
-        with os.fdopen(handle, "wb") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+        file, name = _temporary(path)
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
+            os.replace(name, path)
+    except BaseException as error:
+        if name is not None:
+            name.unlink(missing_ok=True)
+        if isinstance(error, OSError) and _TEMPORARY.search(str(error.filename or ".0.tmp")):
+            raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
         raise
 
 
-def load_json(path: Path) -> Any:
-    """Reads a JSON file. Raises InputError, naming the file and the place, if it cannot be read."""
+def _temporary(path: Path) -> tuple[BinaryIO, Path]:
+    """A new file beside `path`, locked for as long as it is open, with the mode that files get."""
+    while True:
+        name = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        file = name.open("xb")
+        if _lock(file, otherwise=True) and os.fstat(file.fileno()).st_nlink:
+            return file, name
+        file.close()  # another process took it for one that was left, and removes it
+
+
+def _sweep(path: Path) -> None:
+    """Removes temporary files of `path` that nobody writes any more: their locks are free."""
+    for found in path.parent.iterdir():
+        if found.name.startswith(f".{path.name}.") and _TEMPORARY.fullmatch(
+            found.name.removeprefix(f".{path.name}")
+        ):
+            with contextlib.suppress(OSError), found.open("r+b") as file:
+                if _lock(file, otherwise=False):
+                    found.unlink()
+
+
+def _lock(file: BinaryIO, otherwise: bool) -> bool:
+    """Whether the file could be locked; `otherwise` where the file system knows no locks."""
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return otherwise
+    return True
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """Reads a file with a JSON object.
+
+    Raises:
+      InputError: naming the file and the place, if it cannot be read or is not such a file.
+    """
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(f"{path}: not a file")
+        if found.st_size > _MAX_BYTES:
             raise InputError(f"{path}: larger than {_MAX_BYTES} bytes")
-        return json.loads(path.read_text())
+        return parse_json(path.read_bytes().decode())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{path}: not JSON: {error}") from None
+
+
+def parse_json(text: str) -> dict[str, Any]:
+    """The JSON object of a text, with nothing in it that its users would stumble over.
+
+    Raises:
+      ValueError: it is not JSON or not an object, is nested deeper than any file of ours, or has a
+        number that is not finite or does not fit 64 bits.
+    """
+    try:
+        value = json.loads(
+            text, parse_constant=_refuse, parse_int=_whole_number, parse_float=_finite
+        )
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"a {type(value).__name__} where an object is expected")
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        inner = [v.values() if isinstance(v, dict) else v for v in level]
+        level = [v for values in inner for v in values if isinstance(v, dict | list)]
+        if not level:
+            return value
+    raise ValueError("nested too deeply")
+
+
+def _refuse(number: str) -> float:
+    raise ValueError(f"{number[:30]} is not a number that can be used")
+
+
+def _whole_number(text: str) -> int:
+    return int(text) if len(text) < 20 else _refuse(text)
+
+
+def _finite(text: str) -> float:
+    return value if math.isfinite(value := float(text)) else _refuse(text)
 
 
 def save(path: Path, record: Record) -> None:
@@ -102,10 +188,6 @@ def save(path: Path, record: Record) -> None:
 def load(path: Path) -> Record:
     """Reads and checks a record. Raises InputError naming the file and the field."""
     values = load_json(path)
-    if not isinstance(values, dict):
-        raise InputError(
-            f"{path}: not a record: {type(values).__name__} where an object is expected"
-        )
     if values.get("version") != VERSION:
         raise InputError(f"{path}: version: {values.get('version')!r}; must be {VERSION}")
     fields = {field.name for field in dataclasses.fields(Record)}
