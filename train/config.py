@@ -174,6 +174,12 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any], path: str = "config"
     return out
 
 
+def other_run(config: RunConfig, theirs: Mapping[str, Any]) -> list[str]:
+    """Where `theirs`, a config read from JSON, is of another run than `config`; [] if it is not."""
+    ours = json.loads(json.dumps(identity(config)))  # a tuple is a list there
+    return differences(ours, {k: v for k, v in theirs.items() if k not in NOT_IDENTITY})
+
+
 def _check(ok: bool, field: str, value: Any, allowed: str) -> None:
     if not ok:
         raise ValueError(f"{field}: {value!r}; {allowed}")

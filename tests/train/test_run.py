@@ -30,7 +30,7 @@ run.run(config.resolve(values), workdir,
 
 def final_state(workdir: Path, config) -> step.State:
     functions = step.compile_for(config, run.open_data(config).eval_batch(0, 1))
-    checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint)
+    checkpoints = checkpoint.Checkpoints(workdir, config, run.open_data(config).digest)
     state = checkpoints.restore(config.steps, functions.abstract)
     checkpoints.close()
     return jax.device_get(state)
