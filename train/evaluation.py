@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+import data
+
 _ERRORS = 10  # a rise of so many standard errors is no chance
 
 
@@ -35,3 +37,11 @@ def far_above(loss: float, initial: float, error: float) -> bool:
     where that is near zero, as a log-density may be.
     """
     return loss - initial > max(abs(initial), _ERRORS * error)
+
+
+def bits_per_byte(loss: float | None, dataset: data.Dataset) -> float | None:
+    """A loss in nats per token as bits per byte of the text; None where either is not there."""
+    if loss is None or not dataset.eval_bytes:
+        return None
+    tokens = dataset.eval_examples * dataset.units_per_example
+    return loss / math.log(2) * tokens / dataset.eval_bytes

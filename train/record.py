@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 from train.cli import InputError
 
-VERSION = 1
+VERSION = 2  # in 1, `started` and `seconds` were of the last call alone
 STATUSES = ("ok", "diverged", "failed")
 _MAX_BYTES, _MAX_DEPTH = 64 * 2**20, 64
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.tmp")  # ends the names of `replacing`
@@ -52,6 +52,8 @@ class Record:
     device: dict[str, Any]
     versions: dict[str, str]
     revision: str | None  # git revision of this code, "+" appended if it was changed
+    throughput: float | None = None  # units a second of training, the median over the run
+    mfu: float | None = None  # the same as a share of the devices' peak, see train.pace
     version: int = VERSION
 
 
@@ -188,8 +190,10 @@ def save(path: Path, record: Record) -> None:
 def load(path: Path) -> Record:
     """Reads and checks a record. Raises InputError naming the file and the field."""
     values = load_json(path)
-    if values.get("version") != VERSION:
-        raise InputError(f"{path}: version: {values.get('version')!r}; must be {VERSION}")
+    if values.get("version") not in range(1, VERSION + 1):
+        raise InputError(f"{path}: version: {values.get('version')!r}; must be 1 to {VERSION}")
+    if values["version"] == 1:
+        values = {"throughput": None, "mfu": None} | values
     fields = {field.name for field in dataclasses.fields(Record)}
     for name in sorted(fields ^ set(values)):
         raise InputError(f"{path}: {name}: {'missing' if name in fields else 'no such field'}")

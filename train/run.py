@@ -29,12 +29,12 @@ import numpy as np
 import data
 from scaling import accounting
 from train import config as configuration
-from train import hosts, metrics, record, sharding, step
+from train import hosts, metrics, pace, record, sharding, step
 from train import workdir as workdirs
 from train.checkpoint import Checkpoints
 from train.cli import InputError, Unavailable
 from train.config import RunConfig
-from train.evaluation import far_above, mean_and_error
+from train.evaluation import bits_per_byte, far_above, mean_and_error
 from train.workdir import locked
 
 CURVE_POINTS = 200
@@ -59,7 +59,7 @@ def run(
     workdir: Path,
     *,
     name: str | None = None,
-    progress: Callable[[int, float], None] = lambda step, loss: None,
+    progress: Callable[[int, float, pace.Speed], None] = lambda step, loss, speed: None,
     should_stop: Callable[[], bool] = lambda: False,
     resumed: Callable[[int], None] = lambda step: None,
     saved: Callable[[], None] = lambda: None,
@@ -73,7 +73,8 @@ def run(
       config: what to train.
       workdir: the run's own folder.
       name: of the run in its record; the folder's name if None.
-      progress: called with the steps taken and the latest training loss known, in process 0.
+      progress: called in process 0 with the steps taken, the latest training loss known and the
+        pace.
       should_stop: polled after every step; True saves a checkpoint and raises Interrupted.
       resumed: called with the step that an earlier call's checkpoint is of, if there is one.
       saved: called once all steps are taken and on disk: what is left can be done by another call.
@@ -97,7 +98,7 @@ def run(
         hosts.together(lambda: workdirs.check_shared(workdir))
         if done:
             return record.Record(**done)
-        name = name or workdir.name
+        name = name or workdir.absolute().name
         return _Run(config, workdir, name, progress, should_stop, resumed, saved).go()
 
 
@@ -203,7 +204,10 @@ class _Run:
         self.dataset = open_data(self.config)
         self.functions = step.compile_for(self.config, self.dataset.eval_batch(0, 1))
         self.hyper = step.hyper_of(self.config)
+        used = self.functions.mesh.devices.flat
         self.batches = sharding.of_batch(self.functions.mesh)
+        self.account = account(self.config, self.dataset)
+        self.pace = pace.Pace(self.config, self.account, self.dataset.eval_examples, used)
 
     def begin_or_resume(self, checkpoints: Checkpoints) -> tuple[step.State, int]:
         with self.clock("checkpoint"):
@@ -247,6 +251,8 @@ class _Run:
             taken = now + 1
             if now == start:
                 self.claim(values)
+                self.pace.begin(taken, self.spent())
+            self.pace.under_way(taken, values["loss"])
             if taken % config.log_every == 0 or taken in (1, config.steps):
                 with self.clock("log"):
                     self.log(taken, values)
@@ -290,9 +296,9 @@ class _Run:
         for name, value in values.items():
             if not math.isfinite(value):
                 raise Diverged(f"{name} {value} at step {taken}")
-        self.writer.write(taken, values)
+        self.writer.write(taken, values | self.pace.rates(self.spent()))
         if hosts.leads():
-            self.progress(taken, float(values["loss"]))
+            self.progress(taken, float(values["loss"]), self.pace.speed(taken, self.spent()))
 
     def evaluate(self, state: step.State) -> tuple[float, float]:
         """Mean loss per unit over the validation set and its standard error, which are logged."""
@@ -306,6 +312,7 @@ class _Run:
     def mean_loss(self, params: Any) -> tuple[float, float]:
         """Full pass over the validation set: mean loss per unit and its standard error."""
         size = self.config.evaluation.batch_size
+        jax.block_until_ready(params)  # until then it is training that takes the time
         with self.clock("evaluate"):
             batches = range(math.ceil(self.dataset.eval_examples / size))
             outputs = []
@@ -346,6 +353,8 @@ class _Run:
         self, checkpoints: Checkpoints, taken: int, state: step.State, loss: float | None
     ) -> None:
         # A line is on disk before the checkpoint that follows it: a resumed run never misses one.
+        with self.clock("train"):
+            jax.block_until_ready(state)
         self.fetch()
         self.writer.sync()
         checkpoints.save(taken, state, loss, self.spent())
@@ -355,30 +364,27 @@ class _Run:
         total = time.monotonic() - self.begin
         seconds = {"train": 0.0} | self.seconds
         seconds["train"] += total - sum(seconds.values())
-        return {what: round(s, 4) for what, s in (seconds | {"total": total}).items()}
+        return seconds | {"total": total}
 
     def record(self, outcome: dict[str, Any]) -> record.Record:
         config, lines = self.config, metrics.read(self.workdir)
         curve = [[x["step"], x["loss"]] for x in lines if "loss" in x]
         thin = max(1, math.ceil(len(curve) / CURVE_POINTS))
-        text_bytes, bits = self.dataset.eval_bytes, None
-        if text_bytes and outcome["loss"] is not None:
-            targets = self.dataset.eval_examples * self.dataset.units_per_example
-            bits = outcome["loss"] / math.log(2) * targets / text_bytes
         return record.Record(
             run=self.name,
             config=configuration.to_dict(config),
             config_sha256=configuration.digest(config),
             seed=config.seed,
-            **account(config, self.dataset),
+            **self.account,
             **outcome,
-            bits_per_byte=bits,
+            **pace.typical(lines, self.dataset.unit),
+            bits_per_byte=bits_per_byte(outcome["loss"], self.dataset),
             curve=curve[::-thin][::-1],
             evaluations=self.evaluations(),
             data_sha256=self.dataset.digest,
             started=self.started,
             finished=_now(),
-            seconds=self.spent(),
+            seconds={what: round(s, 4) for what, s in self.spent().items()},
             device=record.device(),
             versions=record.versions(),
             revision=record.revision(),
