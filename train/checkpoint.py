@@ -7,6 +7,7 @@ Beside the state lies all that decides what becomes of a checkpoint, in one JSON
 and `run` (whose it is, and what it took), `metrics` (its validation loss, once that is known).
 """
 
+import glob
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -71,8 +72,14 @@ class Checkpoints:
             enable_async_checkpointing=True,
             cleanup_tmp_directories=True,
         )
+        # Arrays in one database are fewer files, but Orbax finds its parts by a pattern, and takes
+        # the brackets of a folder's name for one.
+        plain = glob.escape(str(self._folder)) == str(self._folder)
         self._manager = ocp.CheckpointManager(
-            self._folder, options=options, item_names=("state", "config", "run", "metrics")
+            self._folder,
+            options=options,
+            item_names=("state", "config", "run", "metrics"),
+            item_handlers={"state": ocp.StandardCheckpointHandler(use_ocdbt=plain)},
         )
 
     def steps(self) -> list[int]:

@@ -122,6 +122,8 @@ class RunConfig:
     def __post_init__(self):
         for field in ("steps", "batch_size", "accumulate", "log_every"):
             _check(getattr(self, field) >= 1, field, getattr(self, field), "at least 1")
+        # The step is counted in int32 on the device, where a wider one is not to be had.
+        _check(self.steps < 2**31, "steps", self.steps, "below 2^31")
         _check(self.microbatches >= 0, "microbatches", self.microbatches, "at least 0")
         _check(0 <= self.seed < 2**31, "seed", self.seed, "in [0, 2^31)")
         if self.checkpoint.best:

@@ -309,3 +309,12 @@ def test_the_digest_sees_a_bit(leaf, state):
     before = int(checkpoint.digest(jax.tree.unflatten(tree, leaves)))
     leaves[leaf].reshape(-1).view(np.uint32)[-1] ^= 1 << 13
     assert int(checkpoint.digest(jax.tree.unflatten(tree, leaves))) != before
+
+
+def test_brackets_in_a_workdirs_name_hide_no_checkpoint(tiny, tmp_path):
+    workdir, asked = tmp_path / "lr[0.1] *?", []
+    with pytest.raises(run.Interrupted):
+        run.run(tiny(steps=4), workdir, should_stop=lambda: asked.append(1) or len(asked) == 2)
+    seen = []
+    result = run.run(tiny(steps=4), workdir, resumed=seen.append)
+    assert (seen, result.status) == ([2], "ok")
