@@ -17,11 +17,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from train import strict
 from train.cli import InputError
 
 VERSION = 2  # in 1, `started` and `seconds` were of the last call alone
 STATUSES = ("ok", "diverged", "failed")
-_MAX_BYTES, _MAX_DEPTH = 64 * 2**20, 64
+_MAX_BYTES = 64 * 2**20
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.tmp")  # ends the names of `replacing`
 
 
@@ -137,49 +138,16 @@ def load_json(path: Path) -> dict[str, Any]:
             raise InputError(f"{path}: not a file")
         if found.st_size > _MAX_BYTES:
             raise InputError(f"{path}: larger than {_MAX_BYTES} bytes")
-        return parse_json(path.read_bytes().decode())
+        value = strict.parse(path.read_bytes().decode())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     except ValueError as error:
         raise InputError(f"{path}: not JSON: {error}") from None
-
-
-def parse_json(text: str) -> dict[str, Any]:
-    """The JSON object of a text, with nothing in it that its users would stumble over.
-
-    Raises:
-      ValueError: it is not JSON or not an object, is nested deeper than any file of ours, or has a
-        number that is not finite or does not fit 64 bits.
-    """
-    try:
-        value = json.loads(
-            text, parse_constant=_refuse, parse_int=_whole_number, parse_float=_finite
-        )
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
     if not isinstance(value, dict):
-        raise ValueError(f"a {type(value).__name__} where an object is expected")
-    level = [value]
-    for _ in range(_MAX_DEPTH):
-        inner = [v.values() if isinstance(v, dict) else v for v in level]
-        level = [v for values in inner for v in values if isinstance(v, dict | list)]
-        if not level:
-            return value
-    raise ValueError("nested too deeply")
-
-
-def _refuse(number: str) -> float:
-    raise ValueError(f"{number[:30]} is not a number that can be used")
-
-
-def _whole_number(text: str) -> int:
-    return int(text) if len(text) < 20 else _refuse(text)
-
-
-def _finite(text: str) -> float:
-    return value if math.isfinite(value := float(text)) else _refuse(text)
+        raise InputError(f"{path}: {type(value).__name__} where an object is expected")
+    return value
 
 
 def save(path: Path, record: Record) -> None:
