@@ -20,7 +20,7 @@ from absl import flags
 
 from scaling.scoring import score
 from scaling.sealing import seal
-from train.cli import InputError, nearest, numbers, run_main
+from train.cli import InputError, define_path, nearest, numbers, run_main
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -357,7 +357,7 @@ def main() -> None:
 
 
 def _define_flags() -> None:
-    flags.DEFINE_string("runs", None, "CSV of runs, one row a run.")
+    define_path("runs", None, "CSV of runs, one row a run.")
     flags.DEFINE_string("n", "N", "Column with the number of parameters.")
     flags.DEFINE_string("d", "D", "Column with the number of training examples.")
     flags.DEFINE_string("c", None, "Column with the training FLOPs; default C, or 6 N D.")
@@ -371,13 +371,9 @@ def _define_flags() -> None:
     flags.DEFINE_list(
         "unique", [], "Unique training examples of the targets; where D is more they repeat."
     )
-    flags.DEFINE_string(
-        "law", None, "A law's name, a law.json, or a published law; default by back-test."
-    )
-    flags.DEFINE_string("out", None, "JSON file for the forecast.")
-    flags.DEFINE_string(
-        "workdir", None, "Folder of a study: seal the forecast of its held-out runs."
-    )
+    define_path("law", None, "A law's name, a law.json, or a published law; default by back-test.")
+    define_path("out", None, "JSON file for the forecast.")
+    define_path("workdir", None, "Folder of a study: seal the forecast of its held-out runs.")
     flags.DEFINE_bool("score", False, "With --workdir: score the sealed forecast.")
     flags.DEFINE_bool(
         "allow_missing", False, "With --workdir: seal though runs to fit are missing."

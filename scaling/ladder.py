@@ -68,7 +68,7 @@ class Ladder:
 
 def _load(experiment: str) -> ModuleType:
     """Runs an experiment's file, which the user named, and returns it as a module."""
-    path = Path(experiment)
+    path = Path(experiment).expanduser()
     if path.suffix != ".py" or not path.is_file():
         raise InputError(f"study.experiment: {experiment!r}; no such Python file")
     spec = importlib.util.spec_from_file_location(path.stem, path)

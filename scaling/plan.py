@@ -23,7 +23,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from scaling import prices
-from train.cli import InputError, config_values, run_main
+from train.cli import InputError, config_values, define_path, run_main
 
 if TYPE_CHECKING:
     from scaling.promise import Promise, Target
@@ -325,7 +325,7 @@ def main() -> int:
 
 if __name__ == "__main__":
     config_flags.DEFINE_config_file("config", help_string="The study.", lock_config=True)
-    flags.DEFINE_string("workdir", None, "The study's folder; plan.json is written there.")
+    define_path("workdir", None, "The study's folder; plan.json is written there.")
     flags.DEFINE_string("topology", None, "TPUs that the runs must fit, e.g. v5e:2x4.")
     prices.define_flags()
     prices.define_budget_flags()

@@ -20,7 +20,7 @@ from ml_collections import config_flags
 
 from scaling import sweep
 from scaling.ending import Unfinished, ended
-from train.cli import InputError, Unavailable, config_values, run_main
+from train.cli import InputError, Unavailable, config_values, define_path, run_main
 
 if TYPE_CHECKING:
     from scaling.plan import Plan, PlannedRun, Study
@@ -146,7 +146,7 @@ def main() -> int:
 
 if __name__ == "__main__":
     config_flags.DEFINE_config_file("config", help_string="The study.", lock_config=True)
-    flags.DEFINE_string("workdir", None, "The study's folder; made if it is not there.")
+    define_path("workdir", None, "The study's folder; made if it is not there.")
     flags.DEFINE_bool(
         "allow_missing", False, "Seal the forecast without runs that failed or are not finished."
     )

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from absl import flags
 
 from scaling.ending import Stopped, Unfinished, ended, handled
-from train.cli import InputError, run_main
+from train.cli import InputError, define_path, run_main
 
 if TYPE_CHECKING:
     from scaling.cluster import Cluster
@@ -324,7 +324,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("workdir", None, "The study's folder, with plan.json.")
+    define_path("workdir", None, "The study's folder, with plan.json.")
     flags.DEFINE_enum("role", "fit", ["fit", "heldout"], "Which of the plan's runs.")
     define_flags()
     run_main(main)

@@ -197,7 +197,7 @@ def train(
 
     last = [0.0]
 
-    def progress(step: int, loss: float) -> None:
+    def progress(step: int, loss: float, *_) -> None:
         if time.monotonic() - last[0] > _SECONDS_BETWEEN_REPORTS:
             last[0] = time.monotonic()
             tell(("progress", name, step, loss))

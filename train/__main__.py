@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 from ml_collections import config_flags
 
-from train.cli import InputError, config_values, run_main
+from train.cli import InputError, config_values, define_path, run_main
 
 if TYPE_CHECKING:
     from train.config import RunConfig
@@ -79,7 +79,7 @@ def _run(config: "RunConfig", workdir: Path, stopped_by: list[int]) -> int:
 
 if __name__ == "__main__":
     config_flags.DEFINE_config_file("config", help_string="What to train.", lock_config=True)
-    flags.DEFINE_string("workdir", None, "The run's folder; made if it is not there.")
+    define_path("workdir", None, "The run's folder; made if it is not there.")
     flags.DEFINE_string("coordinator", None, "Several processes: host:port of process 0.")
     flags.DEFINE_integer("processes", None, "Several processes: how many.", 1)
     flags.DEFINE_integer("process", None, "Several processes: which this one is, from 0.", 0)

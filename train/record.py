@@ -2,12 +2,15 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import functools
 import json
 import os
 import platform
+import re
+import secrets
+import stat
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -16,9 +19,10 @@ from typing import Any, BinaryIO
 from train import strict
 from train.cli import InputError
 
-VERSION = 1
+VERSION = 2  # in 1, `started` and `seconds` were of the last call alone
 STATUSES = ("ok", "diverged", "failed")
 _MAX_BYTES = 64 * 2**20
+_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.tmp")  # ends the names of `replacing`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Record:
     device: dict[str, Any]
     versions: dict[str, str]
     revision: str | None  # git revision of this code, "+" appended if it was changed
+    throughput: float | None = None  # units a second of training, the median over the run
+    mfu: float | None = None  # the same as a share of the devices' peak, see train.pace
     version: int = VERSION
 
 
@@ -55,6 +61,7 @@ _SHAPE = {
     **dict.fromkeys(("run", "reason", "config_sha256", "unit", "data_sha256"), str),
     **dict.fromkeys(("started", "finished"), str),
     **dict.fromkeys(("epochs", "loss", "loss_se", "bits_per_byte"), (float, None)),
+    **dict.fromkeys(("throughput", "mfu"), (float, None)),
     "config": dict,
     "seed": int,
     "N": {"total": float, str: float},
@@ -83,33 +90,82 @@ def save_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that takes the place of `path` whole: a temporary one, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """A file to write that takes the place of `path` whole: a temporary one, fsync, rename.
+
+    What killed processes left of earlier attempts is removed. Raises OSError naming `path`.
+    """
+    name = None
     try:
-        with os.fdopen(handle, "wb") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+        file, name = _temporary(path)
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
+            os.replace(name, path)
+    except BaseException as error:
+        if name is not None:
+            name.unlink(missing_ok=True)
+        if isinstance(error, OSError) and _TEMPORARY.search(str(error.filename or ".0.tmp")):
+            raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
         raise
 
 
-def load_json(path: Path) -> Any:
-    """Reads a JSON file. Raises InputError, naming the file and the place, if it cannot be read."""
+def _temporary(path: Path) -> tuple[BinaryIO, Path]:
+    """A new file beside `path`, locked for as long as it is open, with the mode that files get."""
+    while True:
+        name = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        file = name.open("xb")
+        if _lock(file, otherwise=True) and os.fstat(file.fileno()).st_nlink:
+            return file, name
+        file.close()  # another process took it for one that was left, and removes it
+
+
+def _sweep(path: Path) -> None:
+    """Removes temporary files of `path` that nobody writes any more: their locks are free."""
+    for found in path.parent.iterdir():
+        if found.name.startswith(f".{path.name}.") and _TEMPORARY.fullmatch(
+            found.name.removeprefix(f".{path.name}")
+        ):
+            with contextlib.suppress(OSError), found.open("r+b") as file:
+                if _lock(file, otherwise=False):
+                    found.unlink()
+
+
+def _lock(file: BinaryIO, otherwise: bool) -> bool:
+    """Whether the file could be locked; `otherwise` where the file system knows no locks."""
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return otherwise
+    return True
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """Reads a file with a JSON object.
+
+    Raises:
+      InputError: naming the file and the place, if it cannot be read or is not such a file.
+    """
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(f"{path}: not a file")
+        if found.st_size > _MAX_BYTES:
             raise InputError(f"{path}: larger than {_MAX_BYTES} bytes")
-        return strict.parse(path.read_text())
+        value = strict.parse(path.read_bytes().decode())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{path}: not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: {type(value).__name__} where an object is expected")
+    return value
 
 
 def save(path: Path, record: Record) -> None:
@@ -122,9 +178,10 @@ def load(path: Path) -> Record:
     from train import config
 
     values = load_json(path)
-    version = values.get("version") if isinstance(values, dict) else None
-    if version != VERSION:
-        raise InputError(f"{path}: version: {version!r}; a record's must be {VERSION}")
+    if values.get("version") not in range(1, VERSION + 1):
+        raise InputError(f"{path}: version: {values.get('version')!r}; must be 1 to {VERSION}")
+    if values["version"] == 1:
+        values = {"throughput": None, "mfu": None} | values
     fields = {field.name for field in dataclasses.fields(Record)}
     for name in sorted(fields ^ set(values)):
         raise InputError(f"{path}: {name}: {'missing' if name in fields else 'no such field'}")

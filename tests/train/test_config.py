@@ -90,3 +90,9 @@ def test_differences_name_each_field():
         "config.model.width: 64, not 32",
         "config.seed: 0, not 3",
     ]
+
+
+def test_more_steps_than_the_device_can_count_are_refused(tiny):
+    assert tiny(steps=2**31 - 1).steps == 2**31 - 1
+    with pytest.raises(InputError, match=r"config.steps: 2147483648; below 2\^31"):
+        tiny(steps=2**31)
