@@ -7,11 +7,9 @@ folder), so that a seal made anew after the outcome is not the one that the run 
 needs no clock; clocks of two machines may disagree.
 """
 
-import contextlib
 import datetime
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,9 +68,7 @@ def seal(study: Path, allow_missing: bool = False) -> Path:
     path = study / "forecast.json"
     if not path.exists():
         content = _forecast(study, allow_missing)
-        # Where another process sealed in the meantime, that seal counts.
-        with contextlib.suppress(FileExistsError):
-            _create(path, json.dumps(content | {"sha256": digest(content)}, indent=1) + "\n")
+        _create(path, json.dumps(content | {"sha256": digest(content)}, indent=1) + "\n")
     check_unchanged(study, load(path))
     return path
 
@@ -90,8 +86,7 @@ def begin(study: Path, name: str) -> None:
         return
     sealed, folder = load(study / "forecast.json"), run_folder(study, name)
     if not _started(folder):
-        with contextlib.suppress(FileExistsError):
-            _create(folder / "seal.sha256", sealed["sha256"] + "\n")
+        _create(folder / "seal.sha256", sealed["sha256"] + "\n")
     check_seal_of(folder, sealed)
 
 
@@ -252,25 +247,15 @@ def _targets(held: list[dict[str, Any]]) -> "pd.DataFrame":
 
 
 def _create(path: Path, text: str) -> None:
-    """Writes a file that is not there yet, whole.
-
-    Raises:
-      FileExistsError: it is there; of two that write at once, one is told so.
-      Unavailable: it cannot be written.
-    """
+    """Writes a file, unless it is there. Raises Unavailable if it cannot be written."""
     from train.record import save_text
 
-    whole = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_text(whole, text)
-        os.link(whole, path)  # unlike a rename it replaces nothing
-    except FileExistsError:
-        raise
+        save_text(path, text, once=True)
+    except FileExistsError:  # another process was first: its file counts
+        return
     except OSError as error:
         raise Unavailable(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        whole.unlink(missing_ok=True)
 
 
 def moment(path: Path, field: str, text: Any) -> datetime.datetime:

@@ -46,9 +46,9 @@ class Record:
     curve: list[list[float]]  # [step, training loss], thinned
     evaluations: list[list[float]]  # [step, validation loss, standard error]
     data_sha256: str
-    started: str  # UTC, ISO 8601
+    started: str  # UTC, ISO 8601; the first of a run's calls
     finished: str
-    seconds: dict[str, float]  # wall time: total, compile, train, evaluate, checkpoint, log
+    seconds: dict[str, float]  # of all calls: total, compile, train, evaluate, checkpoint, log
     device: dict[str, Any]
     versions: dict[str, str]
     revision: str | None  # git revision of this code, "+" appended if it was changed
@@ -82,17 +82,19 @@ def save_json(path: Path, value: Any) -> None:
     save_text(path, text)
 
 
-def save_text(path: Path, text: str) -> None:
+def save_text(path: Path, text: str, once: bool = False) -> None:
     """Writes a text file atomically, see `replacing`."""
-    with replacing(path) as file:
+    with replacing(path, once) as file:
         file.write(text.encode())
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, once: bool = False) -> Iterator[BinaryIO]:
     """A file to write that takes the place of `path` whole: a temporary one, fsync, rename.
 
-    What killed processes left of earlier attempts is removed. Raises OSError naming `path`.
+    With `once` it replaces nothing: where `path` is there, and for all but one of several that write
+    it at once, FileExistsError. What killed processes left of earlier attempts is removed. Raises
+    OSError naming `path`.
     """
     name = None
     try:
@@ -103,7 +105,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            os.replace(name, path)
+            if once:
+                os.link(name, path)
+                name.unlink()
+            else:
+                os.replace(name, path)
     except BaseException as error:
         if name is not None:
             name.unlink(missing_ok=True)
@@ -191,7 +197,8 @@ def load(path: Path) -> Record:
     strict.check(f"{path}: ", values, _SHAPE | done)
     numbers = {f"N.{k}": v for k, v in values["N"].items()} | {"D": values["D"]}
     numbers |= {f"C.{k}": v for k, v in values["C"].items()}
-    numbers |= {name: values[name] for name in done}
+    if done:  # the loss itself may be of either sign: a log-density
+        numbers |= {"loss_se": values["loss_se"]}
     for name, value in numbers.items():
         if value < 0:
             raise InputError(f"{path}: {name}: {value!r}; must be a number of at least 0")
@@ -202,9 +209,20 @@ def load(path: Path) -> Record:
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that decide a run's numbers."""
-    names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    return {"python": platform.python_version()} | {n: metadata.version(n) for n in names}
+    """Versions of Python and of the libraries that decide a run's numbers, as far as installed."""
+    names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ml_dtypes", "qwix")
+    found = {"python": platform.python_version()}
+    for name in (*names, "libtpu"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    # Accelerators: plugins of JAX, and the libraries that CUDA's come with.
+    for package in metadata.distributions():
+        name = package.name
+        if name.startswith("nvidia-") or any(
+            e.group == "jax_plugins" for e in package.entry_points
+        ):
+            found[name] = package.version
+    return found
 
 
 @functools.cache
