@@ -27,7 +27,7 @@ def main() -> None:
 
     from configs import gpt
     from train import checkpoint, compilation, run, step
-    from train.config import resolve, to_dict
+    from train.config import resolve
 
     given = flags.FLAGS
     compilation.use_cache()
@@ -39,7 +39,7 @@ def main() -> None:
     hyper, state = step.hyper_of(config), None
     steps, held, whole = [], [], []
     with tempfile.TemporaryDirectory() as folder:
-        checkpoints = checkpoint.Checkpoints(Path(folder), config.checkpoint)
+        checkpoints = checkpoint.Checkpoints(Path(folder), config, dataset.digest)
         with contextlib.closing(checkpoints):
             for i in range(1 + given.repeats):  # the first one compiles
                 state = functions.init(hyper) if state is None else state
@@ -49,7 +49,7 @@ def main() -> None:
                     state, _ = jax.block_until_ready(functions.train(state, batch, hyper))
                     steps += [time.monotonic() - begin] * (i > 0)
                 begin = time.monotonic()
-                checkpoints.save(i, state, to_dict(config))
+                checkpoints.save(i, state)
                 held += [time.monotonic() - begin] * (i > 0)
                 checkpoints.wait()
                 whole += [time.monotonic() - begin] * (i > 0)

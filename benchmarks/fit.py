@@ -10,7 +10,7 @@ import time
 
 from absl import flags
 
-from train.cli import run_main
+from train.cli import define_path, run_main
 
 
 def seconds(call, repeats: int) -> tuple[float, float]:
@@ -57,6 +57,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("runs", None, "CSV of runs with columns N, D, loss.")
+    define_path("runs", None, "CSV of runs with columns N, D, loss.")
     flags.DEFINE_integer("refits", 4000, "Bootstrap refits.", 1)
     run_main(main)

@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 
 from scaling import prices
-from train.cli import InputError, nearest, numbers, run_main
+from train.cli import InputError, define_path, nearest, numbers, run_main
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -324,12 +324,12 @@ def extrapolation(fit: "Fit", C: float) -> str | None:
 def _define_flags() -> None:
     prices.define_flags()
     flags.DEFINE_list("C", [], "Training FLOPs, or several with commas.")
-    flags.DEFINE_string("law", None, "Published law, law.json, or with --runs the name of a law.")
+    define_path("law", None, "Published law, law.json, or with --runs the name of a law.")
     flags.DEFINE_float("serve_tokens", None, "Tokens to be served over the model's life.")
     flags.DEFINE_float("unique_tokens", None, "Training tokens there are without repeating any.")
-    flags.DEFINE_string("out", None, "JSON file for the result.")
+    define_path("out", None, "JSON file for the result.")
     flags.DEFINE_integer("seed", 0, "Seed of the resamples.")
-    flags.DEFINE_string("runs", None, "CSV of runs, one row a run.")
+    define_path("runs", None, "CSV of runs, one row a run.")
     flags.DEFINE_string("n", "N", "Column with the number of parameters.")
     flags.DEFINE_string("d", "D", "Column with the number of training examples.")
     flags.DEFINE_string("c", None, "Column with the training FLOPs; default C, or 6 N D.")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import flags
 
-from train.cli import InputError, run_main
+from train.cli import InputError, define_path, run_main
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,7 +199,7 @@ def main() -> None:
 
 
 def _define_flags() -> None:
-    flags.DEFINE_string("runs", None, "CSV of runs, or a pattern for many.")
+    define_path("runs", None, "CSV of runs, or a pattern for many.")
     flags.DEFINE_string("n", "N", "Column with the number of parameters.")
     flags.DEFINE_string("d", "D", "Column with the number of training examples.")
     flags.DEFINE_string("c", None, "Column with the training FLOPs; default C, or 6 N D.")
@@ -208,7 +208,7 @@ def _define_flags() -> None:
     flags.DEFINE_string(
         "law", None, "A law to use for all; default by back-test within each table."
     )
-    flags.DEFINE_string("out", None, "JSON file for the results.")
+    define_path("out", None, "JSON file for the results.")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import dataclasses
 import os
 import queue
 import secrets
+import signal
 import socket
 import threading
 import time
@@ -24,7 +25,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from train.cli import InputError
+from scaling.worker import UNDER_WAY
+from train.cli import InputError, Unavailable
 
 VERSION = "2.60.0"  # the one tested
 # Workers in a row that die before their first run: something is wrong that no retry will mend.
@@ -84,11 +86,11 @@ class RayWorkers:
             self._workers.append(self._worker())
         return bool(ready)
 
-    def start(self, run: str, config: dict[str, Any], folder: Path) -> None:
+    def start(self, run: str, config: dict[str, Any], data_sha256: str, folder: Path) -> None:
         """Gives a run to an idle worker."""
         worker = next(worker for worker in self._workers if worker.ready)
         worker.run, worker.ready = run, False
-        worker.actor.train.remote(run, config, str(folder.absolute()))
+        worker.actor.train.remote(run, config, data_sha256, str(folder.absolute()))
         worker.next = worker.actor.listen.remote()
 
     def messages(self, seconds: float) -> Iterator[tuple]:
@@ -109,6 +111,10 @@ class RayWorkers:
                 continue
             yield from self._hear(worker, message)
 
+    def kill(self, run: str) -> None:
+        """Ends the worker of a run."""
+        self._end(next(worker for worker in self._workers if worker.run == run))
+
     def stop(self) -> None:
         """Asks for all runs to be saved."""
         self.room(0)
@@ -128,7 +134,10 @@ class RayWorkers:
             if colon and "//" not in host:
                 # Ray would knock for a minute.
                 socket.create_connection((host, int(port)), timeout=10).close()
+            # Ray takes SIGTERM for itself, but the sweep knows what it means.
+            handler = signal.getsignal(signal.SIGTERM)
             self._ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+            signal.signal(signal.SIGTERM, handler)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise InputError(
                 f"--address: {address}; no Ray cluster that answers there:"
@@ -167,7 +176,7 @@ class RayWorkers:
                 reason = f"node {node} cannot see it or write there: all nodes must share it"
                 yield "refused", "", f"--workdir: {self._folder}; {reason}"
             return
-        if message[0] == "progress":
+        if message[0] in UNDER_WAY:
             worker.next = worker.actor.listen.remote()
         else:
             worker.run, worker.ready, worker.next = None, True, None
@@ -216,9 +225,10 @@ class _Trainer:
             sees = False
         return ray.util.get_node_ip_address(), sees
 
-    def train(self, name: str, values: dict[str, Any], folder: str) -> None:
+    def train(self, name: str, values: dict[str, Any], data_sha256: str, folder: str) -> None:
         """Starts a run; `listen` tells how it goes."""
-        threading.Thread(target=self._train, args=(name, values, Path(folder)), daemon=True).start()
+        run = (name, values, data_sha256, Path(folder))
+        threading.Thread(target=self._train, args=run, daemon=True).start()
 
     def listen(self) -> tuple:
         """Waits for the next message of the run, see `scaling.worker.train`."""
@@ -228,14 +238,15 @@ class _Trainer:
         """Asks for the run to be saved."""
         self._stop.set()
 
-    def _train(self, name: str, values: dict[str, Any], folder: Path) -> None:
+    def _train(self, name: str, values: dict[str, Any], data_sha256: str, folder: Path) -> None:
         from scaling import worker
 
         try:
             _wait_until_free(folder)
-            last = worker.train(self._said.put, self._stop.is_set, name, values, folder)
+            said, stop = self._said.put, self._stop.is_set
+            last = worker.train(said, stop, name, values, data_sha256, folder)
         except BaseException as error:  # or the sweep would wait for ever
-            last = ("failed", name, f"{type(error).__name__}: {_one_line(error)}")
+            last = ("kept", name, f"{type(error).__name__}: {_one_line(error)}")
         self._said.put(last)
 
 
@@ -245,7 +256,7 @@ def _wait_until_free(folder: Path) -> None:
 
     end = time.monotonic() + _SECONDS_TO_LET_GO
     while time.monotonic() < end:
-        with contextlib.suppress(InputError), run.locked(folder):
+        with contextlib.suppress(Unavailable), run.locked(folder):
             return
         time.sleep(1.0)
 

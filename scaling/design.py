@@ -27,7 +27,7 @@ from scaling.promise import (
     promise,
     target_at,
 )
-from train.cli import InputError, nearest, run_main
+from train.cli import InputError, define_path, nearest, run_main
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -230,9 +230,7 @@ def _choose(found: list[Compared], name: str | None) -> Compared:
 def _define_flags() -> None:
     prices.define_flags()
     prices.define_budget_flags()
-    flags.DEFINE_string(
-        "law", None, "Prior: a published law, a law.json, or with --runs a law's name."
-    )
+    define_path("law", None, "Prior: a published law, a law.json, or with --runs a law's name.")
     flags.DEFINE_float("noise", None, "Relative noise of one loss; default the law's residuals.")
     flags.DEFINE_float("target", None, "Training FLOPs at which the law will be used.")
     flags.DEFINE_multi_integer("budgets", BUDGETS, "Budgets of the IsoFLOP grids.")
@@ -247,9 +245,9 @@ def _define_flags() -> None:
     flags.DEFINE_string(
         "choose", None, "Design to write; default the narrowest loss at the target."
     )
-    flags.DEFINE_string("out", None, "CSV or JSON file for the chosen design.")
+    define_path("out", None, "CSV or JSON file for the chosen design.")
     flags.DEFINE_bool("next", False, "Suggest the most informative next runs for --runs.")
-    flags.DEFINE_string("runs", None, "CSV of runs, one row a run.")
+    define_path("runs", None, "CSV of runs, one row a run.")
     flags.DEFINE_string("n", "N", "Column with the number of parameters.")
     flags.DEFINE_string("d", "D", "Column with the number of training examples.")
     flags.DEFINE_string("c", None, "Column with the training FLOPs; default C, or 6 N D.")

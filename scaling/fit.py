@@ -6,7 +6,7 @@ import numpy as np
 from absl import flags
 
 from scaling.fitted import Fit, load
-from train.cli import InputError, nearest, run_main
+from train.cli import InputError, define_path, nearest, run_main
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -341,7 +341,7 @@ def _assemble(
 
 
 def _define_flags() -> None:
-    flags.DEFINE_string("runs", None, "CSV file with one row a run.")
+    define_path("runs", None, "CSV file with one row a run.")
     flags.DEFINE_string("n", "N", "Column with the number of parameters.")
     flags.DEFINE_string("d", "D", "Column with the number of training examples.")
     flags.DEFINE_string("loss", "loss", "Column with the final loss.")
@@ -350,8 +350,8 @@ def _define_flags() -> None:
         "split", None, "Column that says 'fit' or 'heldout' (default: split, role)."
     )
     flags.DEFINE_string("law", "chinchilla", "Law to fit; 'list' lists them.")
-    flags.DEFINE_string("out", None, "Where to write law.json (default: not written).")
-    flags.DEFINE_string("report", None, "Where to write an interactive page (default: none).")
+    define_path("out", None, "Where to write law.json (default: not written).")
+    define_path("report", None, "Where to write an interactive page (default: none).")
     flags.DEFINE_string("objective", "huber_log", "huber_log, mse_log, mse or quantile.")
     flags.DEFINE_float("delta", 1e-3, "Where the Huber loss turns linear, in nats of log loss.")
     flags.DEFINE_float("tau", 0.5, "The quantile, for --objective=quantile.")

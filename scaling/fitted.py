@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.hindsight import Beyond, Hindsight
+from train import strict
 from train.cli import InputError, nearest
 from train.record import save_text
 
@@ -172,8 +173,8 @@ class Fit:
     def from_json(text: str) -> "Fit":
         """Inverse of `to_json`. Raises InputError on anything else."""
         try:
-            fields = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            fields = strict.parse(text)
+        except ValueError as error:
             raise InputError(f"law.json: not JSON ({error})") from None
         if not isinstance(fields, dict) or fields.get("format") != FORMAT:
             raise InputError(f"law.json: no field format={FORMAT!r}; a file written by scaling.fit")

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from absl import flags
 
-from scaling.sealing import score, seal
-from train.cli import InputError, nearest, numbers, run_main
+from scaling.scoring import score
+from scaling.sealing import seal
+from train.cli import InputError, define_path, nearest, numbers, run_main
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -340,8 +341,9 @@ def main() -> None:
 
     use_cache()
     if given.workdir:
-        path = score(Path(given.workdir)) if given.score else seal(Path(given.workdir))
-        forecast_words.print_study(Path(given.workdir))
+        folder = Path(given.workdir)
+        path = score(folder) if given.score else seal(folder, given.allow_missing)
+        forecast_words.print_study(folder)
         print(path)
         return
     made, fit = _from_flags(given)
@@ -355,7 +357,7 @@ def main() -> None:
 
 
 def _define_flags() -> None:
-    flags.DEFINE_string("runs", None, "CSV of runs, one row a run.")
+    define_path("runs", None, "CSV of runs, one row a run.")
     flags.DEFINE_string("n", "N", "Column with the number of parameters.")
     flags.DEFINE_string("d", "D", "Column with the number of training examples.")
     flags.DEFINE_string("c", None, "Column with the training FLOPs; default C, or 6 N D.")
@@ -369,14 +371,13 @@ def _define_flags() -> None:
     flags.DEFINE_list(
         "unique", [], "Unique training examples of the targets; where D is more they repeat."
     )
-    flags.DEFINE_string(
-        "law", None, "A law's name, a law.json, or a published law; default by back-test."
-    )
-    flags.DEFINE_string("out", None, "JSON file for the forecast.")
-    flags.DEFINE_string(
-        "workdir", None, "Folder of a study: seal the forecast of its held-out runs."
-    )
+    define_path("law", None, "A law's name, a law.json, or a published law; default by back-test.")
+    define_path("out", None, "JSON file for the forecast.")
+    define_path("workdir", None, "Folder of a study: seal the forecast of its held-out runs.")
     flags.DEFINE_bool("score", False, "With --workdir: score the sealed forecast.")
+    flags.DEFINE_bool(
+        "allow_missing", False, "With --workdir: seal though runs to fit are missing."
+    )
 
 
 if __name__ == "__main__":

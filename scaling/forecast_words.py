@@ -12,7 +12,6 @@ from rich.table import Table
 
 from scaling.replicates import KINDS, mixed
 from train.cli import InputError
-from train.record import load_json
 
 if TYPE_CHECKING:
     from scaling.calibration import Calibration
@@ -163,9 +162,10 @@ def print_allocation(fit: "Fit", targets: pd.DataFrame) -> None:
 
 def print_study(folder: Path) -> None:
     """The sealed forecast of a study and, if it is there, its score."""
-    sealed = load_json(folder / "forecast.json")
-    path = folder / "score.json"
-    scores = {s["run"]: s for s in load_json(path)["scores"]} if path.exists() else {}
+    from scaling import scoring, sealing
+
+    sealed, path = sealing.load(folder / "forecast.json"), folder / "score.json"
+    scores, notes = scoring.load(path) if path.exists() else ({}, [])
     table = _table(
         "Sealed forecast", "run", "C", "decades", "median", "90%", "loss", "error", "inside"
     )
@@ -186,7 +186,10 @@ def print_study(folder: Path) -> None:
     console = Console()
     console.print(table)
     console.print(f"law: {escape(sealed['law'])}; sealed {sealed['created']}", highlight=False)
-    _print_lines(console, sealed["reasons"], sealed["warnings"])
+    # Published elsewhere, it shows that this forecast was made before the outcome was known.
+    console.print(f"seal: sha256 {sealed['sha256']}", highlight=False, soft_wrap=True)
+    missing = [f"{run}: missing ({why})" for run, why in sealed.get("missing", {}).items()]
+    _print_lines(console, sealed["reasons"], [*missing, *sealed["warnings"], *notes])
 
 
 def _print_lines(console: Console, reasons, warnings) -> None:

@@ -20,6 +20,7 @@ import pandas as pd
 
 from scaling.fitted import read_text, write_text
 from scaling.table import fit_rows, validate
+from train import strict
 from train.cli import InputError, nearest
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class IsoflopFit:
     def from_json(text: str) -> "IsoflopFit":
         """Inverse of `to_json`. Raises InputError on anything else."""
         try:
-            fields = json.loads(text)
+            fields = strict.parse(text)
             if fields.pop("format") != FORMAT or fields.pop("version") not in _READ:
                 raise InputError(f"isoflop.json: not format {FORMAT} version {VERSION}")
             nan = float("nan")

@@ -51,6 +51,10 @@ class Ladder:
         account = self._smallest(size)
         return self.at(size, C * account["D"] / account["C"]["forward"])
 
+    def data_sha256(self, config: RunConfig) -> str:
+        """Digest of the data of a run of this ladder."""
+        return self._datasets[config.data].digest
+
     def N(self, size: int) -> int:
         """Parameters of this size, in total."""
         return self._smallest(size)["N"]["total"]
@@ -64,7 +68,7 @@ class Ladder:
 
 def _load(experiment: str) -> ModuleType:
     """Runs an experiment's file, which the user named, and returns it as a module."""
-    path = Path(experiment)
+    path = Path(experiment).expanduser()
     if path.suffix != ".py" or not path.is_file():
         raise InputError(f"study.experiment: {experiment!r}; no such Python file")
     spec = importlib.util.spec_from_file_location(path.stem, path)

@@ -15,6 +15,7 @@ which need not be here (scaling.hbm); the exit code is 1 if a run does not fit t
 
 import dataclasses
 import math
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,14 @@ from absl import flags
 from ml_collections import config_flags
 
 from scaling import prices
-from train.cli import InputError, config_values, run_main
+from train.cli import InputError, config_values, define_path, run_main
 
 if TYPE_CHECKING:
     from scaling.promise import Promise, Target
 
-VERSION = 1
+VERSION = 2
+_READ = (1, VERSION)  # version 1 knew no data
+ROLES = ("fit", "heldout")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +98,18 @@ class PlannedRun:
     unit: str
     C: dict[str, float]
     epochs: float | None
+    data_sha256: str  # of the data it was planned on; "" = unknown
+
+
+_SHAPE = {
+    **dict.fromkeys(("run", "role", "config_sha256", "unit", "data_sha256"), str),
+    **dict.fromkeys(("size", "seed"), int),
+    **dict.fromkeys(("budget", "D"), float),
+    "config": dict,
+    "N": {"total": float, str: float},
+    "C": {"forward": float, str: float},
+    "epochs": (float, None),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,25 +221,44 @@ def save(path: Path, plan: Plan) -> None:
 
 def load(path: Path) -> Plan:
     """Reads plan.json. Raises InputError naming the file and the field."""
-    from train import config
     from train.record import load_json
+    from train.strict import check
 
     values = load_json(path)
-    if not isinstance(values, dict) or values.get("version") != VERSION:
-        raise InputError(f"{path}: not a plan of version {VERSION}")
-    fields = {field.name for field in dataclasses.fields(PlannedRun)}
+    version = values.get("version") if isinstance(values, dict) else None
+    if version not in _READ:
+        raise InputError(f"{path}: version: {version!r}; a plan's must be one of {_READ}")
+    check(f"{path}: ", values, {"study": {"name": str}, "runs": list})
+    runs = tuple(_load_run(path, version, run) for run in values["runs"])
+    names = Counter(run.run for run in runs)
+    for name, count in names.items():
+        if count > 1:
+            raise InputError(f"{path}: runs: {count} are named {name!r}; names must differ")
+    return Plan(values["study"], runs)
+
+
+def _load_run(path: Path, version: int, run: Any) -> PlannedRun:
+    from scaling.records import run_folder
+    from train import config
+    from train.strict import check
+
+    check(f"{path}: runs", run, {"run": str})
+    where = f"{path}: {run['run'][:60]}"
+    if version == 1:
+        run = {"data_sha256": "", **run}
+    if unknown := set(run) - set(_SHAPE):
+        raise InputError(f"{where}: {min(unknown)}: no such field")
+    check(where, run, _SHAPE)
     try:
-        runs = values["runs"]
-        for run in runs:
-            if set(run) != fields:
-                raise InputError(
-                    f"{path}: runs: fields {sorted(set(run) ^ fields)} missing or unknown"
-                )
-            if run["config_sha256"] != config.digest(config.resolve(run["config"])):
-                raise InputError(f"{path}: {run['run']}: config_sha256 does not fit its config")
-        return Plan(values["study"], tuple(PlannedRun(**run) for run in runs))
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a plan: {error}") from None
+        run_folder(path.parent, run["run"])
+        resolved = config.resolve(run["config"])
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    if run["role"] not in ROLES:
+        raise InputError(f"{where}: role: {run['role']!r}; allowed: {', '.join(ROLES)}")
+    if run["config_sha256"] != config.digest(resolved):
+        raise InputError(f"{where}: config_sha256 does not fit its config")
+    return PlannedRun(**run | {"config": config.to_dict(resolved)})
 
 
 def _sizes(study: Study, ladder, budget: float, count: int) -> list[int]:
@@ -252,6 +286,7 @@ def _planned(ladder, role: str, size: int, budget: float, seed: int) -> PlannedR
         seed=seed,
         config=configuration.to_dict(config),
         config_sha256=configuration.digest(config),
+        data_sha256=ladder.data_sha256(config),
         **account,
     )
 
@@ -290,7 +325,7 @@ def main() -> int:
 
 if __name__ == "__main__":
     config_flags.DEFINE_config_file("config", help_string="The study.", lock_config=True)
-    flags.DEFINE_string("workdir", None, "The study's folder; plan.json is written there.")
+    define_path("workdir", None, "The study's folder; plan.json is written there.")
     flags.DEFINE_string("topology", None, "TPUs that the runs must fit, e.g. v5e:2x4.")
     prices.define_flags()
     prices.define_budget_flags()

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from train.cli import InputError, nearest
+from train.cli import InputError, define_path, nearest
+from train.devices import PEAKS
 
 MFU = 0.4  # share of the peak that a well-tuned transformer reaches: an assumption, not a fact
 STATE_BYTES = 16  # a parameter: float32 weight, gradient and the two moments of Adam
@@ -39,14 +40,14 @@ _GOOGLE = "Google Cloud list price of a chip-hour on demand, US"
 _LAMBDA = "Lambda list price of one GPU of an 8-GPU instance on demand"
 
 DEVICES: dict[str, Device] = {
-    "v100": Device(125e12, 16e9, None),
-    "a100": Device(312e12, 80e9, 2.79, _LAMBDA, "2026-09"),
-    "h100": Device(989e12, 80e9, 3.99, _LAMBDA, "2026-09"),
-    "h200": Device(989e12, 141e9, None),
-    "tpu_v4": Device(275e12, 32e9, 3.22, _GOOGLE, "2025-01"),
-    "tpu_v5e": Device(197e12, 16e9, 1.20, _GOOGLE, "2026-01"),
-    "tpu_v5p": Device(459e12, 95e9, 4.20, _GOOGLE, "2026-01"),
-    "tpu_v6e": Device(918e12, 32e9, None),
+    "v100": Device(PEAKS["v100"], 16e9, None),
+    "a100": Device(PEAKS["a100"], 80e9, 2.79, _LAMBDA, "2026-09"),
+    "h100": Device(PEAKS["h100"], 80e9, 3.99, _LAMBDA, "2026-09"),
+    "h200": Device(PEAKS["h200"], 141e9, None),
+    "tpu_v4": Device(PEAKS["tpu_v4"], 32e9, 3.22, _GOOGLE, "2025-01"),
+    "tpu_v5e": Device(PEAKS["tpu_v5e"], 16e9, 1.20, _GOOGLE, "2026-01"),
+    "tpu_v5p": Device(PEAKS["tpu_v5p"], 95e9, 4.20, _GOOGLE, "2026-01"),
+    "tpu_v6e": Device(PEAKS["tpu_v6e"], 32e9, None),
 }
 
 
@@ -150,7 +151,7 @@ def _throughput(given: str) -> tuple[float, str]:
 def define_flags() -> None:
     """The flags of `rate`, shared by the entry points that speak of hours and money."""
     flags.DEFINE_string("device", None, f"A device of the price table: {', '.join(DEVICES)}.")
-    flags.DEFINE_string(
+    define_path(
         "throughput", None, "Achieved training FLOP/s of one device, or a record.json with it."
     )
     flags.DEFINE_float("price", None, "Dollars per device-hour.")

@@ -1,171 +1,264 @@
-"""A forecast on record: sealed before its runs are trained, scored after.
+"""A forecast on record: sealed before its runs are trained (and scored after, `scaling.scoring`).
 
-DIR/forecast.json is written once. Its `sha256` is of all its other content, its `runs_sha256` of
-the runs it was made from, so that neither can be changed afterwards without it being seen.
+DIR/forecast.json is written once. Its `sha256` is of all its other content; in that stand digests
+of the runs it was made from, of the plan, and of the config and data of each held-out run. A
+held-out run writes down, before its first step, under which seal it starts (seal.sha256 in its
+folder), so that a seal made anew after the outcome is not the one that the run knows. That order
+needs no clock; clocks of two machines may disagree.
 """
 
 import datetime
 import hashlib
 import json
-import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from train.cli import InputError
+from scaling.records import run_folder
+from train.cli import InputError, Unavailable
+from train.strict import check
 
 if TYPE_CHECKING:
     import pandas as pd
 
-VERSION = 1
+VERSION = 2
+READ = (1, VERSION)  # version 1 knew no configs, no data, no plan and no missing runs
 _KNOWN = ("run", "N", "D", "C", "loss", "loss_se", "seed")  # what a run brings into a forecast
+# What a folder may hold, beside hidden files, in which no step was ever taken.
+_NOT_STARTED = {"attempts.jsonl", "traceback.txt"}
+_PLANNED = {
+    **dict.fromkeys(("run", "role", "config_sha256"), str),
+    "D": float,
+    "N": {"total": float, str: float},
+    "C": {"forward": float, str: float},
+}
+_TARGET = {
+    "run": str,
+    **dict.fromkeys(("N", "D", "C", "decades", "median"), float),
+    **{name: [float, float] for name in ("interval50", "interval90")},
+    "by_law": {str: float},
+}
+_SEALED = {
+    **dict.fromkeys(("created", "law", "runs_sha256", "sha256"), str),
+    **{name: [str] for name in ("reasons", "warnings")},
+    "weights": {str: float},
+    "targets": [_TARGET],
+}
+# What version 2 has besides.
+_TARGET_2 = _TARGET | {"config_sha256": str, "data_sha256": str}
+_SEALED_2 = _SEALED | {"plan_sha256": str, "missing": {str: str}, "targets": [_TARGET_2]}
 
 
-def seal(study: Path) -> Path:
+def seal(study: Path, allow_missing: bool = False) -> Path:
     """Forecasts a study's held-out runs from its finished ones and writes DIR/forecast.json, once.
 
     Reads DIR/runs.csv (role fit, status ok) and the targets from DIR/plan.json. A seal that is
     there already and fits the runs is left as it is.
 
+    Args:
+      study: the folder.
+      allow_missing: whether runs to fit may be missing, because they failed or are not finished;
+        the seal then says which. One that diverged is not missing: that is an outcome.
+
     Raises:
-      InputError: the runs changed since the seal, the seal was altered, a held-out run has started,
-        or the runs cannot carry the forecast.
+      InputError: the runs or the plan changed since the seal, the seal was altered, a held-out run
+        has started, a run to fit is missing, or the runs cannot carry the forecast.
+      Unavailable: the file cannot be written.
     """
+    path = study / "forecast.json"
+    if not path.exists():
+        content = _forecast(study, allow_missing)
+        _create(path, json.dumps(content | {"sha256": digest(content)}, indent=1) + "\n")
+    check_unchanged(study, load(path))
+    return path
+
+
+def begin(study: Path, name: str) -> None:
+    """Writes into the folder of a held-out run, before its first step, which seal it starts under.
+
+    Without a seal nothing is written, nor into a run that started without one.
+
+    Raises:
+      InputError: the run started under another seal than the one that is there.
+      Unavailable: the file cannot be written.
+    """
+    if not (study / "forecast.json").exists():
+        return
+    sealed, folder = load(study / "forecast.json"), run_folder(study, name)
+    if not _started(folder):
+        _create(folder / "seal.sha256", sealed["sha256"] + "\n")
+    check_seal_of(folder, sealed)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Reads a sealed forecast. Raises InputError naming the field, or if it was altered."""
+    from train.record import load_json
+
+    sealed = load_json(path)
+    version = sealed.get("version") if isinstance(sealed, dict) else None
+    if version not in READ:
+        raise InputError(f"{path}: version: {version!r}; a sealed forecast's must be one of {READ}")
+    check(f"{path}: ", sealed, _SEALED if version == 1 else _SEALED_2)
+    content = {name: value for name, value in sealed.items() if name != "sha256"}
+    if sealed["sha256"] != digest(content):
+        raise InputError(f"{path}: sha256: its content was changed after it was sealed")
+    for target in sealed["targets"]:
+        run_folder(path.parent, target["run"])
+    moment(path, "created", sealed["created"])
+    return sealed
+
+
+def _forecast(study: Path, allow_missing: bool) -> dict[str, Any]:
+    """The content of a seal, but for its own digest."""
     from scaling import forecast_words
     from scaling.forecast import forecast
-    from scaling.table import fit_rows, read_runs
-    from train.record import save_json
 
-    path = study / "forecast.json"
-    runs = fit_rows(read_runs(str(study / "runs.csv"), split="role"))
-    fitted = _runs_digest(runs)
-    if path.exists():
-        sealed = _load(path)
-        if sealed["runs_sha256"] != fitted:
-            raise InputError(
-                f"{path}: sealed from other runs than {study / 'runs.csv'} holds now; a sealed "
-                "forecast is never replaced: start a new study, or restore its runs"
-            )
-        return path
-    targets = _targets(study)
-    for name in targets["run"]:
-        if (study / "runs" / name).exists():
-            raise InputError(
-                f"{study / 'runs' / name}: held out, has started; a forecast is sealed first"
-            )
-    made = forecast_words.to_json(forecast(runs, targets))
-    for name, target in zip(targets["run"], made["targets"]):
-        target["run"] = name
-    content = {
+    planned = _plan(study)
+    held = [run for run in planned if run["role"] == "heldout"]
+    path = study / "plan.json"
+    if not held:
+        raise InputError(f"{path}: runs: none has role 'heldout'; there is nothing to forecast")
+    missing = _missing(study, [run["run"] for run in planned if run["role"] == "fit"])
+    if missing and not allow_missing:
+        name, why = next(iter(missing.items()))
+        raise InputError(
+            f"{study}: {len(missing)} of the runs to fit are missing ({name}: {why}): finish them,"
+            " failed ones by scaling.sweep --retry=failed, or say --allow_missing"
+        )
+    for run in held:
+        folder = run_folder(study, run["run"])
+        if _started(folder):
+            raise InputError(f"{folder}: held out, has started; a forecast is sealed first")
+    runs = _runs(study)
+    made = forecast_words.to_json(forecast(runs, _targets(held)))
+    for run, target in zip(held, made["targets"]):
+        target |= {name: run[name] for name in ("run", "config_sha256")}
+        target["data_sha256"] = str(run.get("data_sha256", ""))
+    return {
         "version": VERSION,
         "created": datetime.datetime.now(datetime.UTC).isoformat(),
-        "runs_sha256": fitted,
+        "runs_sha256": _runs_digest(runs),
+        "plan_sha256": _plan_digest(planned),
+        "missing": missing,
         **made,
     }
-    save_json(path, content | {"sha256": digest(content)})
-    return path
 
 
-def score(study: Path) -> Path:
-    """Compares a study's sealed forecast with its held-out records and writes DIR/score.json.
+def _missing(study: Path, names: list[str]) -> dict[str, str]:
+    """The runs to fit that have no outcome of their own, and why."""
+    from scaling.table import read_csv
 
-    `error` is forecast / loss - 1. A run that did not end ok is listed with its status, no numbers.
-
-    Raises:
-      InputError: no seal, an altered seal, a run that is not trained yet, or one that started
-        before the seal or is not the run that was forecast.
-    """
-    from train.record import save_json
-
-    sealed = _load(study / "forecast.json")
-    created = _time(study / "forecast.json", "created", sealed["created"])
-    scores = [_score(study, target, created) for target in sealed["targets"]]
-    content = {"version": VERSION, "forecast_sha256": sealed["sha256"], "scores": scores}
-    path = study / "score.json"
-    save_json(path, content)
-    return path
+    table = read_csv(str(study / "runs.csv"))
+    if not {"run", "status"} <= set(table.columns):
+        raise InputError(f"{study / 'runs.csv'}: has no columns run and status")
+    statuses = dict(zip(table["run"].astype(str), table["status"].astype(str)))
+    found = {name: statuses.get(name, "not finished") for name in names}
+    return {name: status for name, status in found.items() if status not in ("ok", "diverged")}
 
 
-def _score(study: Path, target: dict[str, Any], created: datetime.datetime) -> dict[str, Any]:
-    from train import record
+def _runs(study: Path, but: Mapping[str, str] | None = None) -> "pd.DataFrame":
+    """The runs of DIR/runs.csv that a forecast is made from, without some."""
+    from scaling.table import fit_rows, read_runs
 
-    path = study / "runs" / target["run"] / "record.json"
-    if not path.exists():
-        raise InputError(f"{path}: not there; train the held-out run, then score")
-    found = record.load(path)
-    low, high = target["interval90"]
-    inner_low, inner_high = target["interval50"]
-    result = {
-        "run": target["run"],
-        "status": found.status,
-        "loss": None,
-        "loss_se": None,
-        "median": target["median"],
-        "error": None,
-        "inside50": None,
-        "inside90": None,
-        "half_width90": (high - low) / 2 / target["median"],
-    }
-    if found.status != "ok":
-        return result
-    if _time(path, "started", found.started) < created:
+    runs = fit_rows(read_runs(str(study / "runs.csv"), split="role"))
+    return runs[~runs["run"].astype(str).isin(list(but))] if but and "run" in runs else runs
+
+
+def check_unchanged(study: Path, sealed: dict[str, Any]) -> None:
+    """Raises InputError if a seal is of other runs or of another plan than the study has now."""
+    path = study / "forecast.json"
+    # A run that was missing and has ended since does not enter.
+    if _runs_digest(_runs(study, sealed.get("missing"))) != sealed["runs_sha256"]:
         raise InputError(
-            f"{path}: started {found.started}, before the forecast was sealed: no score"
+            f"{path}: sealed from other runs than {study / 'runs.csv'} holds now; a sealed "
+            "forecast is never replaced: start a new study, or restore its runs"
         )
-    actual = {"N": found.N.get("total"), "D": found.D, "C": found.C.get("forward")}
-    for name, value in actual.items():
-        if value is None or not math.isclose(value, target[name], rel_tol=1e-6):
-            raise InputError(
-                f"{path}: {name}: {value!r}; the run that was forecast has {target[name]!r}"
-            )
-    return result | {
-        "loss": found.loss,
-        "loss_se": found.loss_se,
-        "error": target["median"] / found.loss - 1,
-        "inside50": inner_low <= found.loss <= inner_high,
-        "inside90": low <= found.loss <= high,
-    }
+    if sealed.get("plan_sha256", now := _plan_digest(_plan(study))) != now:
+        raise InputError(
+            f"{path}: sealed for another plan than {study / 'plan.json'} is now; start a new "
+            "study, or restore its plan"
+        )
 
 
-def _targets(study: Path) -> "pd.DataFrame":
-    """The held-out runs of DIR/plan.json: run, N, D, C and, where the plan knows, epochs."""
-    import pandas as pd
+def seal_of(folder: Path) -> str:
+    """The digest of the seal that a held-out run started under; "" if it wrote none down."""
+    path = folder / "seal.sha256"
+    try:
+        with path.open("rb") as file:
+            return file.read(100).decode(errors="replace").strip() or "nothing"
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise Unavailable(f"{path}: {error.strerror}") from None
 
+
+def check_seal_of(folder: Path, sealed: dict[str, Any]) -> bool:
+    """Whether a run wrote down this seal. Raises InputError if it was another one."""
+    known = seal_of(folder)
+    if known not in ("", sealed["sha256"]):
+        raise InputError(
+            f"{folder / 'seal.sha256'}: the run started under the seal {known!r}, not under that"
+            f" of forecast.json: {sealed['sha256']}"
+        )
+    return bool(known)
+
+
+def _started(folder: Path) -> bool:
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise Unavailable(f"{folder}: {error.strerror}") from None
+    return any(not name.startswith(".") for name in names - _NOT_STARTED)
+
+
+def _plan(study: Path) -> list[dict[str, Any]]:
+    """The runs of DIR/plan.json, as far as a seal reads them."""
     from train.record import load_json
 
     path = study / "plan.json"
     plan = load_json(path)
-    try:
-        planned = [run for run in plan["runs"] if run["role"] == "heldout"]
-        rows = [
+    check(f"{path}: ", plan, {"runs": [_PLANNED]})
+    for run in plan["runs"]:
+        run_folder(study, run["run"])
+        check(f"{path}: {run['run']}: epochs", run.get("epochs"), (float, None))
+    return plan["runs"]
+
+
+def _targets(held: list[dict[str, Any]]) -> "pd.DataFrame":
+    """Held-out runs as targets: N, D, C and, where the plan knows, epochs."""
+    import pandas as pd
+
+    def number(value: Any) -> float:
+        return float("nan") if value is None else float(value)
+
+    return pd.DataFrame(
+        [
             {
-                "run": str(run["run"]),
-                "N": float(run["N"]["total"]),
-                "D": float(run["D"]),
-                "C": float(run["C"]["forward"]),
-                "epochs": float(run["epochs"]) if run.get("epochs") is not None else float("nan"),
+                "N": number(run["N"]["total"]),
+                "D": number(run["D"]),
+                "C": number(run["C"]["forward"]),
+                "epochs": number(run.get("epochs")),
             }
-            for run in planned
+            for run in held
         ]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: not a plan: {error!r}") from None
-    if not rows:
-        raise InputError(f"{path}: runs: none has role 'heldout'; there is nothing to forecast")
-    return pd.DataFrame(rows)
+    )
 
 
-def _load(path: Path) -> dict[str, Any]:
-    from train.record import load_json
+def _create(path: Path, text: str) -> None:
+    """Writes a file, unless it is there. Raises Unavailable if it cannot be written."""
+    from train.record import save_text
 
-    sealed = load_json(path)
-    if not isinstance(sealed, dict) or sealed.get("version") != VERSION:
-        raise InputError(f"{path}: not a sealed forecast of version {VERSION}")
-    content = {name: value for name, value in sealed.items() if name != "sha256"}
-    if sealed.get("sha256") != digest(content):
-        raise InputError(f"{path}: sha256: its content was changed after it was sealed")
-    return sealed
+    try:
+        save_text(path, text, once=True)
+    except FileExistsError:  # another process was first: its file counts
+        return
+    except OSError as error:
+        raise Unavailable(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def _time(path: Path, field: str, text: Any) -> datetime.datetime:
+def moment(path: Path, field: str, text: Any) -> datetime.datetime:
     try:
         moment = datetime.datetime.fromisoformat(str(text))
     except ValueError:
@@ -174,8 +267,14 @@ def _time(path: Path, field: str, text: Any) -> datetime.datetime:
 
 
 def digest(value: Any) -> str:
+    """sha256 of a JSON value, however it is laid out."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plan_digest(planned: list[dict[str, Any]]) -> str:
+    """Digest of which runs a plan has; neither their order nor what else it says counts."""
+    return digest(sorted([run["run"], run["role"], run["config_sha256"]] for run in planned))
 
 
 def _runs_digest(runs: "pd.DataFrame") -> str:

@@ -4,49 +4,62 @@ the accelerators; or on a cluster run on Ray.
     python -m scaling.sweep --workdir=studies/demo --role=fit
     python -m scaling.sweep --workdir=/shared/demo --executor=ray --gpus_per_run=1
 
-Each run leaves a record, whatever becomes of it, and the same one on any executor. Called again, a
-sweep does what is left: a finished run is never done twice, one that was stopped or killed goes on
-from its checkpoint. A run that diverges or crashes is recorded as such and the others go on. For
-what a cluster needs see scaling/cluster.py.
+A run that came to an end of its own leaves a record, the same one on any executor: it is ok, it
+diverged, or its config or code failed. Called again, a sweep does what is left: a finished run is
+never done twice, one that was stopped or killed goes on from its checkpoint. What kept a run from
+its end and may pass (a lock, a missing file, a full disk, a worker that died or hung) leaves no
+record: the reason stands in runs/<run>/attempts.jsonl, the others go on, and the next call tries
+that run again. For what a cluster needs see scaling/cluster.py.
+
+Exit codes: 0 all runs have ended, 2 bad input, 130 stopped by Ctrl-C, and 75 to be started again:
+some runs are not finished, or it was stopped by SIGTERM or SIGHUP.
 """
 
-import signal
+import contextlib
+import datetime
+import json
+import time
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from absl import flags
 
-from train.cli import InputError, run_main
+from scaling.ending import Stopped, Unfinished, ended, handled
+from train.cli import InputError, define_path, run_main
 
 if TYPE_CHECKING:
     from scaling.cluster import Cluster
     from scaling.plan import Plan, PlannedRun
+    from train.record import Record
 
-
-class Stopped(Exception):
-    """The sweep was asked to stop; what was under way is saved and goes on at the next call."""
+# Longer than any compilation, evaluation or save: what is silent for so long will not come back.
+HANG_MINUTES = 60.0
 
 
 class Executor(Protocol):
     """Where runs are trained. It knows workers; of plans, tries and records it knows nothing."""
 
-    tries: int  # workers that may die under a run before it is given up
+    tries: int  # workers that may die under a run before it is left for the next call
 
     def room(self, waiting: int) -> bool:
         """Whether a run can be started now; `waiting` of them are to be."""
 
-    def start(self, run: str, config: dict[str, Any], folder: Path) -> None:
-        """Starts a run. Called only when there is room."""
+    def start(self, run: str, config: dict[str, Any], data_sha256: str, folder: Path) -> None:
+        """Starts a run. Called only when there is room. For the arguments see `worker.train`."""
 
     def messages(self, seconds: float) -> Iterable[tuple]:
         """What happened, waiting up to some seconds for it.
 
-        ("progress", run, step, loss), then one of ("done", run, status), ("stopped", run),
-        ("failed", run, reason) or ("died", run, reason): its worker is gone, the run may go on
-        elsewhere. Also ("refused", "", reason): workers cannot be used at all.
+        ("progress", run, step, loss) and ("alive", run), then one of ("done", run, status),
+        ("stopped", run), ("failed", run, reason) by itself, ("kept", run, reason) from its end by
+        what may pass, or ("died", run, reason): its worker is gone, the run may go on elsewhere.
+        Also ("refused", "", reason): workers cannot be used at all.
         """
+
+    def kill(self, run: str) -> None:
+        """Ends the worker of a run, which has hung; no message of it follows."""
 
     def stop(self) -> None:
         """Asks for all runs to be saved; each still sends its last message."""
@@ -55,61 +68,85 @@ class Executor(Protocol):
         """Ends all workers."""
 
 
-def run_folder(workdir: Path, run: "PlannedRun") -> Path:
-    """Where a planned run is trained."""
-    return workdir / "runs" / run.run
-
-
 def sweep(
-    workdir: Path, plan: "Plan", role: str, workers: int = 0, cluster: "Cluster | None" = None
-) -> list[Any]:
+    workdir: Path,
+    plan: "Plan",
+    role: str,
+    *,
+    workers: int = 0,
+    cluster: "Cluster | None" = None,
+    retry_failed: bool = False,
+    hang_minutes: float = HANG_MINUTES,
+) -> list["Record"]:
     """Trains all runs of a role that are not finished, and returns the records of all of them.
+
+    It leaves runs.csv with the finished runs of all roles.
 
     Args:
       workdir: the study's folder; on a cluster, one that all nodes share.
       plan: the study's plan.
-      role: "fit" or "heldout".
+      role: "fit" or "heldout". A held-out run starts under the seal that is there, if any.
       workers: most runs at a time; 0 = `scaling.worker.default_workers()`, or all that the cluster
         has room for.
       cluster: where to train; None = this machine.
+      retry_failed: whether runs that are recorded as failed are tried again; those records are kept
+        beside the new ones.
+      hang_minutes: silence of a worker after which it is killed.
 
     Raises:
-      InputError: another sweep is at work in this folder, a record there cannot be read, or the
-        cluster cannot train these runs.
-      Stopped: by Ctrl-C or SIGTERM, after all workers have saved.
+      InputError: a record there cannot be read or is of another run, or the cluster cannot train
+        these runs.
+      Unavailable: another sweep is at work in this folder, or it cannot be written.
+      Unfinished: some runs did not come to their end, for reasons that may pass.
+      Stopped: by a signal, after all workers have saved.
     """
+    from scaling import records, sealing
     from train import run as training
 
     chosen = [run for run in plan.runs if run.role == role]
     with training.locked(workdir):
-        todo = [run for run in chosen if training.finished(run_folder(workdir, run)) is None]
+        before = {run.run: records.finished(workdir, run) for run in chosen}
+        todo = [run for run in chosen if before[run.run] is None]
+        for run in chosen:
+            if retry_failed and before[run.run] and before[run.run].status == "failed":
+                records.set_aside(workdir, run)
+                todo.append(run)
+        for run in todo:
+            if role == "heldout":
+                sealing.begin(workdir, run.run)
+        kept: Mapping[str, str] = {}
         if todo:
-            _train(workdir, plan.study["name"], role, chosen, todo, workers, cluster)
-        return [training.finished(run_folder(workdir, run)) for run in chosen]
+            with (
+                _progress(plan, role, chosen, todo) as progress,
+                _executor(workdir, len(todo), workers, cluster) as executor,
+            ):
+                kept = _Sweep(workdir, executor, progress, 60 * hang_minutes).go(todo)
+        records.save_table(workdir, plan)
+        if kept:
+            raise Unfinished(role, len(chosen), kept)
+        return [records.finished(workdir, run) for run in chosen]
 
 
-def _train(
-    workdir: Path,
-    study: str,
-    role: str,
-    chosen: Sequence["PlannedRun"],
-    todo: Sequence["PlannedRun"],
-    workers: int,
-    cluster: "Cluster | None",
-) -> None:
+def _progress(plan: "Plan", role: str, chosen: Sequence, todo: Sequence) -> Any:
     from scaling.terminal import SweepProgress
 
+    return SweepProgress(plan.study["name"], role, chosen, todo)
+
+
+@contextlib.contextmanager
+def _executor(
+    workdir: Path, runs: int, workers: int, cluster: "Cluster | None"
+) -> Iterator[Executor]:
     if cluster is None:
         from scaling.worker import Processes, default_workers
 
-        executor = Processes(min(workers or default_workers(), len(todo)))
+        executor = Processes(min(workers or default_workers(), runs))
     else:
         from scaling.cluster import RayWorkers
 
         executor = RayWorkers(cluster, workdir, workers)
     try:
-        with SweepProgress(study, role, chosen, todo) as progress:
-            _Sweep(workdir, executor, progress).go(todo)
+        yield executor
     finally:
         executor.close()
 
@@ -117,18 +154,20 @@ def _train(
 class _Sweep:
     """One call of `sweep`: which run is next, which is tried again, what is recorded."""
 
-    def __init__(self, workdir: Path, executor: Executor, progress: Any):
+    def __init__(self, workdir: Path, executor: Executor, progress: Any, patience: float):
         self.workdir, self.executor, self.progress = workdir, executor, progress
+        self.patience = patience  # seconds of silence
         self.active: dict[str, PlannedRun] = {}
+        self.heard: dict[str, float] = {}  # when an active run last was
         self.died: Counter[str] = Counter()
-        self.stopping = False
+        self.kept: dict[str, str] = {}  # runs that are not finished, and why
+        self.stopped_by = 0
         self.refusal = ""
 
-    def go(self, todo: Iterable["PlannedRun"]) -> None:
+    def go(self, todo: Iterable["PlannedRun"]) -> dict[str, str]:
         # The longest first: the last ones then are short, and no core idles long.
         self.queue = deque(sorted(todo, key=lambda run: -run.C["forward"]))
-        handlers = {n: signal.signal(n, self._ask_to_stop) for n in (signal.SIGINT, signal.SIGTERM)}
-        try:
+        with handled(self._ask_to_stop):
             while self.active or (self.queue and not self.stopping):
                 if self.stopping:
                     self.executor.stop()
@@ -136,54 +175,88 @@ class _Sweep:
                     self._hand_out()
                 for message in self.executor.messages(1.0):
                     self._take(*message)
+                self._end_silent()
                 self.progress.tick()
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
         if self.refusal:
             raise InputError(self.refusal)
         if self.stopping:
-            raise Stopped("stopped; the same command goes on from here")
+            raise Stopped(self.stopped_by, self.kept)
+        return self.kept
 
-    def _ask_to_stop(self, *_) -> None:
+    @property
+    def stopping(self) -> bool:
+        return bool(self.stopped_by or self.refusal)
+
+    def _ask_to_stop(self, number: int, _frame: Any) -> None:
         # In a signal handler: the executor is told by the loop, whose locks this might be inside.
-        self.stopping = True
+        self.stopped_by = number
         self.progress.stopping()
 
     def _hand_out(self) -> None:
+        from scaling.records import run_folder
+
         while self.executor.room(len(self.queue)):
             run = self.queue.popleft()
-            self.active[run.run] = run
+            self.active[run.run], self.heard[run.run] = run, time.monotonic()
             self.progress.started(run)
-            self.executor.start(run.run, run.config, run_folder(self.workdir, run))
+            folder = run_folder(self.workdir, run.run)
+            self.executor.start(run.run, run.config, run.data_sha256, folder)
 
     def _take(self, kind: str, name: str, *rest: Any) -> None:
+        self.heard[name] = time.monotonic()
         if kind == "progress":
             self.progress.moved(name, *rest)
         elif kind == "refused":
             self.refusal = rest[0]
-            self._ask_to_stop()
-        else:
+            self.progress.stopping()
+        elif kind != "alive":
             self._end(self.active.pop(name), kind, *rest)
 
+    def _end_silent(self) -> None:
+        for name in [n for n in self.active if time.monotonic() - self.heard[n] > self.patience]:
+            self.executor.kill(name)
+            reason = f"its worker took no step for {self.patience / 60:g} minutes and was killed"
+            self._end(self.active.pop(name), "died", reason)
+
     def _end(self, run: "PlannedRun", kind: str, what: str = "") -> None:
+        if kind == "failed":
+            kind, what = self._record_failure(run, what)
+        elif kind in ("died", "kept"):
+            self._note(run, what)
         if kind == "died":
             self.died[run.run] += 1
-            if self.died[run.run] < self.executor.tries:
+            if self.died[run.run] < self.executor.tries and not self.stopping:
                 self.queue.appendleft(run)
-                self.progress.lost(run.run, what)
+                self.progress.lost(run.run, what, again=True)
                 return
-            kind, what = "failed", f"{what}, {self.executor.tries} times"
-        if kind == "failed":
-            self._record_failure(run, what)
-        if kind != "stopped":
-            self.progress.ended(run.run, "failed" if kind == "failed" else what)
+            kind, what = "kept", f"{what} ({self.died[run.run]} of {self.executor.tries} tries)"
+        if kind == "kept":
+            self.kept[run.run] = what
+            self.progress.lost(run.run, what, again=False)
+        elif kind == "done":
+            self.progress.ended(run.run, what)
 
-    def _record_failure(self, run: "PlannedRun", reason: str) -> None:
-        from scaling.records import failed
+    def _record_failure(self, run: "PlannedRun", reason: str) -> tuple[str, str]:
+        from scaling.records import failed, run_folder
         from train import record
 
-        record.save(run_folder(self.workdir, run) / "record.json", failed(run, reason))
+        try:
+            record.save(run_folder(self.workdir, run.run) / "record.json", failed(run, reason))
+        except OSError as error:
+            return "kept", f"its record cannot be written: {error.strerror}"
+        return "done", "failed"
+
+    def _note(self, run: "PlannedRun", reason: str) -> None:
+        """Keeps beside the run what kept it from its end."""
+        from scaling.records import run_folder
+
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        # Where this cannot be written either, the reason is still printed.
+        with contextlib.suppress(OSError):
+            folder = run_folder(self.workdir, run.run)
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / "attempts.jsonl").open("a") as file:
+                file.write(json.dumps({"ended": now, "reason": reason}) + "\n")
 
 
 def define_flags() -> None:
@@ -204,19 +277,32 @@ def define_flags() -> None:
         "Ray: GPUs that each run takes; by default 1 where the cluster has any, 0 where not.",
         0,
     )
+    flags.DEFINE_enum("retry", None, ["failed"], "failed: also those that are recorded as failed.")
+    flags.DEFINE_float(
+        "hang_minutes",
+        HANG_MINUTES,
+        "Minutes without a step, or without work before the first one, after which a worker is"
+        " killed and its run is tried again.",
+        1e-3,
+    )
 
 
-def cluster_of_flags() -> "Cluster | None":
-    """The cluster of the flags, None for this machine. Raises InputError if they contradict."""
+def flag_values() -> dict[str, Any]:
+    """The flags of `define_flags` as arguments of `sweep`. Raises InputError if they contradict."""
     from scaling.cluster import Cluster
 
     names = ("address", "cpus_per_run", "gpus_per_run")
     given = {name: flags.FLAGS[name].value for name in names if flags.FLAGS[name].present}
-    if flags.FLAGS.executor == "ray":
-        return Cluster(**given)
+    on_ray = flags.FLAGS.executor == "ray"
     for name, value in given.items():
-        raise InputError(f"--{name}: {value}; only with --executor=ray")
-    return None
+        if not on_ray:
+            raise InputError(f"--{name}: {value}; only with --executor=ray")
+    return {
+        "workers": flags.FLAGS.workers,
+        "cluster": Cluster(**given) if on_ray else None,
+        "retry_failed": flags.FLAGS.retry == "failed",
+        "hang_minutes": flags.FLAGS.hang_minutes,
+    }
 
 
 def main() -> int:
@@ -227,21 +313,18 @@ def main() -> int:
         raise InputError(
             "--workdir: missing; the folder that `python -m scaling.plan` wrote plan.json to"
         )
-    workdir = Path(flags.FLAGS.workdir)
-    cluster = cluster_of_flags()
-    plan = planning.load(workdir / "plan.json")
-    try:
-        records = sweep(workdir, plan, flags.FLAGS.role, flags.FLAGS.workers, cluster)
-    except Stopped as stopped:
-        print(f"{workdir}: {stopped}")
-        return 130
-    for record in records:
-        print(f"{record.run}: {record.status} {record.reason or f'loss {record.loss:.4f}'}")
-    return 0
+    workdir, options = Path(flags.FLAGS.workdir), flag_values()
+
+    def work() -> None:
+        plan = planning.load(workdir / "plan.json")
+        for record in sweep(workdir, plan, flags.FLAGS.role, **options):
+            print(f"{record.run}: {record.status} {record.reason or f'loss {record.loss:.4f}'}")
+
+    return ended(workdir, work)
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("workdir", None, "The study's folder, with plan.json.")
+    define_path("workdir", None, "The study's folder, with plan.json.")
     flags.DEFINE_enum("role", "fit", ["fit", "heldout"], "Which of the plan's runs.")
     define_flags()
     run_main(main)

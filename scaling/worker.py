@@ -8,15 +8,24 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from train.config import RunConfig
 
 _SECONDS_BETWEEN_REPORTS = 0.25
+_SECONDS_BETWEEN_BEATS = 5.0
+_LEAST_USE = 0.25  # seconds of a processor between two beats that are work
+UNDER_WAY = ("progress", "alive")  # messages of a run that goes on
+# What a terminal or a scheduler sends to all processes of a group.
+_TO_THE_GROUP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def default_workers() -> int:
@@ -36,7 +45,8 @@ class Processes:
     def __init__(self, count: int):
         # A fork of a process that has used JAX can deadlock; a spawned one starts clean.
         self._context = multiprocessing.get_context("spawn")
-        self._stop = self._context.Event()
+        with _deaf():  # this starts a process as well, which looks after the event
+            self._stop = self._context.Event()
         # Small models run slower on two cores than on one, so a worker keeps to its share even
         # where runs are fewer than workers.
         self.workers = [self._worker(cores) for cores in _share_cores(count)]
@@ -45,13 +55,13 @@ class Processes:
         """Whether a worker is idle."""
         return waiting > 0 and any(worker.run is None for worker in self.workers)
 
-    def start(self, run: str, config: dict[str, Any], folder: Path) -> None:
+    def start(self, run: str, config: dict[str, Any], data_sha256: str, folder: Path) -> None:
         """Gives a run to an idle worker."""
         worker = next(worker for worker in self.workers if worker.run is None)
         worker.run = run
         # If the worker has just died, its closed connection will say so.
         with contextlib.suppress(OSError):
-            worker.connection.send((run, config, str(folder)))
+            worker.connection.send((run, config, data_sha256, str(folder)))
 
     def messages(self, seconds: float) -> Iterator[tuple]:
         """What the workers say within some seconds."""
@@ -65,27 +75,42 @@ class Processes:
         """Asks for all runs to be saved."""
         self._stop.set()
 
+    def kill(self, run: str) -> None:
+        """Ends the worker of a run."""
+        worker = next(worker for worker in self.workers if worker.run == run)
+        worker.process.kill()
+        # A process that waits for a broken disk may live on, and then keeps the run's folder.
+        worker.process.join(timeout=10)
+        worker.connection.close()
+        self._replace(worker)
+
     def close(self) -> None:
         """Ends all workers."""
-        for worker in self.workers:
-            worker.connection.close()
-        for worker in self.workers:
-            worker.process.join(timeout=10)
-            worker.process.kill()
+        try:
+            for worker in self.workers:
+                worker.connection.close()
+            for worker in self.workers:
+                worker.process.join(timeout=10)
+        finally:
+            for worker in self.workers:
+                worker.process.kill()
 
     def _worker(self, cores: list[int] | None) -> "_Process":
         return _Process(self._context, self._stop, cores)
+
+    def _replace(self, worker: "_Process") -> None:
+        self.workers[self.workers.index(worker)] = self._worker(worker.cores)
 
     def _hear(self, worker: "_Process") -> Iterator[tuple]:
         try:
             while worker.run is not None and worker.connection.poll():
                 message = worker.connection.recv()
-                if message[0] != "progress":
+                if message[0] not in UNDER_WAY:
                     worker.run = None
                 yield message
         except (EOFError, OSError):
             worker.process.join()
-            self.workers[self.workers.index(worker)] = self._worker(worker.cores)
+            self._replace(worker)
             reason = f"worker process died with exit code {worker.process.exitcode}"
             yield "died", worker.run, reason
 
@@ -95,33 +120,53 @@ class _Process:
 
     def __init__(self, context, stop, cores: list[int] | None):
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, stop, cores), daemon=True)
-        self.process.start()
+        arguments = (theirs, stop, cores, os.getpid())
+        self.process = context.Process(target=_serve, args=arguments, daemon=True)
+        with _deaf():
+            self.process.start()
         theirs.close()
         self.cores = cores
         self.run: str | None = None
 
 
-def _serve(connection: Connection, stop: Any, cores: list[int] | None) -> None:
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes started inside never hear what is sent to a whole group, from their first moment.
+
+    The sweep hears it, decides what it means, and sets `stop`.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_THE_GROUP)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _serve(connection: Connection, stop: Any, cores: list[int] | None, parent: int) -> None:
     """Trains the runs it is sent until the connection closes. This is the worker process.
 
     Args:
       connection: to the sweep.
       stop: a multiprocessing Event; once set, the run under way saves a checkpoint and stops.
       cores: the processor cores this worker keeps to; None = all.
+      parent: process id of the sweep.
     """
-    _die_with_parent()
-    # Ctrl-C reaches every process of a terminal; the sweep decides what it means and sets `stop`.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with(parent)
     if cores:
         # Before JAX is imported: it sizes its thread pools by the cores it is allowed.
         os.sched_setaffinity(0, cores)
+    one_at_a_time = threading.Lock()
+
+    def tell(message: tuple) -> None:
+        with one_at_a_time:
+            connection.send(message)
+
     while True:
         try:
-            name, values, folder = connection.recv()
+            name, values, data_sha256, folder = connection.recv()
         except EOFError:
             return
-        connection.send(train(connection.send, stop.is_set, name, values, Path(folder)))
+        tell(train(tell, stop.is_set, name, values, data_sha256, Path(folder)))
 
 
 def train(
@@ -129,49 +174,117 @@ def train(
     should_stop: Callable[[], bool],
     name: str,
     values: dict[str, Any],
+    data_sha256: str,
     folder: Path,
 ) -> tuple:
     """Trains one run in this process, on any executor.
 
     Args:
-      tell: takes ("progress", run, step, loss), a few times a second at most.
+      tell: takes ("progress", run, step, loss), a few times a second at most, and ("alive", run)
+        from another thread, as long as steps are taken or, before the first one, work is done.
       should_stop: polled after every step; True saves a checkpoint and stops.
       name: of the run.
       values: its config.
+      data_sha256: of the data it was planned on; "" = any.
       folder: its workdir.
 
     Returns:
-      How it ended: ("done", run, status of its record), ("stopped", run), or ("failed", run,
-      reason), with the traceback in `folder`.
+      How it ended: ("done", run, status of its record), ("stopped", run), or, with the traceback in
+      `folder`, ("failed", run, reason) by its own config or code, or ("kept", run, reason) from its
+      end by what may pass.
     """
     from train import compilation, config, run
 
     last = [0.0]
 
-    def progress(step: int, loss: float) -> None:
+    def progress(step: int, loss: float, *_) -> None:
         if time.monotonic() - last[0] > _SECONDS_BETWEEN_REPORTS:
             last[0] = time.monotonic()
             tell(("progress", name, step, loss))
 
-    compilation.use_cache()
     try:
-        result = run.run(
-            config.resolve(values), folder, name=name, progress=progress, should_stop=should_stop
-        )
+        compilation.use_cache()
+        with _beating(lambda: tell(("alive", name))) as beat:
+            resolved = config.resolve(values)
+            _check_data(resolved, data_sha256)
+            result = run.run(
+                resolved,
+                folder,
+                name=name,
+                progress=progress,
+                should_stop=lambda: beat() or should_stop(),
+            )
     except run.Interrupted:
         return ("stopped", name)
     except Exception as error:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "traceback.txt").write_text(traceback.format_exc())
-        return ("failed", name, " ".join(f"{type(error).__name__}: {error}".split())[:500])
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "traceback.txt").write_text(traceback.format_exc())
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        return ("kept" if _may_pass(error) else "failed", name, reason)
     return ("done", name, result.status)
 
 
-def _die_with_parent() -> None:
-    """Asks Linux to end this process when the sweep's process ends, however it ends."""
+def _may_pass(error: Exception) -> bool:
+    """Whether a run's end says nothing of the run, which may end well at another time or place."""
+    from train.checkpoint import SaveError
+    from train.cli import Unavailable
+
+    # RESOURCE_EXHAUSTED is XLA's word for memory that others may have taken.
+    return isinstance(
+        error, (Unavailable, SaveError, OSError, MemoryError)
+    ) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def _check_data(config: "RunConfig", data_sha256: str) -> None:
+    """Raises Unavailable if the data are not those that the run was planned on."""
+    from train.cli import Unavailable
+    from train.run import open_data
+
+    if data_sha256 and (found := open_data(config).digest) != data_sha256:
+        raise Unavailable(
+            f"config.data: changed since the run was planned: sha256 {found}, not {data_sha256}"
+        )
+
+
+@contextlib.contextmanager
+def _beating(say_alive: Callable[[], None]) -> Iterator[Callable[[], None]]:
+    """Says every few seconds that work goes on, while it does; yields what to call at every step.
+
+    Work is a step taken. Before the first step it is any use of a processor: reading data and
+    compiling take their time, and a call that waits for something broken takes none.
+    """
+    steps, over = [0], threading.Event()
+
+    def beat() -> None:
+        steps[0] += 1
+
+    def watch() -> None:
+        before = (0, 0.0)
+        while not over.wait(_SECONDS_BETWEEN_BEATS):
+            now = (steps[0], time.process_time())
+            if now[0] > before[0] or (not now[0] and now[1] - before[1] > _LEAST_USE):
+                with contextlib.suppress(OSError):  # nobody listens any more
+                    say_alive()
+            before = now
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield beat
+    finally:
+        over.set()
+        thread.join()
+
+
+def _die_with(parent: int) -> None:
+    """Ends this process when the sweep's ends, however it ends, or has ended already."""
     if sys.platform == "linux":
         PR_SET_PDEATHSIG = 1
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    # The signal is for a death that is still to come.
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _cores() -> list[int]:

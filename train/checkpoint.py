@@ -2,10 +2,15 @@
 
 Every process writes the parts of the state that it holds, into one shared folder, and reads those
 that it is to hold: a run may go on with another mesh and another number of processes.
+
+Beside the state lies all that decides what becomes of a checkpoint, in one JSON file each: `config`
+and `run` (whose it is, and what it took), `metrics` (its validation loss, once that is known).
 """
 
+import glob
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from train import hosts
+from train import config as configuration
+from train import hosts, record
 from train.cli import InputError
-from train.config import Checkpoint
+from train.config import Checkpoint, RunConfig
 from train.step import State
 
 _LOSS = "eval_loss"
@@ -27,31 +33,53 @@ class SaveError(Exception):
 
 
 class Unreadable(InputError):
-    """A checkpoint is damaged, or is of another program."""
+    """A checkpoint is damaged, or is of another run or program."""
+
+
+class _Kept:
+    """The newest checkpoints, and those of the lowest validation loss, as Orbax asks for it."""
+
+    def __init__(self, config: Checkpoint):
+        self._config = config
+
+    def steps(self, losses: Mapping[int, float | None]) -> set[int]:
+        """Those to keep of the steps in `losses`; None is a loss that is not known."""
+        known = sorted((loss, step) for step, loss in losses.items() if loss is not None)
+        newest = sorted(losses)[-self._config.keep :]
+        return {*newest, *(step for _, step in known[: self._config.best])}
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        kept = self.steps({c.step: (c.metrics or {}).get(_LOSS) for c in checkpoints})
+        return [c.step in kept for c in checkpoints]
 
 
 class Checkpoints:
     """A run's checkpoints. One is there whole or not at all, whenever the process dies."""
 
-    def __init__(self, workdir: Path, config: Checkpoint):
+    def __init__(self, workdir: Path, config: RunConfig, data_sha256: str):
+        """Opens, or makes, the checkpoints in a workdir.
+
+        Args:
+          workdir: the run's.
+          config: the run's; what is saved is of this run, and nothing else is restored.
+          data_sha256: digest of its data.
+        """
         self._folder = (workdir / "checkpoints").absolute()
-        kept = [ocp.checkpoint_managers.LatestN(config.keep)]
-        if config.best:
-            kept.append(
-                ocp.checkpoint_managers.BestN(
-                    get_metric_fn=lambda metrics: metrics[_LOSS],
-                    reverse=True,  # the lowest is the best
-                    n=config.best,
-                    keep_checkpoints_without_metrics=False,
-                )
-            )
+        self._config, self._data_sha256 = config, data_sha256
+        self._kept = _Kept(config.checkpoint)
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(kept),
+            preservation_policy=self._kept,
             enable_async_checkpointing=True,
             cleanup_tmp_directories=True,
         )
+        # Arrays in one database are fewer files, but Orbax finds its parts by a pattern, and takes
+        # the brackets of a folder's name for one.
+        plain = glob.escape(str(self._folder)) == str(self._folder)
         self._manager = ocp.CheckpointManager(
-            self._folder, options=options, item_names=("state", "config", "metrics")
+            self._folder,
+            options=options,
+            item_names=("state", "config", "run", "metrics"),
+            item_handlers={"state": ocp.StandardCheckpointHandler(use_ocdbt=plain)},
         )
 
     def steps(self) -> list[int]:
@@ -59,30 +87,66 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def save(
-        self, step: int, state: State, config: dict[str, Any], eval_loss: float | None = None
+        self,
+        step: int,
+        state: State,
+        eval_loss: float | None = None,
+        seconds: Mapping[str, float] | None = None,
     ) -> None:
         """Starts saving; the state's buffers may be reused as soon as this returns.
 
         Args:
           step: steps taken.
           state: of the run.
-          config: saved with it, for whoever finds the folder.
-          eval_loss: on the validation set at this step, which decides what is best; None: unknown.
+          eval_loss: on the validation set at this step, which decides what is best; None: not known
+            yet, see `note`.
+          seconds: wall time by kind that the run took to get here.
 
         Raises:
           SaveError: this save or the one before it failed.
         """
         if step == self._manager.latest_step():
             return
+        run = {"step": step, "data_sha256": self._data_sha256, "seconds": dict(seconds or {})}
         items = {
             "state": ocp.args.StandardSave({"state": state, "digest": digest(state)}),
-            "config": ocp.args.JsonSave(config),
+            "config": ocp.args.JsonSave(configuration.to_dict(self._config)),
+            "run": ocp.args.JsonSave(run),
         }
         metrics = None if eval_loss is None else {_LOSS: eval_loss}
+        if (
+            metrics
+        ):  # Orbax keeps them in memory, and would write them only with a policy of its own
+            items["metrics"] = ocp.args.JsonSave(metrics)
         try:
             self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
         except Exception as error:
             raise self._failed(error) from error
+
+    def note(self, losses: Mapping[int, float]) -> None:
+        """Writes validation losses to the steps that were saved without, and keeps the best.
+
+        A run's last step is saved before it is evaluated; older versions saved no losses at all.
+
+        Args:
+          losses: by step; the same in every process. Those of steps that are not there are passed
+            over.
+        """
+
+        def write() -> list[int]:
+            known: dict[int, float | None] = {}
+            for step in self.steps():
+                path = self._folder / str(step) / "metrics" / "metrics"  # where Orbax reads them
+                if step in losses and not path.exists():
+                    record.save_json(path, {_LOSS: losses[step]})
+                known[step] = (self._manager.metrics(step) or {}).get(_LOSS)
+            return sorted(known.keys() - self._kept.steps(known))
+
+        if losses:
+            surplus = hosts.first(write)
+            self._manager.reload()
+            for step in surplus:
+                self._manager.delete(step)
 
     def check(self) -> None:
         """Raises SaveError if a save under way has failed."""
@@ -130,39 +194,89 @@ class Checkpoints:
         saved = hosts.together(read)
         if int(digest(saved["state"])) != int(saved["digest"]):
             raise Unreadable(f"{folder}: its numbers are not those that were saved")
+        if int(saved["state"].step) != step:
+            raise Unreadable(f"{folder}: holds step {int(saved['state'].step)}, not {step}")
         return saved["state"]
 
     def restore_newest(self, abstract: State) -> tuple[State, int] | None:
-        """The newest state that can be read, and its step; None if there never was one.
+        """The newest state of this run that can be read, and its step; None if there never was one.
 
-        Damaged ones that are newer are set aside, in `checkpoints.damaged`, with a warning.
+        Damaged ones that are newer, and all that are of another run, are set aside, in
+        `checkpoints.damaged`, with a warning.
 
         Raises:
-          InputError: there are checkpoints, and none can be read.
+          InputError: there are checkpoints, and none can be used.
         """
-        damaged: dict[int, str] = {}
-        for step in hosts.first(self.steps)[::-1]:
+        steps = hosts.first(self.steps)
+        refused = dict(hosts.first(lambda: [(s, r) for s in steps if (r := self._foreign(s))]))
+        for step in steps[::-1]:
+            if step in refused:
+                continue
             try:
                 state = self.restore(step, abstract)
             except InputError as error:
-                damaged[step] = str(error)
+                refused[step] = str(error)
                 continue
-            if damaged:
-                hosts.first(lambda good=step: self._set_aside(damaged, good))
+            if refused:
+                hosts.first(lambda good=step: self._set_aside(refused, good))
                 self._manager.reload()
             return state, step
-        if damaged:
-            raise InputError(f"no checkpoint can be read: {'; '.join(damaged.values())}")
+        if refused:
+            reasons = "; ".join(refused[step] for step in sorted(refused, reverse=True))
+            raise InputError(
+                f"no checkpoint can be used: {reasons}; give a new workdir, or move "
+                f"{self._folder} away to begin again"
+            )
         return None
 
-    def _set_aside(self, damaged: dict[int, str], good: int) -> None:
+    def seconds(self, step: int) -> dict[str, float]:
+        """Wall time by kind that the run took to get to a step; {} if older versions saved it."""
+
+        def read() -> dict[str, float]:
+            seconds = (self._beside(step, "run") or {}).get("seconds", {})
+            if not isinstance(seconds, dict) or not all(map(_is_number, seconds.values())):
+                raise Unreadable(f"{self._folder / str(step)}: run.seconds: must be numbers")
+            return seconds
+
+        return hosts.first(read)
+
+    def _beside(self, step: int, item: str) -> dict[str, Any] | None:
+        """What lies in JSON beside a state; None if nothing does. Raises Unreadable."""
+        path = self._folder / str(step) / item / "metadata"
+        if not path.parent.exists():
+            return None
+        try:
+            content = record.load_json(path)
+        except InputError as error:
+            raise Unreadable(str(error)) from None
+        if not isinstance(content, dict):
+            raise Unreadable(f"{path}: must be an object")
+        return content
+
+    def _foreign(self, step: int) -> str | None:
+        """Why a checkpoint is not this run's at this step, as far as what lies beside it tells."""
+        folder = self._folder / str(step)
+        try:
+            config, run = self._beside(step, "config"), self._beside(step, "run")
+        except Unreadable as error:
+            return str(error)
+        if config is None:
+            return f"{folder}: does not say which run's it is"
+        changed = configuration.other_run(self._config, config)
+        if run is not None:  # version 1 had none
+            expected = {"step": step, "data_sha256": self._data_sha256}
+            found = {key: run.get(key) for key in expected}
+            changed += configuration.differences(expected, found, "checkpoint")
+        return f"{folder}: of another run: {'; '.join(changed)}" if changed else None
+
+    def _set_aside(self, refused: Mapping[int, str], good: int) -> None:
         aside = self._folder.with_name("checkpoints.damaged")
         aside.mkdir(exist_ok=True)
-        for step, reason in damaged.items():
+        for step, reason in refused.items():
             shutil.rmtree(aside / str(step), ignore_errors=True)
             (self._folder / str(step)).rename(aside / str(step))
             print(
-                f"warning: checkpoint {step} cannot be read and is now in {aside}; "
+                f"warning: checkpoint {step} cannot be used and is now in {aside}; "
                 f"going on from checkpoint {good} ({reason})",
                 file=sys.stderr,
             )
@@ -173,6 +287,10 @@ class Checkpoints:
             self._manager.close()
         except Exception:
             return
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 @jax.jit

@@ -1,14 +1,20 @@
 """How every entry point starts and fails: one clear line on standard error and exit code 2."""
 
 import difflib
+import io
 import math
+import os
+import re
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from absl import app, flags, logging
 
-BAD_INPUT = 2
+flags.disclaim_key_flags()  # what `define_path` defines belongs to the file that calls it
+
+BAD_INPUT, NOT_SAVED, STOPPED = 2, 74, 130  # 74 is EX_IOERR of sysexits.h, 130 what shells use
 
 
 class InputError(Exception):
@@ -43,6 +49,34 @@ def numbers(flag: str, given: Iterable[str]) -> list[float]:
     return values
 
 
+def define_path(name: str, default: str | None, help: str) -> None:
+    """A flag for a path of the user's: all are made so, that `~` means the same in each of them.
+
+    It takes a word as well, for a flag that is either. Parsing raises InputError for an address
+    such as gs://bucket/run, a name that is not UTF-8, and a `~` without a home.
+    """
+    flags.DEFINE(_PathParser(name), name, default, help, flags.FLAGS, flags.ArgumentSerializer())
+
+
+class _PathParser(flags.ArgumentParser):
+    def __init__(self, name: str):
+        self.name = name
+
+    def parse(self, given: str) -> str:
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", given):
+            raise InputError(
+                f"--{self.name}: {given!r} is an address; allowed: a path, so mount the bucket "
+                "(e.g. with gcsfuse), or use a local folder and copy it"
+            )
+        try:
+            given.encode()  # libraries that write our files take no other names
+            return str(Path(given).expanduser()) if given.startswith("~") else given
+        except UnicodeEncodeError:
+            raise InputError(f"--{self.name}: {given!r}; allowed: a name in UTF-8") from None
+        except RuntimeError:
+            raise InputError(f"--{self.name}: {given!r}; there is no such home folder") from None
+
+
 def config_values(example: str) -> dict[str, Any]:
     """The values of --config, overrides applied. Raises InputError if it is missing."""
     config = flags.FLAGS.config
@@ -54,19 +88,76 @@ def config_values(example: str) -> dict[str, Any]:
         raise InputError(f"--config: {error}") from None
 
 
+class _Output(io.FileIO):
+    """A terminal, pipe or file for what people read: a full or closed one takes it and loses it.
+
+    What a run came to is in its files and its exit code; no run fails because nobody listens.
+    """
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def _never_fail(stream: io.TextIOWrapper | None, descriptor: int) -> io.TextIOWrapper:
+    """The stream that stands in for standard output or error, and neither fills up nor breaks."""
+    if stream is None:  # started with it closed: a file that is opened next would get its number
+        closed = os.open(os.devnull, os.O_WRONLY)
+        if closed != descriptor:
+            os.dup2(closed, descriptor)
+            os.close(closed)
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Output(descriptor, "w", closefd=False)),
+        encoding=stream.encoding if stream else "utf-8",
+        errors="replace",  # what an ASCII terminal cannot show
+        line_buffering=descriptor == 2 or os.isatty(descriptor),
+    )
+
+
 def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return text if text else type(error).__name__
 
 
+def _failure(error: Exception) -> tuple[str, int] | None:
+    """The line and the exit code of what is no defect of ours; None for what is."""
+    if isinstance(error, InputError):
+        return _one_line(error), BAD_INPUT
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}", NOT_SAVED
+    # JAX's own kind of error is not asked for: it may not be imported yet, and need not be.
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and re.search("RESOURCE_EXHAUSTED|Out of memory", str(error))
+    ):
+        return f"out of memory: {_one_line(error)[:300]}", BAD_INPUT
+    return None
+
+
+def _at_home(config: re.Match) -> str:
+    return config[1] + os.path.expanduser(config[2])
+
+
 def _parse_flags(argv: list[str]) -> list[str]:
     try:
+        # No shell expands the ~ of --config=~/mine.py, and no file has that name.
+        argv = [re.sub("^(--?config=)(~.*)", _at_home, given) for given in argv]
         return flags.FLAGS(argv)
     except SystemExit:  # --help has printed its text; absl would leave with 1
         sys.exit(0)
     # Config overrides are applied while flags are parsed, and ml_collections reports a bad one with
     # whichever of these exceptions the assignment raised.
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+    except (
+        InputError,
+        flags.Error,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        OSError,
+    ) as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         sys.exit(BAD_INPUT)
 
@@ -74,9 +165,12 @@ def _parse_flags(argv: list[str]) -> list[str]:
 def run_main(main: Callable[[], int | None]) -> None:
     """Parses flags, calls `main`, and exits with its code (None is 0).
 
-    `InputError` becomes one line and exit code 2; any other exception is a defect of ours and keeps
-    its traceback.
+    What the user gave wrong, a file that cannot be read or written, a lack of memory and Ctrl-C are
+    told in one line and an exit code; any other exception is a defect of ours and keeps its
+    traceback. Nothing that happens to standard output or error changes the exit code.
     """
+    sys.stdout = _never_fail(sys.stdout, 1)
+    sys.stderr = _never_fail(sys.stderr, 2)
 
     def guarded(argv: list[str]) -> int:
         try:
@@ -87,8 +181,12 @@ def run_main(main: Callable[[], int | None]) -> None:
             if not flags.FLAGS["verbosity"].present:
                 logging.set_verbosity(logging.WARNING)
             return main() or 0
-        except InputError as error:
-            print(f"error: {_one_line(error)}", file=sys.stderr)
-            return BAD_INPUT
+        except KeyboardInterrupt:
+            return STOPPED
+        except Exception as error:
+            if (known := _failure(error)) is None:
+                raise
+            print(f"error: {known[0]}", file=sys.stderr)
+            return known[1]
 
     app.run(guarded, flags_parser=_parse_flags)

@@ -122,6 +122,8 @@ class RunConfig:
     def __post_init__(self):
         for field in ("steps", "batch_size", "accumulate", "log_every"):
             _check(getattr(self, field) >= 1, field, getattr(self, field), "at least 1")
+        # The step is counted in int32 on the device, where a wider one is not to be had.
+        _check(self.steps < 2**31, "steps", self.steps, "below 2^31")
         _check(self.microbatches >= 0, "microbatches", self.microbatches, "at least 0")
         _check(0 <= self.seed < 2**31, "seed", self.seed, "in [0, 2^31)")
         if self.checkpoint.best:
@@ -174,7 +176,13 @@ def identity(config: RunConfig) -> dict[str, Any]:
 
 def digest(config: RunConfig) -> str:
     """sha256 of a run's identity, in hexadecimal."""
-    return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()
+    return digest_of(identity(config))
+
+
+def digest_of(values: Mapping[str, Any]) -> str:
+    """The same, of a config as a record holds it, whichever fields configs had when it was made."""
+    kept = {k: v for k, v in values.items() if k not in NOT_IDENTITY}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any], path: str = "config") -> list[str]:
@@ -187,6 +195,12 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any], path: str = "config"
         elif x != y:
             out.append(f"{path}.{key}: {x!r}, not {y!r}")
     return out
+
+
+def other_run(config: RunConfig, theirs: Mapping[str, Any]) -> list[str]:
+    """Where `theirs`, a config read from JSON, is of another run than `config`; [] if it is not."""
+    ours = json.loads(json.dumps(identity(config)))  # a tuple is a list there
+    return differences(ours, {k: v for k, v in theirs.items() if k not in NOT_IDENTITY})
 
 
 def _check(ok: bool, field: str, value: Any, allowed: str) -> None:

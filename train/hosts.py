@@ -14,13 +14,13 @@ import json
 import os
 import re
 import signal
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax._src import distributed  # its store of texts: no public way needs no devices
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
@@ -35,6 +35,7 @@ _LAUNCHERS = {
     "Open MPI": ("OMPI_COMM_WORLD_SIZE", "OMPI_MCA_orte_hnp_uri", "OMPI_COMM_WORLD_RANK"),
 }
 _CONNECT_SECONDS = 300
+_KEY = "allometry/watch"
 
 
 class Agreed(InputError):
@@ -67,7 +68,8 @@ def joined(
       process: which this one is, from 0.
 
     Raises:
-      InputError: the arguments do not go together, or the others cannot be reached.
+      InputError: the arguments do not go together, the others cannot be reached, or there are no
+        devices.
     """
     given = {"coordinator": coordinator, "processes": processes, "process": process}
     missing = [name for name, value in given.items() if value is None]
@@ -78,12 +80,16 @@ def joined(
         _check(coordinator, processes, process)
     if not missing or launcher(os.environ):
         _initialize(given)
-    if not jax.distributed.is_initialized() or jax.process_count() == 1:
+    state = distributed.global_state
+    if state.client is None or state.num_processes == 1:
+        _find_devices()
         yield
         return
-    host = coordinator.rpartition(":")[0].strip("[]") if coordinator else socket.gethostname()
-    sentry = watch.Sentry(jax.process_index(), jax.process_count(), host, _gather)
+    host = state.coordinator_address.rpartition(":")[0].strip("[]")
+    # The watch stands before JAX looks for devices, which all do together: it needs none.
+    sentry = watch.Sentry(state.process_id, state.num_processes, host, _share)
     try:
+        _find_devices()
         yield
     except Agreed:
         _leave(sentry)
@@ -124,8 +130,37 @@ def _initialize(given: dict[str, Any]) -> None:
         where = given["coordinator"]
         if where is None and isinstance(error, ValueError):
             return  # a TPU that is not part of a slice with a metadata server: one process
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"--coordinator: {where or launcher(os.environ)}: {reason}") from None
+        where, reason = where or launcher(os.environ), _start_of(error)
+        if "DEADLINE_EXCEEDED" in reason:
+            watch.lost(f"--coordinator: {where}: not all processes came ({reason})")
+        raise InputError(f"--coordinator: {where}: {reason}") from None
+
+
+def _share(text: str) -> str:
+    """What process 0 says, told by JAX's coordination service."""
+    client = distributed.global_state.client
+    if distributed.global_state.process_id == 0:
+        client.key_value_set(_KEY, text)
+        return text
+    try:
+        return client.blocking_key_value_get(_KEY, _CONNECT_SECONDS * 1000)
+    except RuntimeError as error:
+        watch.lost(f"process 0 was lost while the processes started ({_start_of(error)})")
+
+
+def _find_devices() -> None:
+    """Has JAX find the devices, of all processes. Raises InputError if it finds none here."""
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        reason = _start_of(error) or "JAX finds no such device"
+        if re.search("DEADLINE_EXCEEDED|UNAVAILABLE|ABORTED|CANCELLED", reason):
+            watch.lost(f"a process was lost while they started ({reason})")
+        raise InputError(f"JAX_PLATFORMS: {jax.config.jax_platforms!r}; {reason}") from None
+
+
+def _start_of(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _leave(sentry: watch.Sentry) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,37 @@ FILE = "metrics.jsonl"
 
 
 def read(workdir: Path) -> list[dict[str, float]]:
-    """All whole lines of a run's metrics; a line cut off by a crash is left out."""
-    path = workdir / FILE
-    if not path.exists():
-        return []
-    lines = []
-    for line in path.read_text().splitlines():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            break
-    return lines
+    """All whole lines of a run's metrics, by step; others, as a crash leaves them, are left out.
+
+    Where a step has two lines of one kind, the later one in the file is taken.
+    """
+    return _read(workdir / FILE)[0]
+
+
+def _read(path: Path) -> tuple[list[dict[str, float]], list[int]]:
+    """The lines, see `read`, and the numbers of those left out, but for a last one cut off."""
+    try:
+        texts = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return [], []
+    lines, left_out = {}, []
+    for number, text in enumerate(texts, start=1):
+        line = _line(text)
+        if line is not None:
+            lines[line["step"], "eval_loss" in line] = line
+        elif text and number < len(texts):
+            left_out.append(number)
+    return sorted(lines.values(), key=lambda line: line["step"]), left_out
+
+
+def _line(text: bytes) -> dict[str, float] | None:
+    """The values of a line; None if it is no line of ours."""
+    try:
+        line = json.loads(text.decode())
+    except (ValueError, RecursionError):
+        return None
+    known = isinstance(line, dict) and type(line.get("step")) is int and line["step"] >= 0
+    return line if known and all(type(v) in (int, float) for v in line.values()) else None
 
 
 class NoWriter:
@@ -47,7 +68,14 @@ class Writer:
     """
 
     def __init__(self, workdir: Path, step: int):
-        kept = [line for line in read(workdir) if line["step"] <= step]
+        lines, left_out = _read(workdir / FILE)
+        kept = [line for line in lines if line["step"] <= step]
+        if left_out:
+            print(
+                f"warning: {workdir / FILE}: {len(left_out)} damaged lines are dropped, the first "
+                f"of them line {left_out[0]}",
+                file=sys.stderr,
+            )
         save_text(workdir / FILE, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = (workdir / FILE).open("a", buffering=1)  # by lines, for who looks on
         self._board = SummaryWriter(

@@ -2,23 +2,27 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import functools
 import json
-import math
 import os
 import platform
+import re
+import secrets
+import stat
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from train import strict
 from train.cli import InputError
 
-VERSION = 1
+VERSION = 2  # in 1, `started` and `seconds` were of the last call alone
 STATUSES = ("ok", "diverged", "failed")
 _MAX_BYTES = 64 * 2**20
+_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.tmp")  # ends the names of `replacing`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,13 +46,34 @@ class Record:
     curve: list[list[float]]  # [step, training loss], thinned
     evaluations: list[list[float]]  # [step, validation loss, standard error]
     data_sha256: str
-    started: str  # UTC, ISO 8601
+    started: str  # UTC, ISO 8601; the first of a run's calls
     finished: str
-    seconds: dict[str, float]  # wall time: total, compile, train, evaluate, checkpoint, log
+    seconds: dict[str, float]  # of all calls: total, compile, train, evaluate, checkpoint, log
     device: dict[str, Any]
     versions: dict[str, str]
     revision: str | None  # git revision of this code, "+" appended if it was changed
+    throughput: float | None = None  # units a second of training, the median over the run
+    mfu: float | None = None  # the same as a share of the devices' peak, see train.pace
     version: int = VERSION
+
+
+_SHAPE = {
+    **dict.fromkeys(("run", "reason", "config_sha256", "unit", "data_sha256"), str),
+    **dict.fromkeys(("started", "finished"), str),
+    **dict.fromkeys(("epochs", "loss", "loss_se", "bits_per_byte"), (float, None)),
+    **dict.fromkeys(("throughput", "mfu"), (float, None)),
+    "config": dict,
+    "seed": int,
+    "N": {"total": float, str: float},
+    "D": float,
+    "C": {"forward": float, str: float},
+    "curve": [[float, float]],
+    "evaluations": [[float, float, float]],
+    "seconds": {str: float},
+    "device": dict,
+    "versions": {str: str},
+    "revision": (str, None),
+}
 
 
 def save_json(path: Path, value: Any) -> None:
@@ -57,41 +82,96 @@ def save_json(path: Path, value: Any) -> None:
     save_text(path, text)
 
 
-def save_text(path: Path, text: str) -> None:
+def save_text(path: Path, text: str, once: bool = False) -> None:
     """Writes a text file atomically, see `replacing`."""
-    with replacing(path) as file:
+    with replacing(path, once) as file:
         file.write(text.encode())
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that takes the place of `path` whole: a temporary one, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def replacing(path: Path, once: bool = False) -> Iterator[BinaryIO]:
+    """A file to write that takes the place of `path` whole: a temporary one, fsync, rename.
+
+    With `once` it replaces nothing: where `path` is there, and for all but one of several that
+    write it at once, FileExistsError. What killed processes left of earlier attempts is removed. Raises
+    OSError naming `path`.
+    """
+    name = None
     try:
-        with os.fdopen(handle, "wb") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+        file, name = _temporary(path)
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
+            if once:
+                os.link(name, path)
+                name.unlink()
+            else:
+                os.replace(name, path)
+    except BaseException as error:
+        if name is not None:
+            name.unlink(missing_ok=True)
+        if isinstance(error, OSError) and _TEMPORARY.search(str(error.filename or ".0.tmp")):
+            raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
         raise
 
 
-def load_json(path: Path) -> Any:
-    """Reads a JSON file. Raises InputError, naming the file and the place, if it cannot be read."""
+def _temporary(path: Path) -> tuple[BinaryIO, Path]:
+    """A new file beside `path`, locked for as long as it is open, with the mode that files get."""
+    while True:
+        name = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        file = name.open("xb")
+        if _lock(file, otherwise=True) and os.fstat(file.fileno()).st_nlink:
+            return file, name
+        file.close()  # another process took it for one that was left, and removes it
+
+
+def _sweep(path: Path) -> None:
+    """Removes temporary files of `path` that nobody writes any more: their locks are free."""
+    for found in path.parent.iterdir():
+        if found.name.startswith(f".{path.name}.") and _TEMPORARY.fullmatch(
+            found.name.removeprefix(f".{path.name}")
+        ):
+            with contextlib.suppress(OSError), found.open("r+b") as file:
+                if _lock(file, otherwise=False):
+                    found.unlink()
+
+
+def _lock(file: BinaryIO, otherwise: bool) -> bool:
+    """Whether the file could be locked; `otherwise` where the file system knows no locks."""
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return otherwise
+    return True
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """Reads a file with a JSON object.
+
+    Raises:
+      InputError: naming the file and the place, if it cannot be read or is not such a file.
+    """
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(f"{path}: not a file")
+        if found.st_size > _MAX_BYTES:
             raise InputError(f"{path}: larger than {_MAX_BYTES} bytes")
-        return json.loads(path.read_text())
+        value = strict.parse(path.read_bytes().decode())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{path}: not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: {type(value).__name__} where an object is expected")
+    return value
 
 
 def save(path: Path, record: Record) -> None:
@@ -101,37 +181,48 @@ def save(path: Path, record: Record) -> None:
 
 def load(path: Path) -> Record:
     """Reads and checks a record. Raises InputError naming the file and the field."""
+    from train import config
+
     values = load_json(path)
-    if not isinstance(values, dict):
-        raise InputError(
-            f"{path}: not a record: {type(values).__name__} where an object is expected"
-        )
-    if values.get("version") != VERSION:
-        raise InputError(f"{path}: version: {values.get('version')!r}; must be {VERSION}")
+    if values.get("version") not in range(1, VERSION + 1):
+        raise InputError(f"{path}: version: {values.get('version')!r}; must be 1 to {VERSION}")
+    if values["version"] == 1:
+        values = {"throughput": None, "mfu": None} | values
     fields = {field.name for field in dataclasses.fields(Record)}
     for name in sorted(fields ^ set(values)):
         raise InputError(f"{path}: {name}: {'missing' if name in fields else 'no such field'}")
     if values["status"] not in STATUSES:
         raise InputError(f"{path}: status: {values['status']!r}; allowed: {', '.join(STATUSES)}")
-    for name in ("config", "N", "C", "seconds", "device", "versions"):
-        if not isinstance(values[name], dict):
-            raise InputError(f"{path}: {name}: must be an object")
+    done = {"loss": float, "loss_se": float} if values["status"] == "ok" else {}
+    strict.check(f"{path}: ", values, _SHAPE | done)
     numbers = {f"N.{k}": v for k, v in values["N"].items()} | {"D": values["D"]}
     numbers |= {f"C.{k}": v for k, v in values["C"].items()}
-    if values["status"] == "ok":
-        numbers |= {"loss": values["loss"], "loss_se": values["loss_se"]}
+    if done:  # the loss itself may be of either sign: a log-density
+        numbers |= {"loss_se": values["loss_se"]}
     for name, value in numbers.items():
-        real = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not real or not math.isfinite(value) or value < 0:
+        if value < 0:
             raise InputError(f"{path}: {name}: {value!r}; must be a number of at least 0")
+    if values["config_sha256"] != config.digest_of(values["config"]):
+        raise InputError(f"{path}: config_sha256: not that of the config which the record holds")
     return Record(**values)
 
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that decide a run's numbers."""
-    names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    return {"python": platform.python_version()} | {n: metadata.version(n) for n in names}
+    """Versions of Python and of the libraries that decide a run's numbers, as far as installed."""
+    names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ml_dtypes", "qwix")
+    found = {"python": platform.python_version()}
+    for name in (*names, "libtpu"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    # Accelerators: plugins of JAX, and the libraries that CUDA's come with.
+    for package in metadata.distributions():
+        name = package.name
+        if name.startswith("nvidia-") or any(
+            e.group == "jax_plugins" for e in package.entry_points
+        ):
+            found[name] = package.version
+    return found
 
 
 @functools.cache

@@ -6,7 +6,8 @@ A workdir holds one run:
 
 Killed at any moment and called again, a run goes on from its newest checkpoint and ends with the
 same bits as if it had never stopped: batches and randomness are functions of the step, and what was
-logged after the checkpoint is taken back.
+logged after the checkpoint is taken back. `started` and `seconds` of its record are over all calls;
+only what a killed call spent after its last checkpoint is in none of them.
 
 A run may be of several processes (`train.hosts`), which all call `run`; the first one decides and
 writes, the others compute with it and save their part of the checkpoints.
@@ -15,7 +16,6 @@ writes, the others compute with it and save their part of the checkpoints.
 import contextlib
 import dataclasses
 import datetime
-import fcntl
 import math
 import time
 from collections import defaultdict
@@ -29,10 +29,13 @@ import numpy as np
 import data
 from scaling import accounting
 from train import config as configuration
-from train import hosts, metrics, record, sharding, step
+from train import hosts, metrics, pace, record, sharding, step
+from train import workdir as workdirs
 from train.checkpoint import Checkpoints
 from train.cli import InputError, Unavailable
 from train.config import RunConfig
+from train.evaluation import bits_per_byte, far_above, mean_and_error
+from train.workdir import locked
 
 CURVE_POINTS = 200
 
@@ -42,7 +45,7 @@ class Interrupted(Exception):
 
 
 class Diverged(Exception):
-    """The loss is no longer finite."""
+    """The loss is no longer finite, or far above where it began."""
 
 
 def finished(workdir: Path) -> record.Record | None:
@@ -56,8 +59,10 @@ def run(
     workdir: Path,
     *,
     name: str | None = None,
-    progress: Callable[[int, float], None] = lambda step, loss: None,
+    progress: Callable[[int, float, pace.Speed], None] = lambda step, loss, speed: None,
     should_stop: Callable[[], bool] = lambda: False,
+    resumed: Callable[[int], None] = lambda step: None,
+    saved: Callable[[], None] = lambda: None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> record.Record:
     """Trains a run to its end, from wherever an earlier call left it, and returns its record.
@@ -69,70 +74,32 @@ def run(
       config: what to train.
       workdir: the run's own folder.
       name: of the run in its record; the folder's name if None.
-      progress: called with the steps taken and the latest training loss known, in process 0.
+      progress: called in process 0 with the steps taken, the latest training loss and the pace.
       should_stop: polled after every step; True saves a checkpoint and raises Interrupted.
-      tell: called with one line on the data, if there is something to say, in process 0.
+      resumed: called with the step that an earlier call's checkpoint is of, if there is one.
+      saved: called once all steps are taken and on disk: what is left can be done by another call.
+      tell: called with one line on the data, "" if there is nothing to say.
 
     Raises:
-      InputError: the config does not fit the data or the devices, or `workdir` holds another run.
+      InputError: the config does not fit data or devices, or `workdir` has another run or data.
       Interrupted: `should_stop` said so.
       SaveError: a checkpoint could not be written, e.g. to a full disk.
       OSError: another file could not.
     """
     with contextlib.ExitStack() as held:
 
-        def claim() -> dict[str, Any] | None:
+        def enter() -> dict[str, Any] | None:
             held.enter_context(locked(workdir))
-            _claim(workdir, config)
+            workdirs.check(workdir, config)
             done = finished(workdir)
             return done and dataclasses.asdict(done)
 
-        done = hosts.first(claim)
-        hosts.together(lambda: _check_shared(workdir))
+        done = hosts.first(enter)
+        hosts.together(lambda: workdirs.check_shared(workdir))
         if done:
             return record.Record(**done)
-        return _Run(config, workdir, name or workdir.name, progress, should_stop, tell).go()
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Holds a folder against a second process; the lock dies with its process.
-
-    Raises:
-      Unavailable: another process holds it, or it cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
-    except OSError as error:
-        raise Unavailable(f"{folder}: {error.strerror}") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Unavailable(f"{folder}: another process is at work here") from None
-        yield
-
-
-def _check_shared(workdir: Path) -> None:
-    if not (workdir / "config.json").exists():
-        raise InputError(f"{workdir}: not the folder of process 0; all hosts must share one")
-
-
-def _claim(workdir: Path, config: RunConfig) -> None:
-    """Writes the config, or checks that it is the one whose run is already here."""
-    path = workdir / "config.json"
-    if path.exists():
-        theirs = record.load_json(path)
-        ours = configuration.to_dict(config)
-        for key in configuration.NOT_IDENTITY:
-            theirs.pop(key, None), ours.pop(key, None)
-        changed = configuration.differences(ours, theirs)
-        if changed:
-            raise InputError(
-                f"{workdir} holds another run: {'; '.join(changed)}; give a new workdir"
-            )
-    record.save_json(path, configuration.to_dict(config))
+        name = name or workdir.absolute().name
+        return _Run(config, workdir, name, progress, should_stop, resumed, saved, tell).go()
 
 
 def open_data(config: RunConfig) -> data.Dataset:
@@ -171,35 +138,16 @@ def account(config: RunConfig, dataset: data.Dataset) -> dict[str, Any]:
     }
 
 
-def mean_and_error(loss: np.ndarray, units: np.ndarray) -> tuple[float, float]:
-    """Mean loss per unit, and its standard error over examples.
-
-    Sums are exact (`math.fsum`), so the result does not depend on how the validation set was cut
-    into batches. The error is that of a ratio of sums (Cochran 1977, equation 2.39): examples vary,
-    their units are given.
-
-    Args:
-      loss: [n], summed over an example's units.
-      units: [n]; 0 for padding.
-    """
-    loss, units = loss[units > 0].astype(np.float64), units[units > 0].astype(np.float64)
-    total, n = math.fsum(units), len(units)
-    mean = math.fsum(loss) / total
-    if n < 2:
-        return mean, math.inf
-    spread = math.fsum(np.square(loss - mean * units)) / (n - 1)
-    return mean, math.sqrt(spread * n) / total
-
-
 class _Run:
     """The state of one call of `run`."""
 
-    def __init__(self, config, workdir, name, progress, should_stop, tell):
+    def __init__(self, config, workdir, name, progress, should_stop, resumed, saved, tell):
         self.config, self.workdir, self.name = config, workdir, name
-        self.progress, self.should_stop, self.tell = progress, should_stop, tell
-        self.seconds: dict[str, float] = defaultdict(float)
+        self.progress, self.should_stop = progress, should_stop
+        self.resumed, self.saved, self.tell = resumed, saved, tell
         self.started = _now()
-        self.begin = time.monotonic()
+        self.seconds: dict[str, float] = defaultdict(float)  # of all calls
+        self.begin = time.monotonic()  # as if all calls were this one
         self.unfetched: tuple[int, dict[str, jax.Array]] | None = None
 
     @contextlib.contextmanager
@@ -215,24 +163,17 @@ class _Run:
     def go(self) -> record.Record:
         config = self.config
         hosts.together(self.prepare)
+        digest = self.dataset.digest
+        self.started = hosts.first(lambda: workdirs.check(self.workdir, config, digest)) or _now()
         with self.clock("checkpoint"):
-            checkpoints = Checkpoints(self.workdir, config.checkpoint)
+            checkpoints = Checkpoints(self.workdir, config, digest)
         with contextlib.closing(checkpoints):
-            state, start = self.begin_or_resume(checkpoints)
-            leads = hosts.leads()
-            self.writer = metrics.Writer(self.workdir, start) if leads else metrics.NoWriter()
-            with contextlib.closing(self.writer):
-                try:
-                    state = self.train(state, start, checkpoints)
-                    loss, error = self.evaluate(state)
-                    outcome = {"status": "ok", "reason": "", "loss": loss, "loss_se": error}
-                except Diverged as diverged:
-                    outcome = {"status": "diverged", "reason": str(diverged)}
-                    outcome |= {"loss": None, "loss_se": None}
-                else:
-                    with self.clock("checkpoint"):
-                        self.save(checkpoints, config.steps, state, loss)
-                        checkpoints.wait()
+            try:
+                loss, error = self.train_and_evaluate(checkpoints)
+                outcome = {"status": "ok", "reason": "", "loss": loss, "loss_se": error}
+            except Diverged as diverged:
+                outcome = {"status": "diverged", "reason": str(diverged)}
+                outcome |= {"loss": None, "loss_se": None}
 
         def write() -> dict[str, Any]:
             result = self.record(outcome)
@@ -241,19 +182,44 @@ class _Run:
 
         return record.Record(**hosts.first(write))
 
+    def train_and_evaluate(self, checkpoints: Checkpoints) -> tuple[float, float]:
+        """The loss of record and its standard error. Raises Diverged."""
+        steps = self.config.steps
+        state, start = self.begin_or_resume(checkpoints)
+        self.writer = metrics.Writer(self.workdir, start) if hosts.leads() else metrics.NoWriter()
+        with contextlib.closing(self.writer):
+            known = {int(now): (loss, se) for now, loss, se in hosts.first(self.evaluations)}
+            checkpoints.note({now: loss for now, (loss, _) in known.items()})
+            state = self.train(state, start, checkpoints)
+            # What was evaluated before it was killed is not evaluated, and logged, again.
+            loss, error = known[steps] if steps in known else self.evaluate(state)
+            with self.clock("checkpoint"):
+                checkpoints.note({steps: loss})
+            del state  # its room is needed
+            self.check_learned(loss)
+        return loss, error
+
     def prepare(self) -> None:
         """Opens the data and makes the functions, or raises InputError."""
         self.dataset = open_data(self.config)
-        if hosts.leads() and self.dataset.note:
-            self.tell(self.dataset.note)
+        self.tell(self.dataset.note)
         self.functions = step.compile_for(self.config, self.dataset.eval_batch(0, 1))
         self.hyper = step.hyper_of(self.config)
+        used = self.functions.mesh.devices.flat
         self.batches = sharding.of_batch(self.functions.mesh)
+        self.account = account(self.config, self.dataset)
+        self.pace = pace.Pace(self.config, self.account, self.dataset.eval_examples, used)
 
     def begin_or_resume(self, checkpoints: Checkpoints) -> tuple[step.State, int]:
         with self.clock("checkpoint"):
             saved = checkpoints.restore_newest(self.functions.abstract)
         if saved is not None:
+            earlier = checkpoints.seconds(saved[1])
+            self.begin -= earlier.pop("total", 0.0)
+            for what, seconds in earlier.items():
+                self.seconds[what] += seconds
+            if hosts.leads():
+                self.resumed(saved[1])
             return saved
         with self.clock("compile"):
             return jax.block_until_ready(self.functions.init(self.hyper)), 0
@@ -284,7 +250,11 @@ class _Run:
                 state, values = self.functions.train(state, batch, self.hyper)
                 hosts.pace(values)
             taken = now + 1
-            if taken % config.log_every == 0 or taken == config.steps:
+            if now == start:
+                self.claim(values)
+                self.pace.begin(taken, self.spent())
+            self.pace.under_way(taken, values["loss"])
+            if taken % config.log_every == 0 or taken in (1, config.steps):
                 with self.clock("log"):
                     self.log(taken, values)
             loss = None
@@ -292,15 +262,25 @@ class _Run:
                 loss, _ = self.evaluate(state)
             stop = hosts.asked_to_stop(taken, self.should_stop())
             best = config.checkpoint.best and loss is not None
-            if (_due(taken, config.checkpoint.every) or best or stop) and taken < config.steps:
+            last = taken == config.steps  # on disk before it is evaluated, which may take long
+            if _due(taken, config.checkpoint.every) or best or stop or last:
                 with self.clock("checkpoint"):
                     self.save(checkpoints, taken, state, loss)
             checkpoints.check()
             if stop:
                 checkpoints.wait()
                 raise Interrupted(f"stopped after step {taken} of {config.steps}")
-        self.fetch()
+        with self.clock("checkpoint"):
+            checkpoints.wait()
+        self.saved()
         return state
+
+    def claim(self, values: dict[str, jax.Array]) -> None:
+        """Makes the workdir this run's, now that a step of it has been taken."""
+        jax.block_until_ready(values)  # a step that does not fit the memory fails here
+        hosts.first(
+            lambda: workdirs.claim(self.workdir, self.config, self.dataset.digest, self.started)
+        )
 
     def log(self, taken: int, values: dict[str, jax.Array]) -> None:
         """Takes the metrics of a step and writes those of the one before, there by now."""
@@ -317,61 +297,95 @@ class _Run:
         for name, value in values.items():
             if not math.isfinite(value):
                 raise Diverged(f"{name} {value} at step {taken}")
-        self.writer.write(taken, values)
+        self.writer.write(taken, values | self.pace.rates(self.spent()))
         if hosts.leads():
-            self.progress(taken, float(values["loss"]))
+            self.progress(taken, float(values["loss"]), self.pace.speed(taken, self.spent()))
 
     def evaluate(self, state: step.State) -> tuple[float, float]:
-        """Full pass over the validation set: mean loss per unit and its standard error."""
-        size = self.config.evaluation.batch_size
-        with self.clock("evaluate"):
-            batches = range(math.ceil(self.dataset.eval_examples / size))
-            outputs = []
-            for i in batches:
-                outputs.append(self.functions.evaluate(state.params, self.eval_batch(i)))
-                hosts.pace(outputs[-1])
-            loss, units = (np.concatenate(x) for x in zip(*jax.device_get(outputs)))
-        mean, error = mean_and_error(loss, units)
+        """Mean loss per unit over the validation set and its standard error, which are logged."""
+        mean, error = self.mean_loss(state.params)
         taken = int(state.step)
         if not math.isfinite(mean):
             raise Diverged(f"validation loss {mean} at step {taken}")
         self.writer.write(taken, {"eval_loss": mean, "eval_loss_se": error})
         return mean, error
 
+    def mean_loss(self, params: Any) -> tuple[float, float]:
+        """Full pass over the validation set: mean loss per unit and its standard error."""
+        size = self.config.evaluation.batch_size
+        jax.block_until_ready(params)  # until then it is training that takes the time
+        with self.clock("evaluate"):
+            batches = range(math.ceil(self.dataset.eval_examples / size))
+            outputs = []
+            for i in batches:
+                outputs.append(self.functions.evaluate(params, self.eval_batch(i)))
+                hosts.pace(outputs[-1])
+            loss, units = (np.concatenate(x) for x in zip(*jax.device_get(outputs)))
+        return mean_and_error(loss, units)
+
+    def check_learned(self, loss: float) -> None:
+        """Raises Diverged if a run ends far above where it began, on the validation set.
+
+        Only where the training loss has risen too: where a model learns its training data by heart,
+        the validation loss alone rises, and the run is what it is.
+        """
+        if not hosts.first(lambda: self.rose(loss)):
+            return
+        with self.clock("compile"):
+            params = self.functions.init(self.hyper).params
+        initial, error = self.mean_loss(params)
+        if far_above(loss, initial, error):
+            raise Diverged(
+                f"validation loss {loss:.6g} after step {self.config.steps}, far above the "
+                f"{initial:.6g} of the first weights"
+            )
+
+    def rose(self, loss: float) -> bool:
+        """Whether the last losses are above the first one: a cheap sign that seldom comes."""
+        seen = [line["loss"] for line in metrics.read(self.workdir) if "loss" in line]
+        return min(seen[-1], loss) > seen[0] if seen else False
+
+    def evaluations(self) -> list[list[float]]:
+        """[step, loss, standard error] of what was logged."""
+        lines = metrics.read(self.workdir)
+        return [[x["step"], x["eval_loss"], x["eval_loss_se"]] for x in lines if "eval_loss" in x]
+
     def save(
         self, checkpoints: Checkpoints, taken: int, state: step.State, loss: float | None
     ) -> None:
         # A line is on disk before the checkpoint that follows it: a resumed run never misses one.
+        with self.clock("train"):
+            jax.block_until_ready(state)
         self.fetch()
         self.writer.sync()
-        checkpoints.save(taken, state, configuration.to_dict(self.config), loss)
+        checkpoints.save(taken, state, loss, self.spent())
+
+    def spent(self) -> dict[str, float]:
+        """Seconds of all calls so far, by kind and in total; what no clock counted is training."""
+        total = time.monotonic() - self.begin
+        seconds = {"train": 0.0} | self.seconds
+        seconds["train"] += total - sum(seconds.values())
+        return seconds | {"total": total}
 
     def record(self, outcome: dict[str, Any]) -> record.Record:
         config, lines = self.config, metrics.read(self.workdir)
-        total = time.monotonic() - self.begin
-        self.seconds["train"] += total - sum(self.seconds.values())
         curve = [[x["step"], x["loss"]] for x in lines if "loss" in x]
         thin = max(1, math.ceil(len(curve) / CURVE_POINTS))
-        text_bytes, bits = self.dataset.eval_bytes, None
-        if text_bytes and outcome["loss"] is not None:
-            targets = self.dataset.eval_examples * self.dataset.units_per_example
-            bits = outcome["loss"] / math.log(2) * targets / text_bytes
         return record.Record(
             run=self.name,
             config=configuration.to_dict(config),
             config_sha256=configuration.digest(config),
             seed=config.seed,
-            **account(config, self.dataset),
+            **self.account,
             **outcome,
-            bits_per_byte=bits,
+            **pace.typical(lines, self.dataset.unit),
+            bits_per_byte=bits_per_byte(outcome["loss"], self.dataset),
             curve=curve[::-thin][::-1],
-            evaluations=[
-                [x["step"], x["eval_loss"], x["eval_loss_se"]] for x in lines if "eval_loss" in x
-            ],
+            evaluations=self.evaluations(),
             data_sha256=self.dataset.digest,
             started=self.started,
             finished=_now(),
-            seconds={k: round(v, 4) for k, v in (self.seconds | {"total": total}).items()},
+            seconds={what: round(s, 4) for what, s in self.spent().items()},
             device=record.device(),
             versions=record.versions(),
             revision=record.revision(),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from train.cli import InputError, nearest
+from train.devices import PEAKS
 
 GiB = 2**30
 
@@ -28,10 +29,10 @@ class Chip:
 # `ici_bandwidth` is the stated bidirectional bandwidth of a chip, by 4 links (v5e, v6e) or 6: a
 # ring uses two of them, half of whose bandwidth is for receiving.
 CHIPS = {
-    "v5e": Chip(15.75 * GiB, 197e12, 819e9, 400e9 / 4, 25e9 / 8),
-    "v5p": Chip(95.74 * GiB, 459e12, 2765e9, 1200e9 / 6, 50e9 / 8),
-    "v6e": Chip(31.25 * GiB, 918e12, 1638e9, 800e9 / 4, 100e9 / 8),
-    "tpu7x": Chip(94.75 * GiB, 2307e12 / 2, 7380e9 / 2, 1200e9 / 6 / 2, 100e9 / 8 / 2),
+    "v5e": Chip(15.75 * GiB, PEAKS["tpu_v5e"], 819e9, 400e9 / 4, 25e9 / 8),
+    "v5p": Chip(95.74 * GiB, PEAKS["tpu_v5p"], 2765e9, 1200e9 / 6, 50e9 / 8),
+    "v6e": Chip(31.25 * GiB, PEAKS["tpu_v6e"], 1638e9, 800e9 / 4, 100e9 / 8),
+    "tpu7x": Chip(94.75 * GiB, PEAKS["tpu7x"], 7380e9 / 2, 1200e9 / 6 / 2, 100e9 / 8 / 2),
 }
 
 

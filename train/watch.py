@@ -9,6 +9,7 @@ collective, and none from the accelerator.
 import contextlib
 import os
 import secrets
+import selectors
 import socket
 import sys
 import threading
@@ -24,28 +25,29 @@ _ALIVE, _LEFT, _GONE = b"a", b"e", b"g"  # signs of one byte; the last one is fo
 _TOKEN_BYTES = 16
 
 
-def lost(process: int, processes: int) -> None:
+def lost(what: str) -> None:
     """Ends this process at once, as its collectives will never return."""
     line = (
-        f"error: process {process} of {processes} was lost; "
+        f"error: {what}; "
         "the same command, on any number of processes, goes on from the last checkpoint\n"
     )
     sys.stdout.flush()
-    os.write(2, line.encode())
+    with contextlib.suppress(OSError):
+        os.write(2, line.encode())
     os._exit(LOST)
 
 
 class Sentry:
     """This process's part of the watch."""
 
-    def __init__(self, process: int, processes: int, host: str, gather: Callable[[str], list[str]]):
+    def __init__(self, process: int, processes: int, host: str, share: Callable[[str], str]):
         """Connects to the others.
 
         Args:
           process: which this is.
           processes: how many there are.
-          host: under which the others reach this one; only that of process 0 is used.
-          gather: gives what every process said, by process.
+          host: under which the others reach process 0.
+          share: gives what process 0 said; the others say nothing.
         """
         self._process, self._processes = process, processes
         self._peers: dict[int, socket.socket] = {}
@@ -58,7 +60,7 @@ class Sentry:
             listener.settimeout(_CONNECT_SECONDS)
             token = secrets.token_hex(_TOKEN_BYTES)
             where = f"{host} {listener.getsockname()[1]} {token}"
-        said = gather(where if process == 0 else "")[0].split()
+        said = share(where if process == 0 else "").split()
         if process == 0:
             with listener:
                 self._accept(listener, bytes.fromhex(token))
@@ -73,19 +75,33 @@ class Sentry:
         threading.Thread(target=self._beat, daemon=True).start()
 
     def _accept(self, listener: socket.socket, token: bytes) -> None:
+        """Takes in the others; who says nothing, or the wrong thing, keeps none of them waiting."""
         until = time.monotonic() + _CONNECT_SECONDS
-        while len(self._peers) < self._processes - 1 and time.monotonic() < until:
-            try:
-                peer, _ = listener.accept()
-                peer.settimeout(_SILENCE_SECONDS)
-                greeting = _receive(peer, _TOKEN_BYTES + 4)
-            except OSError:
-                continue
-            number = int.from_bytes(greeting[_TOKEN_BYTES:], "big")
-            if secrets.compare_digest(greeting[:_TOKEN_BYTES], token) and number:
-                self._peers[number] = peer
-            else:
-                peer.close()
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(listener, selectors.EVENT_READ)
+            while len(self._peers) < self._processes - 1 and (left := until - time.monotonic()) > 0:
+                for ready, _ in waiting.select(left):
+                    with contextlib.suppress(OSError):
+                        if ready.fileobj is listener:
+                            stranger, _ = listener.accept()
+                            stranger.setblocking(False)
+                            waiting.register(stranger, selectors.EVENT_READ, bytearray())
+                        elif _has_greeted(ready.fileobj, ready.data):
+                            waiting.unregister(ready.fileobj)
+                            self._admit(ready.fileobj, bytes(ready.data), token)
+            for ready in list(waiting.get_map().values()):
+                ready.fileobj.close()
+        for process in {*range(1, self._processes)} - {*self._peers}:
+            print(f"warning: process {process} cannot be watched: it did not connect; that it is "
+                  "lost will be noticed later", file=sys.stderr)  # fmt: skip
+
+    def _admit(self, peer: socket.socket, greeting: bytes, token: bytes) -> None:
+        said, number = greeting[:_TOKEN_BYTES], int.from_bytes(greeting[_TOKEN_BYTES:], "big")
+        if secrets.compare_digest(said, token) and 0 < number < self._processes:
+            peer.settimeout(_SILENCE_SECONDS)
+            self._peers[number] = peer
+        else:
+            peer.close()
 
     def _connect(self, host: str, port: int, token: bytes) -> None:
         try:
@@ -129,7 +145,7 @@ class Sentry:
                 return
             if self._process == 0:
                 self._send(_GONE + missing.to_bytes(4, "big"))
-            lost(missing, self._processes)
+            lost(f"process {missing} of {self._processes} was lost")
 
     def await_verdict(self, seconds: float = 5.0) -> None:
         """Returns if no process turns out to be lost; otherwise this one ends meanwhile.
@@ -157,6 +173,13 @@ class Sentry:
         with self._lock:
             self._leaving = True
         self._send(_LEFT)
+
+
+def _has_greeted(stranger: socket.socket, said: bytearray) -> bool:
+    """Reads on; True once the greeting is whole, or will never be."""
+    more = stranger.recv(_TOKEN_BYTES + 4 - len(said))
+    said += more
+    return not more or len(said) == _TOKEN_BYTES + 4
 
 
 def _receive(peer: socket.socket, count: int) -> bytes:

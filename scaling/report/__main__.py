@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from train.cli import InputError, run_main
+from train.cli import InputError, define_path, run_main
 
 
 def main() -> None:
@@ -15,6 +15,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("workdir", None, "The study's folder, with plan.json.")
-    flags.DEFINE_string("out", None, "The page (default: report.html in the study's folder).")
+    define_path("workdir", None, "The study's folder, with plan.json.")
+    define_path("out", None, "The page (default: report.html in the study's folder).")
     run_main(main)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaling.records import run_folder
 from train.cli import InputError
 from train.record import Record, load, load_json
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from scaling.fitted import Fit
     from scaling.isoflop import IsoflopFit
 
-PLAN_VERSION = FORECAST_VERSION = SCORE_VERSION = 1
+PLAN_VERSION = FORECAST_VERSION = SCORE_VERSION = (1, 2)
 
 
 @dataclass(frozen=True)
@@ -146,9 +147,7 @@ def read(folder: Path) -> Study:
 
 def _run(folder: Path, plan_path: Path, planned: Any) -> Run:
     name = _field(plan_path, planned, "run", str)
-    path = folder / "runs" / name / "record.json"
-    if not path.resolve().is_relative_to((folder / "runs").resolve()):
-        raise InputError(f"{plan_path}: run: {name!r}; a name that stays inside the folder runs")
+    path = run_folder(folder, name) / "record.json"
     record = load(path) if path.exists() else None
     if record:
         _check_record(path, record)
@@ -242,10 +241,10 @@ def _scores(path: Path) -> tuple[Score, ...]:
     return tuple(scores)
 
 
-def _check_version(path: Path, values: Any, version: int) -> None:
+def _check_version(path: Path, values: Any, versions: tuple[int, ...]) -> None:
     found = values.get("version") if isinstance(values, dict) else None
-    if found != version:
-        raise InputError(f"{path}: version: {found!r}; must be {version}")
+    if found not in versions:
+        raise InputError(f"{path}: version: {found!r}; must be one of {versions}")
 
 
 def _field(path: Path, values: Any, name: str, kind: type) -> Any:

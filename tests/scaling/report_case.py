@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from train import record
+from train.config import digest_of
 from train.record import Record
 
 LAW = {"E": 1.1, "A": 30.0, "B": 250.0, "alpha": 0.32, "beta": 0.36}
@@ -37,7 +38,7 @@ def make_record(name: str, N: float, C: float, noise: float, **changes) -> Recor
         status="ok",
         reason="",
         config=config,
-        config_sha256=f"{abs(hash(name)):064x}"[:64],
+        config_sha256=digest_of(config),
         seed=0,
         N={"embedding": int(N / 10), "body": int(N) - int(N / 10), "head": 0, "total": int(N)},
         D=D,

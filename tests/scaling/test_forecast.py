@@ -12,6 +12,7 @@ from scaling.forecast import forecast, forecast_by, published, score, seal
 from scaling.laws import LAWS
 from train import record
 from train.cli import InputError
+from train.config import digest_of
 from train.record import Record
 
 BIG = pd.DataFrame({"N": [2e9, 4e9], "D": [4e10, 8e10]})
@@ -170,7 +171,7 @@ def a_record(run="big", status="ok", loss=2.2, started="2999-01-01T00:00:00+00:0
         run=run,
         status=status,
         reason="" if status == "ok" else "loss is NaN",
-        config_sha256="c",
+        config_sha256=digest_of({}),
         seed=0,
         N={"body": 1, "total": 2_000_000_000},
         D=4e10,
@@ -199,9 +200,11 @@ def study(tmp_path):
     runs = grid()
     runs = runs.assign(run=[f"r{i}" for i in range(len(runs))], role="fit", status="ok", seed=0)
     runs.to_csv(tmp_path / "runs.csv", index=False)
-    planned = {"run": "big", "role": "heldout", "N": {"total": 2_000_000_000}, "D": 4e10}
-    planned |= {"C": {"forward": 4.8e20}, "epochs": 1.0}
-    plan = {"version": 1, "study": {}, "runs": [{"run": "r0", "role": "fit"}, planned]}
+    account = {"N": {"total": 2_000_000_000}, "D": 4e10, "C": {"forward": 4.8e20}, "epochs": 1.0}
+    same = account | {"config_sha256": digest_of({}), "data_sha256": "d"}
+    planned = [{"run": name, "role": "fit"} | same for name in runs.run]
+    planned.append({"run": "big", "role": "heldout"} | same)
+    plan = {"version": 2, "study": {}, "runs": planned}
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     return tmp_path
 
@@ -280,9 +283,10 @@ def test_diverged_held_out_run_is_listed_without_numbers(study):
 
 
 def test_plan_without_held_out_runs_is_refused(study):
-    (study / "plan.json").write_text('{"version": 1, "runs": [{"run": "a", "role": "fit"}]}')
+    plan = json.loads((study / "plan.json").read_text())
+    record.save_json(study / "plan.json", plan | {"runs": plan["runs"][:-1]})
     with pytest.raises(InputError, match="nothing to forecast"):
         seal(study)
-    (study / "plan.json").write_text('{"version": 1, "runs": [{"role": "heldout"}]}')
-    with pytest.raises(InputError, match="not a plan"):
+    record.save_json(study / "plan.json", plan | {"runs": [{"role": "heldout"}]})
+    with pytest.raises(InputError, match=r"plan\.json: runs\[0\]\.\w+: missing"):
         seal(study)

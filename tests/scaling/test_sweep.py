@@ -12,8 +12,8 @@ import pytest
 from configs.studies import linear
 from scaling import plan as planning
 from scaling import records, sweep, worker
+from scaling.ending import Unfinished
 from tests.conftest import ROOT
-from train import record
 from train.cli import InputError
 
 
@@ -107,10 +107,12 @@ def test_workers_die_with_their_sweep(tmp_path):
         time.sleep(0.05)
 
 
-def test_a_run_whose_worker_dies_is_tried_again_and_then_given_up(tmp_path, monkeypatch):
+def test_a_run_whose_worker_dies_is_tried_again_and_then_left_for_the_next_call(
+    tmp_path, monkeypatch
+):
     plan = small_plan(budgets=(2e5,), sizes_per_budget=1)
     (run,) = plan.runs
-    killed = []
+    killed, started = [], []
 
     def kill_the_worker(self, name, step, loss):
         process = next(w.process for w in started[-1].workers if w.run == name)
@@ -118,7 +120,6 @@ def test_a_run_whose_worker_dies_is_tried_again_and_then_given_up(tmp_path, monk
             killed.append(process.pid)
             process.kill()
 
-    started = []
     start = worker.Processes.start
     monkeypatch.setattr(
         worker.Processes, "start", lambda self, *a: (started.append(self), start(self, *a))[1]
@@ -126,15 +127,17 @@ def test_a_run_whose_worker_dies_is_tried_again_and_then_given_up(tmp_path, monk
     from scaling.terminal import SweepProgress
 
     monkeypatch.setattr(SweepProgress, "moved", kill_the_worker)
-    kills = 1
-    (result,) = sweep.sweep(tmp_path / "once", plan, "fit", workers=1)
-    assert (result.status, len(killed)) == ("ok", 1)
-    killed.clear()
-    kills = 9
-    (result,) = sweep.sweep(tmp_path / "always", plan, "fit", workers=1)
-    assert result.status == "failed"
-    assert result.reason == "worker process died with exit code -9, 2 times"
-    assert record.load(sweep.run_folder(tmp_path / "always", run) / "record.json") == result
+    kills = 2
+    with pytest.raises(Unfinished, match=r"not finished: worker .* code -9 \(2 of 2 tries\)"):
+        sweep.sweep(tmp_path, plan, "fit", workers=1)
+    assert not list(tmp_path.rglob("record.json"))
+    kills = 3
+    (result,) = sweep.sweep(tmp_path, plan, "fit", workers=1)
+    assert (result.status, len(killed)) == ("ok", 3)
+    lines = (records.run_folder(tmp_path, run.run) / "attempts.jsonl").read_text().splitlines()
+    assert [json.loads(line)["reason"] for line in lines] == [
+        "worker process died with exit code -9"
+    ] * 3
 
 
 def test_a_record_of_another_run_is_refused(tmp_path):
@@ -147,7 +150,7 @@ def test_a_record_of_another_run_is_refused(tmp_path):
 
 def test_a_corrupt_record_stops_the_sweep_with_its_name(tmp_path):
     plan = small_plan(budgets=(2e4,), sizes_per_budget=1)
-    path = sweep.run_folder(tmp_path, plan.runs[0]) / "record.json"
+    path = records.run_folder(tmp_path, plan.runs[0].run) / "record.json"
     path.parent.mkdir(parents=True)
     path.write_text('{"version": 1}')
     with pytest.raises(InputError, match=r"record.json: .*missing"):

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -14,9 +15,7 @@ from tests.conftest import ROOT
 from train import checkpoint, metrics, run, step
 from train import config as configuration
 from train.cli import InputError
-from train.config import Checkpoint
-
-KEEP_TWO = Checkpoint(every=1, keep=2, best=0)
+from train.config import RunConfig
 
 # On 8 devices: saves on one mesh, restores on others, and says what was not equal to the bit.
 RESHARDED = """
@@ -39,8 +38,9 @@ def leaf(a):
     return jax.device_put(value.astype(a.dtype), a.sharding)
 
 saved = jax.tree.map(leaf, abstract(8, fsdp=8))
-checkpoints = checkpoint.Checkpoints(workdir, base.checkpoint)
-checkpoints.save(3, saved, {})
+saved = saved._replace(step=jax.device_put(np.int32(3), saved.step.sharding))
+checkpoints = checkpoint.Checkpoints(workdir, base, "d")
+checkpoints.save(3, saved)
 checkpoints.wait()
 digests = {int(checkpoint.digest(saved))}
 for target in (abstract(8, data=2, fsdp=2, tensor=2), abstract(1), abstract(4, tensor=2, fsdp=2)):
@@ -68,13 +68,35 @@ def like(state: step.State) -> step.State:
     )
 
 
-def saved(workdir: Path, state: step.State, losses: dict[int, float | None], config=KEEP_TWO):
+@pytest.fixture
+def keep_two(tiny) -> RunConfig:
+    """A run that saves every step and keeps two."""
+    return tiny(**{"checkpoint.every": 1, "checkpoint.keep": 2})
+
+
+def saved(
+    workdir: Path,
+    state: step.State,
+    losses: dict[int, float | None],
+    config: RunConfig,
+    data_sha256: str = "d",
+):
     """Checkpoints with a state at each step of `losses`; the step is in it."""
-    checkpoints = checkpoint.Checkpoints(workdir, config)
+    checkpoints = checkpoint.Checkpoints(workdir, config, data_sha256)
     for number, loss in losses.items():
-        checkpoints.save(number, state._replace(step=jax.numpy.int32(number)), {}, loss)
+        checkpoints.save(number, at(state, number), loss)
     checkpoints.wait()
     return checkpoints
+
+
+def at(state: step.State, number: int) -> step.State:
+    return state._replace(step=jax.numpy.int32(number))
+
+
+def as_version_1(folder: Path) -> None:
+    """Makes of a checkpoint what earlier versions saved: a state and a config."""
+    for item in ("run", "metrics"):
+        shutil.rmtree(folder / item, ignore_errors=True)
 
 
 def cut(folder: Path) -> None:
@@ -112,46 +134,143 @@ def test_a_state_goes_to_any_mesh_and_back(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("damage", [cut, flip, lose])
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(damage, state, tmp_path, capsys):
-    saved(tmp_path, state, {1: None, 2: None}).close()
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    damage, state, keep_two, tmp_path, capsys
+):
+    saved(tmp_path, state, {1: None, 2: None}, keep_two).close()
     damage(tmp_path / "checkpoints" / "2")
-    checkpoints = checkpoint.Checkpoints(tmp_path, KEEP_TWO)
+    checkpoints = checkpoint.Checkpoints(tmp_path, keep_two, "d")
     found, number = checkpoints.restore_newest(like(state))
     assert number == found.step == 1
     jax.tree.map(np.testing.assert_array_equal, found, state)
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "checkpoint 2 cannot be read" in line
+    assert "checkpoint 2 cannot be used" in line
     assert "going on from checkpoint 1" in line
     assert (tmp_path / "checkpoints.damaged" / "2").is_dir()
     # Step 2 comes again, and the good one stays until there are two others.
-    checkpoints.save(2, state, {})
+    checkpoints.save(2, at(state, 2))
     checkpoints.wait()
     assert checkpoints.steps() == [1, 2]
     checkpoints.close()
 
 
-def test_where_all_are_damaged_nothing_is_touched(state, tmp_path):
-    saved(tmp_path, state, {1: None, 2: None}).close()
+def test_where_none_can_be_used_nothing_is_touched(state, keep_two, tmp_path):
+    saved(tmp_path, state, {1: None, 2: None}, keep_two).close()
     for number in "12":
         cut(tmp_path / "checkpoints" / number)
-    checkpoints = checkpoint.Checkpoints(tmp_path, KEEP_TWO)
-    with pytest.raises(InputError, match=r"no checkpoint can be read: .*checkpoints/2.*points/1"):
+    checkpoints = checkpoint.Checkpoints(tmp_path, keep_two, "d")
+    with pytest.raises(InputError, match=r"no checkpoint can be used: .*checkpoints/2.*points/1"):
         checkpoints.restore_newest(like(state))
     checkpoints.close()
     assert {"1", "2"} <= set(os.listdir(tmp_path / "checkpoints"))
 
 
-def test_the_newest_and_the_best_are_kept(state, tmp_path):
-    losses = {1: 5.0, 2: 3.0, 3: None, 4: 4.0, 5: 6.0, 6: None, 7: 7.0}
-    kept = Checkpoint(every=1, keep=2, best=2)
-    checkpoints = saved(tmp_path, state, losses, kept)
-    assert checkpoints.steps() == [2, 4, 6, 7]
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    ("changes", "data_sha256", "number", "says"),
+    [
+        ({"seed": 1}, "d", 4, "config.seed: 0, not 1"),
+        ({"steps": 80}, "d", 4, "config.steps: 40, not 80"),
+        ({"optimizer.learning_rate": 0.5}, "d", 4, "config.optimizer.learning_rate"),
+        ({}, "other", 4, "checkpoint.data_sha256: 'd', not 'other'"),
+        ({}, "d", 3, "3, not 4|not 3"),
+    ],
+)
+def test_a_checkpoint_of_another_run_or_step_is_set_aside(
+    changes, data_sha256, number, says, version, state, tiny, tmp_path, capsys
+):
+    ours = tiny()
+    foreign = tiny(**changes)
+    saved(tmp_path / "theirs", state, {number: None}, foreign, data_sha256).close()
+    saved(tmp_path, state, {2: None}, ours).close()
+    folder = tmp_path / "checkpoints" / "4"
+    (tmp_path / "theirs" / "checkpoints" / str(number)).rename(folder)
+    if version == 1:
+        as_version_1(folder)
+    checkpoints = checkpoint.Checkpoints(tmp_path, ours, "d")
+    found, number = checkpoints.restore_newest(like(state))
+    checkpoints.close()
+    if version == 1 and data_sha256 == "other":  # which it could not tell
+        assert number == 4
+        return
+    assert number == found.step == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "checkpoint 4 cannot be used" in line
+    assert re.search(says, line)
+    assert (tmp_path / "checkpoints.damaged" / "4").is_dir()
+
+
+def test_an_old_checkpoint_of_another_run_does_not_stay_among_the_best(state, tiny, tmp_path):
+    ours = tiny(**{"checkpoint.best": 1, "evaluation.every": 1})
+    saved(tmp_path / "theirs", state, {1: 0.1}, tiny(seed=1)).close()
+    saved(tmp_path, state, {2: 5.0, 3: 6.0}, ours).close()
+    (tmp_path / "theirs" / "checkpoints" / "1").rename(tmp_path / "checkpoints" / "1")
+    checkpoints = checkpoint.Checkpoints(tmp_path, ours, "d")
+    assert checkpoints.restore_newest(like(state))[1] == 3
+    assert checkpoints.steps() == [2, 3]
     checkpoints.close()
 
 
-def test_a_run_keeps_its_best(tiny, tmp_path):
+def test_a_run_may_go_on_elsewhere_and_save_more_often(state, tiny, tmp_path):
+    saved(tmp_path, state, {1: None}, tiny()).close()
+    changes = {"mesh.data": 2, "mesh.fsdp": 4, "accumulate": 2, "checkpoint.every": 3}
+    checkpoints = checkpoint.Checkpoints(tmp_path, tiny(**changes), "d")
+    assert checkpoints.restore_newest(like(state))[1] == 1
+    checkpoints.close()
+
+
+def test_what_a_run_took_is_saved_with_it(state, keep_two, tmp_path):
+    checkpoints = saved(tmp_path, state, {1: None}, keep_two)
+    checkpoints.save(2, at(state, 2), seconds={"train": 1.5, "total": 2.0})
+    checkpoints.wait()
+    assert checkpoints.seconds(2) == {"train": 1.5, "total": 2.0}
+    as_version_1(tmp_path / "checkpoints" / "2")
+    assert checkpoints.seconds(2) == {}
+    checkpoints.close()
+
+
+def test_the_newest_and_the_best_are_kept(state, tiny, tmp_path):
+    losses = {1: 5.0, 2: 3.0, 3: None, 4: 4.0, 5: 6.0, 6: None, 7: 7.0}
+    kept = tiny(**{"checkpoint.keep": 2, "checkpoint.best": 2, "evaluation.every": 1})
+    checkpoints = saved(tmp_path, state, losses, kept)
+    assert checkpoints.steps() == [2, 4, 6, 7]
+    checkpoints.close()
+    # After a restart as well: what is best is on disk.
+    again = saved(tmp_path, state, {8: None, 9: 3.5, 10: 9.0}, kept)
+    assert again.steps() == [2, 9, 10]
+    # A loss that is known after the save displaces the worst of the best.
+    again.note({10: 1.0, 77: 0.0})
+    assert again.steps() == [2, 9, 10]
+    again.save(11, at(state, 11))
+    again.save(12, at(state, 12))
+    again.wait()
+    assert again.steps() == [2, 9, 11, 12]
+    again.note({12: 2.5, 11: 8.0})
+    assert again.steps() == [2, 11, 12]
+    again.close()
+
+
+def test_losses_of_checkpoints_saved_without_are_written_to_them(state, tiny, tmp_path):
+    kept = tiny(**{"checkpoint.keep": 1, "checkpoint.best": 2, "evaluation.every": 1})
+    saved(tmp_path, state, {1: 5.0, 2: 3.0, 3: 4.0, 4: 6.0}, kept).close()
+    for number in "234":
+        as_version_1(tmp_path / "checkpoints" / number)
+    checkpoints = checkpoint.Checkpoints(tmp_path, kept, "d")
+    checkpoints.note({1: 5.0, 2: 3.0, 3: 4.0, 4: 6.0})
+    checkpoints.save(5, at(state, 5), 3.5)
+    checkpoints.wait()
+    assert checkpoints.steps() == [2, 5]
+    checkpoints.close()
+
+
+@pytest.mark.parametrize("stop", [None, 33])
+def test_a_run_keeps_its_best_also_when_it_was_stopped(stop, tiny, tmp_path):
     changes = {"evaluation.every": 5, "optimizer.learning_rate": 0.5, "optimizer.clip_norm": 0.0}
     config = tiny(**changes, **{"checkpoint.every": 0, "checkpoint.keep": 1, "checkpoint.best": 2})
+    if stop:
+        polls = []
+        with pytest.raises(run.Interrupted):
+            run.run(config, tmp_path, should_stop=lambda: polls.append(1) or len(polls) == stop)
     result = run.run(config, tmp_path)
     losses = {number: loss for number, loss, _ in result.evaluations}
     assert len(losses) == 8
@@ -190,3 +309,12 @@ def test_the_digest_sees_a_bit(leaf, state):
     before = int(checkpoint.digest(jax.tree.unflatten(tree, leaves)))
     leaves[leaf].reshape(-1).view(np.uint32)[-1] ^= 1 << 13
     assert int(checkpoint.digest(jax.tree.unflatten(tree, leaves))) != before
+
+
+def test_brackets_in_a_workdirs_name_hide_no_checkpoint(tiny, tmp_path):
+    workdir, asked = tmp_path / "lr[0.1] *?", []
+    with pytest.raises(run.Interrupted):
+        run.run(tiny(steps=4), workdir, should_stop=lambda: asked.append(1) or len(asked) == 2)
+    seen = []
+    result = run.run(tiny(steps=4), workdir, resumed=seen.append)
+    assert (seen, result.status) == ([2], "ok")

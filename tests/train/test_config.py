@@ -108,3 +108,9 @@ def test_the_vocabulary_follows_the_data_unless_given():
     table = linear.get_config().to_dict()["data"]
     with pytest.raises(InputError, match=r"config\.model\.vocab_size: 0; .*'regression' has no"):
         configuration.resolve(values(**{"model.vocab_size": 0}) | {"data": table})
+
+
+def test_more_steps_than_the_device_can_count_are_refused(tiny):
+    assert tiny(steps=2**31 - 1).steps == 2**31 - 1
+    with pytest.raises(InputError, match=r"config.steps: 2147483648; below 2\^31"):
+        tiny(steps=2**31)

@@ -2,12 +2,14 @@
 
 import contextlib
 import os
+import queue
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent import futures
 from pathlib import Path
 
 import pytest
@@ -37,7 +39,13 @@ ENDLESS = "--config.steps=100000"
 class Job:
     """The processes of one run."""
 
-    def __init__(self, workdir: Path, processes: int, *more: str):
+    def __init__(
+        self,
+        workdir: Path,
+        processes: int,
+        *more: str,
+        environment: dict[int, dict[str, str]] | None = None,
+    ):
         with socket.socket() as free:
             free.bind(("localhost", 0))
             port = free.getsockname()[1]
@@ -52,7 +60,9 @@ class Job:
                     subprocess.Popen(
                         [*command, f"--process={i}", *more],
                         cwd=ROOT,
-                        env=os.environ | {"JAX_NUM_CPU_DEVICES": "1"},
+                        env=os.environ
+                        | {"JAX_NUM_CPU_DEVICES": "1"}
+                        | (environment or {}).get(i, {}),
                         stdout=out,
                         stderr=file,
                     )
@@ -72,8 +82,8 @@ class Job:
 
 
 @contextlib.contextmanager
-def job(workdir: Path, processes: int, *more: str) -> Iterator[Job]:
-    started = Job(workdir, processes, *more)
+def job(workdir: Path, processes: int, *more: str, **settings) -> Iterator[Job]:
+    started = Job(workdir, processes, *more, **settings)
     try:
         yield started
     finally:
@@ -226,3 +236,32 @@ def test_flags_that_do_not_go_together(given, says):
 )
 def test_launchers_are_known_by_their_variables(environment, who, tmp_path):
     assert hosts.launcher(environment, devices=tmp_path) == who
+
+
+def test_a_silent_stranger_keeps_no_process_from_the_watch():
+    told = queue.Queue()
+
+    def share(text: str) -> str:
+        told.put(text) if text else None
+        return text or told.get(timeout=10)
+
+    with contextlib.ExitStack() as strangers, futures.ThreadPoolExecutor() as threads:
+        leader = threads.submit(watch.Sentry, 0, 2, "localhost", share)
+        where = told.get(timeout=10)
+        for greeting in (b"", b"wrong" * 4, bytes.fromhex(where.split()[2])):
+            stranger = socket.create_connection(("localhost", int(where.split()[1])))
+            strangers.enter_context(stranger).sendall(greeting)  # and then nothing
+        other = watch.Sentry(1, 2, "localhost", lambda _: where)
+        sentry = leader.result(timeout=10)
+        assert set(sentry._peers) == {1}
+        other.leave()
+        sentry.await_others()  # hears it from the one that is watched
+        sentry.leave()
+
+
+def test_a_process_that_fails_while_they_start_ends_the_others(tmp_path):
+    with job(tmp_path / "run", 2, environment={1: {"JAX_PLATFORMS": "nonsense"}}) as two:
+        assert two.codes() == [watch.LOST, 2], two.errors()
+    others, its = (said.splitlines()[-1] for said in two.errors())
+    assert others.startswith("error: process 1 of 2 was lost; the same command")
+    assert its.startswith("error: JAX_PLATFORMS: 'nonsense'; Unable to initialize backend")

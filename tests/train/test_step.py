@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from train import optimizer, run, step
+from train import evaluation, optimizer, run, step
 from train.config import Optimizer, Schedule
 
 
@@ -150,8 +150,8 @@ def test_mean_and_error_do_not_depend_on_the_batches():
     rng = np.random.default_rng(0)
     loss, units = rng.gamma(3, 2, 1000).astype(np.float32), np.full(1000, 4.0, np.float32)
     padded = np.concatenate([loss, [0.0]]), np.concatenate([units, [0.0]])
-    mean, error = run.mean_and_error(loss, units)
-    assert run.mean_and_error(*(x[::-1] for x in padded)) == (mean, error)
+    mean, error = evaluation.mean_and_error(loss, units)
+    assert evaluation.mean_and_error(*(x[::-1] for x in padded)) == (mean, error)
     assert mean == pytest.approx(loss.astype(np.float64).mean() / 4)
     assert error == pytest.approx(loss.astype(np.float64).std(ddof=1) / 4 / math.sqrt(1000))
 

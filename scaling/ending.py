@@ -1,0 +1,79 @@
+"""How work on many runs ends: well, by a signal, with runs left over, or by what may pass; and the
+exit code that says so.
+"""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from train.cli import Unavailable
+
+AGAIN = 75  # EX_TEMPFAIL of sysexits.h: start the same command again
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stopped(BaseException):
+    """Work was asked to stop by a signal, and goes on at the next call.
+
+    It may be raised anywhere, as KeyboardInterrupt is, and no `except Exception` is meant for it.
+    """
+
+    def __init__(self, by: int, kept: Mapping[str, str] | None = None):
+        lines = [f"{name}: not saved now: {reason}" for name, reason in (kept or {}).items()]
+        words = "on from here" if not lines else "on, from the newest checkpoints of these:"
+        super().__init__("\n".join([f"stopped; the same command goes {words}", *lines]))
+        self.by = by
+
+
+class Unfinished(Exception):
+    """Runs that have no record: what kept each from its end may pass."""
+
+    def __init__(self, role: str, total: int, reasons: Mapping[str, str]):
+        lines = [f"{name}: not finished: {reason}" for name, reason in reasons.items()]
+        lines.append(
+            f"{len(reasons)} of {total} {role} runs are not finished; the same command tries them"
+            " again"
+        )
+        super().__init__("\n".join(lines))
+
+
+@contextlib.contextmanager
+def handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Gives the signals that ask for an end to a handler, and back to the one before."""
+    before = {number: signal.signal(number, handler) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler_before in before.items():
+            signal.signal(number, handler_before)
+
+
+def ended(workdir: Path, work: Callable[[], None]) -> int:
+    """Does work on many runs; says in one line what kept it from its end, and with which exit code.
+
+    What may pass is no error of the user's: whoever starts programs may start this one again.
+    """
+
+    def stop(number: int, _frame: Any) -> None:
+        raise Stopped(number)
+
+    try:
+        with handled(stop):
+            work()
+    except Stopped as stopped:
+        print(f"{workdir}: {stopped}")
+        return 130 if stopped.by == signal.SIGINT else AGAIN
+    except Unfinished as unfinished:
+        print(unfinished)
+        return AGAIN
+    except Unavailable as error:
+        print(f"error: {error}", file=sys.stderr)
+        return AGAIN
+    except OSError as error:
+        where, why = error.filename or workdir, error.strerror or error
+        print(f"error: {where}: {why}; the same command goes on from here", file=sys.stderr)
+        return AGAIN
+    return 0

@@ -1,0 +1,105 @@
+"""The files of a run: written whole, read strictly."""
+
+import contextlib
+import dataclasses
+import os
+
+import pytest
+
+from train import config as configuration
+from train import record
+from train.cli import InputError
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o077, 0o600), (0o002, 0o664), (0o022, 0o644)])
+def test_files_get_the_mode_that_the_umask_leaves(mask, mode, tmp_path):
+    before = os.umask(mask)
+    try:
+        record.save_text(tmp_path / "a", "text")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == mode
+
+
+def test_what_a_kill_left_is_swept_and_nothing_else(tmp_path):
+    left = tmp_path / ".a.json.01ab23cd.tmp"
+    others = [tmp_path / name for name in (".a.json.original", ".b.json.01ab23cd.tmp", "a.json.x")]
+    for path in (left, *others):
+        path.write_text("half of it")
+    with contextlib.ExitStack() as writing:
+        file = writing.enter_context(record.replacing(tmp_path / "a.json"))
+        record.save_text(tmp_path / "a.json", "another's")  # takes nothing from the one above
+        file.write(b"whole")
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "a.json", *others])
+    assert (tmp_path / "a.json").read_text() == "whole"
+
+
+def test_a_file_that_cannot_be_written_is_named_itself(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "a.json", tmp_path / "no" / ("n" * 300)):
+        with pytest.raises(OSError, match=r"File exists|name too long") as caught:
+            record.save_text(path, "text")
+        assert caught.value.filename in (str(path), str(path.parent))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"[1]", "list where an object is expected"),
+        (b'"text"', "str where an object is expected"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a":' * 900 + b"1" + b"}" * 900, "nested deeper than"),
+        (b'{"a": NaN}', "not a finite number"),
+        (b'{"a": 1e999}', "not a finite number"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "5000 digits"),
+        (b'{"a": "\xff"}', "can't decode byte 0xff"),
+        (b"", "not JSON"),
+    ],
+)
+def test_a_file_that_is_no_json_object_is_one_line(content, says, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=says) as caught:
+        record.load_json(path)
+    assert str(caught.value).startswith(str(path))
+    assert len(str(caught.value)) < 300
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path, tmp_path / "fifo"):
+        with pytest.raises(InputError, match="not a file"):
+            record.load_json(path)
+
+
+@pytest.fixture
+def tiny_record(tiny) -> dict:
+    config = tiny()
+    numbers = dict.fromkeys(("D", "loss", "loss_se", "bits_per_byte", "epochs"), 1.0)
+    texts = dict.fromkeys(("unit", "data_sha256", "started", "finished"), "x")
+    made = record.Record(
+        run="a",
+        status="ok",
+        reason="",
+        config=configuration.to_dict(config),
+        config_sha256=configuration.digest(config),
+        seed=0,
+        N={"total": 1},
+        C={"forward": 1.0},
+        curve=[],
+        evaluations=[],
+        seconds={"total": 1.0},
+        device={},
+        versions={},
+        revision=None,
+        **numbers,
+        **texts,
+    )
+    return dataclasses.asdict(made)
+
+
+def test_a_record_of_version_1_has_no_pace(tiny_record, tmp_path):
+    old = {k: v for k, v in tiny_record.items() if k not in ("throughput", "mfu")}
+    record.save_json(tmp_path / "record.json", old | {"version": 1})
+    result = record.load(tmp_path / "record.json")
+    assert (result.throughput, result.mfu) == (None, None)

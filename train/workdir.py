@@ -1,0 +1,97 @@
+"""A WORKDIR BELONGS TO ONE RUN: held while a process is at work in it, claimed by the first step.
+
+`config.json` says whose it is: the config, the data's digest, and when the run first started. A
+call that fails before it has taken a step, for a typo or for want of memory, leaves no claim.
+"""
+
+import contextlib
+import datetime
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from train import config as configuration
+from train import record
+from train.cli import InputError, Unavailable
+from train.config import RunConfig
+
+VERSION = 2  # of config.json; 1 was the config alone
+_CLAIM = "config.json"
+_LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds a folder against a second process; the lock dies with its process.
+
+    Raises:
+      Unavailable: another process holds it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / _LOCK).open("w")
+    except OSError as error:
+        raise Unavailable(f"{folder}: {error.strerror}") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Unavailable(f"{folder}: another process is at work here") from None
+        yield
+
+
+def check_shared(workdir: Path) -> None:
+    """Raises InputError where this host does not see the folder that process 0 has locked."""
+    if not (workdir / _LOCK).exists():
+        raise InputError(f"{workdir}: not the folder of process 0; all hosts must share one")
+
+
+def check(workdir: Path, config: RunConfig, data_sha256: str | None = None) -> str | None:
+    """When the run whose folder this is first started, UTC in ISO 8601; None if it is nobody's.
+
+    Args:
+      workdir: the folder.
+      config: of the run that wants it.
+      data_sha256: digest of its data; None before they are open.
+
+    Raises:
+      InputError: it is another run's, or the data are no longer those that it began with.
+    """
+    path = workdir / _CLAIM
+    if not path.exists():
+        return None
+    claim = _read(path)
+    changed = configuration.other_run(config, claim["config"])
+    if changed:
+        raise InputError(f"{workdir} holds another run: {'; '.join(changed)}; give a new workdir")
+    began_with = claim["data_sha256"]
+    if data_sha256 and began_with and data_sha256 != began_with:
+        raise InputError(
+            f"{workdir}: config.data: the data have changed since this run began: sha256 "
+            f"{data_sha256[:12]}, not {began_with[:12]}; bring back what it began with, or give a "
+            "new workdir"
+        )
+    return claim["started"]
+
+
+def claim(workdir: Path, config: RunConfig, data_sha256: str, started: str) -> None:
+    """Makes a folder that is nobody's, or that is this run's already, that of a run."""
+    content = {"version": VERSION, "started": started, "data_sha256": data_sha256}
+    record.save_json(workdir / _CLAIM, content | {"config": configuration.to_dict(config)})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content = record.load_json(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: must be an object")
+    if "version" not in content:  # the config alone, written anew by each call
+        written = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
+        started = written.isoformat(timespec="microseconds")
+        return {"config": content, "data_sha256": None, "started": started}
+    if content["version"] != VERSION:
+        raise InputError(f"{path}: version: {content['version']!r}; must be {VERSION}")
+    for field, kind in (("config", dict), ("data_sha256", str), ("started", str)):
+        if not isinstance(content.get(field), kind):
+            raise InputError(f"{path}: {field}: missing")
+    return content
