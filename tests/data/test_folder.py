@@ -110,7 +110,7 @@ def test_one_file_is_cut_at_a_line(folder):
 
 @pytest.mark.parametrize("packing", PACKERS)
 def test_packed_files_are_read_as_the_plain_ones(empty_cache, folder, packing):
-    texts = [f"text {i} über\nalles".replace("8", "8\r\n") for i in range(100)]
+    texts = [f"text {i} über\nalles".replace("8", "8\r\n") for i in range(600)]
     pack = PACKERS[packing]
     write(
         folder,
