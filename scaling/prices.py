@@ -13,6 +13,9 @@ from absl import flags
 
 from train.cli import InputError, nearest
 
+# Flags defined here are then those of the entry point, which --help lists.
+flags.disclaim_key_flags()
+
 MFU = 0.4  # share of the peak that a well-tuned transformer reaches: an assumption, not a fact
 STATE_BYTES = 16  # a parameter: float32 weight, gradient and the two moments of Adam
 
@@ -155,7 +158,9 @@ def define_flags() -> None:
     )
     flags.DEFINE_float("price", None, "Dollars per device-hour.")
     flags.DEFINE_float("mfu", MFU, "Share of the peak reached, where --throughput is not given.")
-    flags.DEFINE_integer("devices", 1, "Devices that work side by side.")
+    flags.DEFINE_integer(
+        "devices", 1, "Devices that work side by side.", lower_bound=1, upper_bound=10_000_000
+    )
 
 
 def rate_of(given: Any) -> Rate | None:

@@ -283,6 +283,7 @@ def test_throughput_is_measured_by_a_record(tmp_path):
 def test_the_command_prints_and_writes_the_same_numbers(monkeypatch, capsys, tmp_path):
     out = tmp_path / "a.json"
     names = "runs n d c loss split seed throughput price unique_tokens device out law"
+    names += " flops hours money"
     given = dict.fromkeys(names.split(" ")) | {"mfu": 0.4, "devices": 1, "C": ["1e21", "1e22"]}
     given |= {"law": "besiroglu2024", "serve_tokens": 1e12, "device": "a100", "out": str(out)}
     monkeypatch.setattr(allocate, "flags", SimpleNamespace(FLAGS=SimpleNamespace(**given)))
