@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 
 from scaling import inputs, prices
-from train.cli import InputError, nearest, numbers, run_main
+from train.cli import LARGEST, InputError, nearest, numbers, run_main
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,8 +96,8 @@ def by_law(fit: "Fit", C: float, unique: float | None = None) -> Allocation:
     """
     from scaling import surface
 
-    if not (np.isfinite(C) and C > 1):
-        raise InputError(f"--C: {C!r}; a number of FLOPs above 1")
+    if not 1 < C < LARGEST:
+        raise InputError(f"--C: {C!r}; a number of FLOPs above 1, below {LARGEST:g}")
     if unique is not None and not (np.isfinite(unique) and unique > 0):
         raise InputError(f"--unique_tokens: {unique!r}; a positive number")
     point = surface.best(surface.surface(fit, unique=unique), C)
@@ -138,8 +138,8 @@ def for_serving(fit: "Fit", C: float, tokens: float) -> Serving:
     """Least training plus serving FLOPs for the loss that C buys at its best."""
     from scaling import surface
 
-    if not (np.isfinite(tokens) and tokens >= 0):
-        raise InputError(f"--serve_tokens: {tokens!r}; zero or more")
+    if not 0 <= tokens < LARGEST:
+        raise InputError(f"--serve_tokens: {tokens!r}; from 0 to below {LARGEST:g}")
     on = surface.surface(fit)
     best = surface.best(on, C)
     found = surface.serve(on, best.loss, tokens, best.N)

@@ -165,8 +165,10 @@ def main() -> None:
     given = flags.FLAGS
     if not given.runs:
         raise InputError("--runs: not given; a CSV file, or a pattern such as 'tables/*.csv'")
+    from scaling.forecast import check_law
     from scaling.table import matching
 
+    check_law(given.law)
     paths = matching(given.runs)
     if not paths:
         raise InputError(f"--runs: {given.runs!r} matches no file; a path or pattern of CSV files")

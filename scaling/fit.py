@@ -154,7 +154,7 @@ def _check_numbers(delta, starts, bootstrap, seed, level, tau) -> None:
     between |= {"seed": (seed, 0, inputs.SEED["upper_bound"]), "delta": (delta, 1e-12, 1e12)}
     for name, (value, low, high) in between.items():
         if not low <= value <= high:
-            raise InputError(f"--{name}: {value!r}; between {low} and {high}")
+            raise InputError(f"--{name}: {value!r}; between {low:g} and {high:g}")
     for name, value in (("level", level), ("tau", tau)):
         if not 0 < value < 1:
             raise InputError(f"--{name}: {value!r}; between 0 and 1")

@@ -90,8 +90,7 @@ def forecast(
     from scaling.laws import LAWS
     from scaling.table import fit_rows
 
-    if law is not None and law not in (usable := _usable()):
-        raise InputError(f"--law: {law!r}; {nearest(law, usable)}")
+    check_law(law)
     columns = ("N", "D") if law is None else LAWS[law].columns
     known = fit_rows(_checked(runs, columns))
     targets = _complete(targets, known, columns)
@@ -117,11 +116,13 @@ def forecast(
     )
 
 
-def _usable() -> list[str]:
-    """The laws that a forecast from runs may use."""
+def check_law(name: str | None) -> None:
+    """Raises InputError for a law that no forecast from runs may use; None is the default."""
     from scaling.laws import LAWS
 
-    return [n for n, law in LAWS.items() if law.target == "loss" and set(law.columns) in _READS]
+    usable = [n for n, w in LAWS.items() if w.target == "loss" and set(w.columns) in _READS]
+    if name is not None and name not in usable:
+        raise InputError(f"--law: {name!r}; {nearest(name, usable)}")
 
 
 def forecast_by(fit: "Fit", targets: "pd.DataFrame") -> Forecast:
@@ -318,8 +319,7 @@ def _from_flags(given) -> tuple[Forecast, "Fit | None"]:
             else "a CSV file with one row a run, or a published --law"
         )
         raise InputError(f"--runs: not given{f' and --law is {law!r}' if law else ''}; {named}")
-    if law is not None and law not in (usable := _usable()):
-        raise InputError(f"--law: {law!r}; {nearest(law, usable)}")
+    check_law(law)
     more = [c for c in (LAWS[law].columns if law else ()) if c not in ("N", "D")]
     runs = inputs.runs_of(given, extra=more)
     if targets is None:

@@ -17,10 +17,9 @@ import numpy as np
 import pandas as pd
 
 from scaling import dialects
-from train.cli import InputError, nearest
+from train.cli import LARGEST, InputError, nearest
 
 MAX_ROWS = dialects.MAX_ROWS
-LARGEST = 1e60  # products of columns stay far from overflow
 SPLITS = ("fit", "heldout")
 SIX_ND = "C = 6 N D"
 GIVEN = "C as given in the table"

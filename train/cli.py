@@ -1,7 +1,6 @@
 """How every entry point starts and fails: one clear line on standard error and exit code 2."""
 
 import difflib
-import math
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from absl import app, flags, logging
 
 BAD_INPUT = 2
+LARGEST = 1e60  # of numbers read: their products stay far from overflow
 
 
 class InputError(Exception):
@@ -38,8 +38,8 @@ def numbers(flag: str, given: Iterable[str]) -> list[float]:
             values.append(float(text))
         except ValueError:
             raise InputError(f"--{flag}: {text!r}; a number, or several with commas") from None
-        if not (math.isfinite(values[-1]) and values[-1] > 0):
-            raise InputError(f"--{flag}: {text!r}; a positive number")
+        if not 1 / LARGEST < values[-1] < LARGEST:
+            raise InputError(f"--{flag}: {text!r}; a positive number below {LARGEST:g}")
     return values
 
 
