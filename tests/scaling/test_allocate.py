@@ -310,7 +310,7 @@ def test_the_budget_may_be_flops_hours_or_money(monkeypatch, tmp_path, budget):
         with pytest.raises(InputError, match=words):
             run(monkeypatch, **given, **wrong)
     with pytest.raises(InputError, match="below 1e"):
-        run(monkeypatch, **given, **{name: 1e300 for name in budget})
+        run(monkeypatch, **given, **dict.fromkeys(budget, 1e300))
 
 
 @pytest.mark.parametrize("verb", ["allocate", "plan"])
