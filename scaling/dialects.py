@@ -215,7 +215,8 @@ def _rows(path: str, text: str, notes: list[str]) -> Text:
         raise InputError(
             f"--runs: {path} has two columns named {sorted(repeated)[0]!r}; names must differ"
         )
-    rows, lines = [], []
+    table: list[list[str | None]] = [[] for _ in names]
+    lines = []
     reader = csv.reader(file, delimiter=separator, skipinitialspace=True, strict=True)
     for row in reader:
         cells = [cell.strip() for cell in row]
@@ -226,14 +227,17 @@ def _rows(path: str, text: str, notes: list[str]) -> Text:
                 f"--runs: {path}, line {first + reader.line_num}: has more cells than its header "
                 f"has names, {len(names)}; a comma inside a cell needs quotes around it"
             )
-        rows.append([*cells, *[""] * (len(names) - len(cells))][: len(names)])
+        for column, cell in itertools.zip_longest(table, cells[: len(names)], fillvalue=""):
+            column.append(None if cell in _NOTHING else cell)
         lines.append(first + reader.line_num)
-        if len(rows) > MAX_ROWS:
+        if len(lines) > MAX_ROWS:
             raise InputError(f"--runs: {path} has more than {MAX_ROWS:,} rows, which are the most")
+    if not lines:
+        raise InputError(f"--runs: {path} has no rows below its header; one row a run is needed")
     # Nobody can name a column without a name: it is the row numbers of who wrote the file.
     columns = {
-        name: [None if cell in _NOTHING else cell for cell in cells]
-        for name, cells in zip(names, zip(*rows))
+        name: cells
+        for name, cells in zip(names, table)
         if name and not re.fullmatch(r"Unnamed: \d+", name)
     }
     units = _units(columns)
@@ -242,8 +246,6 @@ def _rows(path: str, text: str, notes: list[str]) -> Text:
         notes = [*notes, f"line {lines[0]} holds no number ({listed}): taken as units, not a run"]
         columns = {name: cells[1:] for name, cells in columns.items()}
         lines = lines[1:]
-    if not rows or not lines:
-        raise InputError(f"--runs: {path} has no rows below its header; one row a run is needed")
     return Text(path, columns, lines, separator, units, tuple(notes))
 
 
@@ -253,7 +255,7 @@ def _header(path: str, head: list[str]) -> tuple[int, list[str], str]:
     for place, line in enumerate(head):
         if line.strip().startswith("#"):
             comment = place
-        elif line.strip(f" \n{_SEPARATORS}"):
+        elif "".join(line.split()).strip(_SEPARATORS):
             break
     else:
         raise InputError(f"--runs: {path} has no header line; a line with the columns' names")

@@ -89,14 +89,7 @@ def read_runs(
       InputError: naming file, column and line, for whatever cannot be read as runs.
     """
     text = _text(path)
-    names = {"N": n, "loss": loss, **{name: name for name in extra}}
-    names = {name: column for name, column in names.items() if column is not None}
-    if d != "D" or "D" in text.columns:
-        names["D"] = d
-    if c is not None or any(cell is not None for cell in text.columns.get("C", ())):
-        names["C"] = c or "C"
-    for name, column in names.items():
-        _there(column, text, FLAGS.get(name, "column"))
+    names = _wanted(text, {"N": n, "loss": loss, **{name: name for name in extra}}, d, c)
     if split is None:
         split = next((s for s in ("split", "role") if _filled(text, s)), None)
     if split:
@@ -189,24 +182,24 @@ def drop_failed(frame: pd.DataFrame, source: str, notes: list[str]) -> pd.DataFr
       InputError: no row did.
     """
     for column in (c for c in frame.columns if str(c).lower() in ("status", "state")):
-        words = frame[column].astype(str).str.strip()
+        blank = frame[column].isna()
+        words = frame[column].astype(str).str.strip().where(~blank, "blank")
         known = words.str.lower()
-        if frame[column].isna().all():
+        if blank.all():
             continue
         # Only `status` is ours; a state may be anything, unless it speaks as trackers do.
-        if str(column).lower() == "state" and not known.isin(_ENDED_WELL + _ENDED_OTHERWISE).any():
+        a_trackers = known.isin((*_ENDED_WELL, *_ENDED_OTHERWISE)) | blank
+        if str(column).lower() == "state" and not a_trackers.all():
             continue
         failed = ~known.isin(_ENDED_WELL)
         if failed.all():
             raise InputError(
                 f"--runs: {source} has no run with {column} 'ok' in its {len(frame)} rows (nor "
-                f"'finished' or the like): {_counts(words.where(frame[column].notna(), 'blank'))}"
+                f"'finished' or the like): {_counts(words)}"
             )
         if failed.any():
-            kinds = words.where(frame[column].notna(), "blank")[failed]
-            notes.append(
-                f"{int(failed.sum())} runs did not end ok and are left out: {_counts(kinds)}"
-            )
+            listed = _counts(words[failed])
+            notes.append(f"{int(failed.sum())} runs did not end ok and are left out: {listed}")
         return frame[~failed]
     return frame
 
@@ -227,6 +220,20 @@ def _text(path: str) -> dialects.Text:
     if not os.path.isfile(path):
         raise InputError(f"--runs: {path!r} is not a file; a CSV file with one row a run")
     return dialects.read(path)
+
+
+def _wanted(
+    text: dialects.Text, names: Mapping[str, str | None], d: str, c: str | None
+) -> dict[str, str]:
+    """The file's columns to read, by their canonical names; all of them are there."""
+    wanted = {name: column for name, column in names.items() if column is not None}
+    if d != "D" or "D" in text.columns:
+        wanted["D"] = d
+    if c is not None or _filled(text, "C"):
+        wanted["C"] = c or "C"
+    for name, column in wanted.items():
+        _there(column, text, FLAGS.get(name, "column"))
+    return wanted
 
 
 def _there(column: str, text: dialects.Text, flag: str) -> None:
