@@ -102,7 +102,8 @@ def read_runs(
     for name, column in names.items():
         runs[name] = _numbers(frame, name, column, notes) * (units or {}).get(name, 1.0)
     for name in (o for o in OPTIONAL if o in frame.columns and o not in names):
-        runs[name] = _numbers(frame, name, name, notes)
+        if _says_numbers(frame, name):
+            runs[name] = _numbers(frame, name, name, notes)
     if "C" in runs.columns and "C" not in names:
         runs = runs.drop(columns="C")
         notes.append("column 'C' is blank: C = 6 N D")
@@ -250,15 +251,22 @@ def _filled(text: dialects.Text, name: str) -> bool:
     return any(cell is not None for cell in text.columns.get(name, ()))
 
 
+def _says_numbers(frame: pd.DataFrame, name: str) -> bool:
+    """Whether any cell of an optional column is a number."""
+    cells = frame[name].dropna().astype(str)
+    return any(
+        dialects.number(c, frame.attrs["decimal"], name != "loss_se") is not None for c in cells
+    )
+
+
 def _numbers(frame: pd.DataFrame, name: str, column: str, notes: list[str]) -> pd.Series:
-    """The numbers of a column; an optional one without any stays text."""
-    decimal, what = frame.attrs["decimal"], f"{frame.attrs['source']}: column {column!r}"
-    kind = {"suffix": name not in ("loss", "loss_se"), "percent": name == "loss"}
-    if name in OPTIONAL and column == name:
-        cells = frame[column].dropna().astype(str)
-        if all(dialects.number(cell, decimal, kind["suffix"]) is None for cell in cells):
-            return frame[column]
-    values, said = dialects.numbers(frame[column], decimal, what, **kind)
+    values, said = dialects.numbers(
+        frame[column],
+        frame.attrs["decimal"],
+        f"{frame.attrs['source']}: column {column!r}",
+        suffix=name not in ("loss", "loss_se"),
+        percent=name == "loss",
+    )
     notes += [f"{column}: {said}"] if said else []
     return values
 

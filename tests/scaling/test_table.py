@@ -205,6 +205,8 @@ def test_optional_columns_are_numbers_or_left_out_with_a_note(tmp_path):
     assert "'epochs' is not read: no cell is a number ('<1')" in notes
     assert "'budget' is not read: a cell is blank" in notes
     assert validate(runs).attrs["notes"] == runs.attrs["notes"]
+    with pytest.raises(InputError, match="'epochs', line 2: '<1'"):
+        read_runs(path, extra=("epochs",))
 
 
 def test_a_blank_run_is_a_training_of_its_own_and_a_blank_kind_a_kind():
