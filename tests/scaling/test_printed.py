@@ -1,6 +1,7 @@
 """No number is cut at any width."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from scaling import allocate, allocate_print, prices
 from scaling.forecast import forecast_by, published
 from scaling.forecast_words import print_forecast
 from scaling.printed import console, show, table
+from scaling.terminal import SweepProgress
 
 
 @pytest.mark.parametrize("width", [20, 30, 40, 50, 60, 80, 120])
@@ -58,3 +60,15 @@ def test_a_published_law_announces_no_intervals_and_no_distance(monkeypatch, cap
     shown = capsys.readouterr().out
     assert "unknown" in shown
     assert "0.00" not in shown
+
+
+@pytest.mark.parametrize("width", [50, 80, 120])
+def test_a_sweep_shows_whole_numbers_on_a_narrow_terminal(width):
+    run = SimpleNamespace(run="fit-c1.00e17-n64-s0", C={"forward": 1e17}, config={"steps": 12_000})
+    progress = SweepProgress("demo", "fit", [run], [run])
+    progress.console = Console(width=width)
+    progress.moved(run.run, 6_500, 3.1234)
+    with progress.console.capture() as captured:
+        progress.console.print(progress._show())
+    assert "6,500 of 12,000" in captured.get()
+    assert "loss 3.1234" in captured.get()
