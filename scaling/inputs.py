@@ -90,8 +90,8 @@ def runs_of(
         accuracy=given.metric == "accuracy",
     )
     asked = {name for name, unit in units.items() if unit is None}
-    _ask_compute(runs, asked)
     _ask_units(runs, asked & {"N", "D"})
+    _ask_compute(runs, asked)
     if given.metric is None and "loss" in reads:
         _ask_metric(runs)
     return runs
@@ -134,11 +134,15 @@ def _ask_units(runs: "pd.DataFrame", asked: set[str]) -> None:
         words = (named(runs, name), runs.attrs.get("units", {}).get(named(runs, name), ""))
         if runs[name].max() < _COUNT * _TINY and (said := _said(words)):
             named_so[name] = said
+    made = ""
     if len(there) == 2:
+        buys = 6 * (runs["N"] * runs["D"]).max()
+        made = f", 6 N D at most {buys:.2g} FLOPs"
         D_per_N = (runs["D"] / runs["N"]).median()
         small = {name for name in there if runs[name].max() < _TINY}
         doubted |= small & ({"D"} if D_per_N < _FAR[0] else {"N"} if D_per_N > _FAR[1] else set())
-        if "C" not in runs.attrs["columns"] and runs["C"].max() < _LEAST_C:
+        # Where C is in the table, it may say that so little compute is right.
+        if buys < _LEAST_C and ("C" not in runs.attrs["columns"] or runs["C"].max() > _LEAST_C):
             doubted |= set(there)
     doubted = sorted((doubted | set(named_so)) & asked, reverse=True)
     if not doubted:
@@ -148,7 +152,6 @@ def _ask_units(runs: "pd.DataFrame", asked: set[str]) -> None:
         f"{named(runs, name)!r} ({runs[name].min():.4g} to {runs[name].max():.4g})"
         for name in doubted
     ]
-    made = f", C at most {runs['C'].max():.2g} FLOPs" if "C" in runs else ""
     kind = " and ".join(_UNITS[guess[name]] for name in doubted)
     yes = " ".join(f"--{name.lower()}_unit={guess[name]:g}".replace("+0", "") for name in doubted)
     no = " ".join(f"--{name.lower()}_unit=1" for name in doubted)
@@ -174,7 +177,7 @@ def _guess(runs: "pd.DataFrame", doubted: Sequence[str]) -> dict[str, float]:
         for name, unit in zip(doubted, units):
             scaled[name] *= unit
         if len(scaled) < 2:
-            return abs(math.log10(scaled["N"]) - 8)
+            return abs(math.log10(*scaled.values()) - 8)
         N, D = scaled["N"], scaled["D"]
         return abs(math.log10(D / N / 20)) + 0.1 * abs(math.log10(6 * N * D) - 20)
 

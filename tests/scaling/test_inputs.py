@@ -68,6 +68,9 @@ def test_compute_in_other_units_is_asked_for(ask):
     runs = ask("N,D,zetta,loss", rows, c="zetta", c_unit=1e21)
     assert runs["C"].tolist() == pytest.approx([6 * N * D for N, D, _ in GRID])
     assert runs.attrs["notes"] == []
+    in_units = [(N / 1e6, D / 1e9, 6 * N * D, loss) for N, D, loss in GRID]
+    with pytest.raises(InputError, match="Then --n_unit=1e6 --d_unit=1e9;"):
+        ask("N,D,C,loss", in_units)
     rows = [(N, D, place + 1, loss) for place, (N, D, loss) in enumerate(GRID)]
     with pytest.raises(InputError, match="a one in it\\? or --n_unit"):
         ask("N,D,C,loss", rows)
