@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import flags
 
-from scaling import prices
-from train.cli import InputError, define_path, nearest, numbers, run_main
+from scaling import inputs, prices
+from train.cli import LARGEST, InputError, define_path, nearest, numbers, run_main
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,8 +96,8 @@ def by_law(fit: "Fit", C: float, unique: float | None = None) -> Allocation:
     """
     from scaling import surface
 
-    if not (np.isfinite(C) and C > 1):
-        raise InputError(f"--C: {C!r}; a number of FLOPs above 1")
+    if not 1 < C < LARGEST:
+        raise InputError(f"--C: {C!r}; a number of FLOPs above 1, below {LARGEST:g}")
     if unique is not None and not (np.isfinite(unique) and unique > 0):
         raise InputError(f"--unique_tokens: {unique!r}; a positive number")
     point = surface.best(surface.surface(fit, unique=unique), C)
@@ -138,8 +138,8 @@ def for_serving(fit: "Fit", C: float, tokens: float) -> Serving:
     """Least training plus serving FLOPs for the loss that C buys at its best."""
     from scaling import surface
 
-    if not (np.isfinite(tokens) and tokens >= 0):
-        raise InputError(f"--serve_tokens: {tokens!r}; zero or more")
+    if not 0 <= tokens < LARGEST:
+        raise InputError(f"--serve_tokens: {tokens!r}; from 0 to below {LARGEST:g}")
     on = surface.surface(fit)
     best = surface.best(on, C)
     found = surface.serve(on, best.loss, tokens, best.N)
@@ -323,25 +323,20 @@ def extrapolation(fit: "Fit", C: float) -> str | None:
 
 def _define_flags() -> None:
     prices.define_flags()
-    flags.DEFINE_list("C", [], "Training FLOPs, or several with commas.")
+    prices.define_budget_flags()
+    flags.DEFINE_list("C", [], "The budget in training FLOPs as well, or several with commas.")
     define_path("law", None, "Published law, law.json, or with --runs the name of a law.")
     flags.DEFINE_float("serve_tokens", None, "Tokens to be served over the model's life.")
     flags.DEFINE_float("unique_tokens", None, "Training tokens there are without repeating any.")
     define_path("out", None, "JSON file for the result.")
-    flags.DEFINE_integer("seed", 0, "Seed of the resamples.")
-    define_path("runs", None, "CSV of runs, one row a run.")
-    flags.DEFINE_string("n", "N", "Column with the number of parameters.")
-    flags.DEFINE_string("d", "D", "Column with the number of training examples.")
-    flags.DEFINE_string("c", None, "Column with the training FLOPs; default C, or 6 N D.")
-    flags.DEFINE_string("loss", "loss", "Column with the final loss.")
-    flags.DEFINE_string("split", None, "Column that says fit or heldout.")
+    flags.DEFINE_integer("seed", 0, "Seed of the resamples.", **inputs.SEED)
+    inputs.define_flags()
 
 
 def _estimates(given: Any, C: list[float]) -> tuple[list[Allocation], "Fit", list[str]]:
     """The allocations that the flags ask for, the law behind the other tables, and notes."""
     from scaling.design import ready_made
     from scaling.laws import LAWS, PUBLISHED
-    from scaling.table import read_runs
 
     if not given.runs:
         fit = ready_made(given.law)
@@ -349,16 +344,19 @@ def _estimates(given: Any, C: list[float]) -> tuple[list[Allocation], "Fit", lis
         return [by_law(fit, one) for one in C], fit, source
     if given.law is not None and given.law not in LAWS:
         raise InputError(f"--law: {given.law!r} with --runs; {nearest(given.law, LAWS)}")
-    runs = read_runs(given.runs, given.n, given.d, given.loss, given.c, given.split)
-    return by_runs(runs, C, given.law, given.seed)
+    return by_runs(inputs.runs_of(given), C, given.law, given.seed)
 
 
 def main() -> None:
     """Entry point: allocates the budgets of the flags."""
     given = flags.FLAGS
-    C, rate = numbers("C", given.C), prices.rate_of(given)
-    if not C:
-        raise InputError("--C: not given; training FLOPs, or several with commas")
+    rate = prices.rate_of(given)
+    C, budget = numbers("C", given.C), prices.budget_of(given, rate)
+    if not C and budget is None:
+        raise InputError("--C, --flops, --hours, --money: none given; one is the budget")
+    if C and budget is not None:
+        raise InputError("--C: is the budget as --flops, --hours and --money are; give one")
+    C = C or [budget]
     if not (given.runs or given.law):
         raise InputError("--law: not given; a published law, a law.json, or give --runs")
     from scaling import allocate_print

@@ -7,18 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from scaling import prices
-from scaling.design_print import short, table
+from scaling.design_print import short
+from scaling.printed import console, show, table
 
 if TYPE_CHECKING:
     from scaling.allocate import Allocation, Serving, Wrong
     from scaling.fitted import Fit
-
-_WIDE = 140  # cut columns tell nothing: narrower terminals break the lines
 
 
 @dataclass(frozen=True)
@@ -36,23 +34,24 @@ class Result:
 
 def print_result(result: Result, rate: prices.Rate | None) -> None:
     """All tables and notes."""
-    console = Console()
-    console.width = max(console.width, _WIDE)
+    on = console()
     fit = result.fit
     values = " ".join(f"{name}={value:.4g}" for name, value in fit.params.items())
     formula = f"{fit.law.name}: {fit.law.target} = {fit.law.formula}, {values}"
-    console.print(escape(formula), highlight=False)
-    console.print(f"C = {fit.flops_per_nd:.4g} N D; 90% intervals in brackets", highlight=False)
+    on.print(escape(formula), highlight=False)
+    known = any(a.intervals for a in result.found)
+    brackets = "90% intervals in brackets" if known else "no intervals: the law has no draws"
+    on.print(f"C = {fit.flops_per_nd:.4g} N D; {brackets}", highlight=False)
     if rate is not None:
-        console.print(f"rate: {escape(rate.words)}", highlight=False)
-    console.print(_optima("Best use of the budget", result.found, rate))
+        on.print(f"rate: {escape(rate.words)}", highlight=False)
+    show(on, _optima("Best use of the budget", result.found, rate))
     if result.limited:
-        console.print(_repeated(result))
-    console.print(_wrong(result))
+        show(on, _repeated(result))
+    show(on, _wrong(result))
     if result.serving:
-        console.print(_served(result))
+        show(on, _served(result))
     for line in result.notes:
-        console.print(f"[yellow]note[/] {escape(line)}", highlight=False)
+        on.print(f"[yellow]note[/] {escape(line)}", highlight=False)
 
 
 def to_json(result: Result) -> str:

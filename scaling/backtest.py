@@ -7,7 +7,6 @@ cut by compute, its dearest fifth held out. No table sees another, and nothing i
 """
 
 import dataclasses
-import glob
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import flags
 
+from scaling import inputs
 from train.cli import InputError, define_path, run_main
 
 if TYPE_CHECKING:
@@ -123,32 +123,18 @@ def summary(tasks: Sequence[Task]) -> dict[str, Any]:
 
 
 def _print(tasks: Sequence[Task]) -> None:
-    from rich import box
-    from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    columns = (
-        "task",
-        "fit",
-        "held",
-        "decades",
-        "law",
-        "|error|",
-        "50%",
-        "90%",
-        "+-90%",
-        "s",
-    )
-    for place, column in enumerate(columns):
-        table.add_column(column, justify="left" if place in (0, 4) else "right", overflow="fold")
+    from scaling.printed import console, show, table
+
+    columns = ("task", "fit", "held", "decades", "law", "|error|", "50%", "90%", "+-90%", "s")
+    shown = table("", *columns)
     for task in tasks:
         counts = (escape(task.name), str(task.fitted), str(task.heldout))
         if task.refused:
-            table.add_row(*counts, "", "refused", "", "", "", "", f"{task.seconds:.1f}")
+            shown.add_row(*counts, "", "refused", "", "", "", "", f"{task.seconds:.1f}")
             continue
-        table.add_row(
+        shown.add_row(
             *counts,
             f"{task.decades:.2f}",
             task.law,
@@ -158,11 +144,11 @@ def _print(tasks: Sequence[Task]) -> None:
             f"{task.half_width90:.2%}",
             f"{task.seconds:.1f}",
         )
-    console = Console()
-    console.print(table)
+    on = console()
+    show(on, shown)
     total = summary(tasks)
     if total["refused"] < total["tasks"]:
-        console.print(
+        on.print(
             f"{total['tasks']} tasks: median |error| {total['median_error']:.2%}, mean cover "
             f"{total['mean_cover50']:.0%} of 50% and {total['mean_cover90']:.0%} of 90% intervals, "
             f"median half-width of 90% {total['median_half_width90']:.2%}; "
@@ -171,7 +157,7 @@ def _print(tasks: Sequence[Task]) -> None:
         )
     for task in tasks:
         if task.refused:
-            console.print(f"{escape(task.name)}: {escape(task.refused)}", highlight=False)
+            on.print(f"{escape(task.name)}: {escape(task.refused)}", highlight=False)
 
 
 def main() -> None:
@@ -179,17 +165,19 @@ def main() -> None:
     given = flags.FLAGS
     if not given.runs:
         raise InputError("--runs: not given; a CSV file, or a pattern such as 'tables/*.csv'")
-    paths = sorted(glob.glob(given.runs, recursive=True))
+    from scaling.forecast import check_law
+    from scaling.table import matching
+
+    check_law(given.law)
+    paths = matching(given.runs)
     if not paths:
         raise InputError(f"--runs: {given.runs!r} matches no file; a path or pattern of CSV files")
-    from scaling.table import read_runs
     from train.compilation import use_cache
 
     use_cache()
     tasks = []
     for path in paths:
-        runs = read_runs(path, given.n, given.d, given.loss, given.c, given.split)
-        tasks.append(backtest(Path(path).stem, runs, given.law))
+        tasks.append(backtest(Path(path).stem, inputs.runs_of(given, path), given.law))
     _print(tasks)
     if given.out:
         from train.record import save_json
@@ -199,12 +187,7 @@ def main() -> None:
 
 
 def _define_flags() -> None:
-    define_path("runs", None, "CSV of runs, or a pattern for many.")
-    flags.DEFINE_string("n", "N", "Column with the number of parameters.")
-    flags.DEFINE_string("d", "D", "Column with the number of training examples.")
-    flags.DEFINE_string("c", None, "Column with the training FLOPs; default C, or 6 N D.")
-    flags.DEFINE_string("loss", "loss", "Column with the final loss.")
-    flags.DEFINE_string("split", None, "Column that says fit or heldout; default split or role.")
+    inputs.define_flags("CSV of runs, or a pattern for many.")
     flags.DEFINE_string(
         "law", None, "A law to use for all; default by back-test within each table."
     )

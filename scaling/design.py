@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import flags
 
-from scaling import prices
+from scaling import inputs, prices
 from scaling.promise import (
     STUDIES,
     Promise,
@@ -197,11 +197,10 @@ def _prior(given: Any) -> tuple["Fit", "pd.DataFrame | None"]:
     """The prior law: ready-made, or fitted to the runs."""
     from scaling.fit import fit
     from scaling.laws import LAWS, PUBLISHED
-    from scaling.table import read_runs
 
     if not given.runs:
         return ready_made(given.law), None
-    runs = read_runs(given.runs, given.n, given.d, given.loss, given.c, given.split)
+    runs = inputs.runs_of(given)
     law = given.law or "chinchilla"
     if law in PUBLISHED or law.endswith(".json"):
         return ready_made(law), runs
@@ -241,18 +240,13 @@ def _define_flags() -> None:
         "count", None, "Runs of the other designs (25); with --next, new runs (1)."
     )
     flags.DEFINE_integer("studies", STUDIES, "Simulated studies a design.")
-    flags.DEFINE_integer("seed", 0, "Seed of the simulation.")
+    flags.DEFINE_integer("seed", 0, "Seed of the simulation.", **inputs.SEED)
     flags.DEFINE_string(
         "choose", None, "Design to write; default the narrowest loss at the target."
     )
     define_path("out", None, "CSV or JSON file for the chosen design.")
     flags.DEFINE_bool("next", False, "Suggest the most informative next runs for --runs.")
-    define_path("runs", None, "CSV of runs, one row a run.")
-    flags.DEFINE_string("n", "N", "Column with the number of parameters.")
-    flags.DEFINE_string("d", "D", "Column with the number of training examples.")
-    flags.DEFINE_string("c", None, "Column with the training FLOPs; default C, or 6 N D.")
-    flags.DEFINE_string("loss", "loss", "Column with the final loss.")
-    flags.DEFINE_string("split", None, "Column that says fit or heldout.")
+    inputs.define_flags()
 
 
 def main() -> None:

@@ -4,12 +4,11 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from scaling import prices
+from scaling.printed import console, show, table
 from scaling.promise import Promise, Target
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from scaling.fitted import Fit
 
 _FIXED = 1e-4  # a width of the exponent that is rounding
-_WIDE = 120  # cut columns tell nothing: narrower terminals break the lines
 
 
 def print_compared(
@@ -31,16 +29,15 @@ def print_compared(
     following: bool,
 ) -> None:
     """The table of designs, what the numbers mean, and the chosen design's runs."""
-    console = Console()
-    console.width = max(console.width, _WIDE)
-    say = lambda line: console.print(escape(line), highlight=False)  # noqa: E731
+    on = console()
+    say = lambda line: on.print(escape(line), highlight=False)  # noqa: E731
     say(
         f"prior: {prior.law.name}, {_numbers(prior.params)}; noise of a loss {noise:.3%} ({source})"
     )
     say(f"target: C {target.C:.3g}, N {short(target.N)}, D {short(target.D)}")
     if rate is not None:
         say(f"rate: {rate.words}")
-    console.print(_next_table(found) if following else _designs(found, chosen, rate))
+    show(on, _next_table(found) if following else _designs(found, chosen, rate))
     say(
         "a: exponent of N* ~ C^a at the target. Widths are of 90% intervals over simulated studies."
     )
@@ -76,16 +73,6 @@ def short(value: float) -> str:
         if size <= value < 9995 * size / (1 if unit == "T" else 10):
             return f"{value / size:.3g}{unit}"
     return f"{value:.3g}"
-
-
-def table(title: str, *columns: str) -> Table:
-    """An empty table, its first column flush left."""
-    made = Table(
-        title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False
-    )
-    for place, column in enumerate(columns):
-        made.add_column(column, justify="left" if place == 0 else "right", no_wrap=True)
-    return made
 
 
 def _designs(found: "list[Compared]", chosen: "Compared", rate: prices.Rate | None) -> Table:

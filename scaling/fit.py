@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import flags
 
+from scaling import inputs
 from scaling.fitted import Fit, load
 from train.cli import InputError, define_path, nearest, run_main
 
@@ -68,7 +69,7 @@ def fit(
     dear = bool(LAWS[law].wide)
     starts = (32 if dear else 256) if starts is None else starts
     bootstrap = (100 if dear else 1000) if bootstrap is None else bootstrap
-    _check_numbers(delta, starts, bootstrap, level, tau)
+    _check_numbers(delta, starts, bootstrap, seed, level, tau)
     with double_precision():
         return _fit(
             runs,
@@ -98,7 +99,7 @@ def _fit(
     }
     centres = entry.centres(columns)
     free = _free(entry, fixed)
-    _check_design(entry, columns, int(free.sum()))
+    _check_design(entry, columns, int(free.sum()), table.attrs.get("columns", {}))
     problem = engine.make_problem(entry, objective, columns, columns[entry.target], centres)
     theta = _starts(problem, starts, seed, fixed, centres)
     theta = engine.project(problem, weight, theta, free)
@@ -148,17 +149,15 @@ def _check_choice(flag: str, given: Any, allowed: Any) -> None:
         raise InputError(f"{flag}: {given!r}; {nearest(given, allowed)}")
 
 
-def _check_numbers(delta: float, starts: int, bootstrap: int, level: float, tau: float) -> None:
-    if not delta > 0:
-        raise InputError(f"--delta: {delta!r}; a positive number")
-    if not 1 <= starts <= 100_000:
-        raise InputError(f"--starts: {starts!r}; between 1 and 100000")
-    if not 0 <= bootstrap <= 100_000:
-        raise InputError(f"--bootstrap: {bootstrap!r}; between 0 and 100000")
-    if not 0 < level < 1:
-        raise InputError(f"--level: {level!r}; between 0 and 1")
-    if not 0 < tau < 1:
-        raise InputError(f"--tau: {tau!r}; between 0 and 1")
+def _check_numbers(delta, starts, bootstrap, seed, level, tau) -> None:
+    between = {"starts": (starts, 1, 100_000), "bootstrap": (bootstrap, 0, 100_000)}
+    between |= {"seed": (seed, 0, inputs.SEED["upper_bound"]), "delta": (delta, 1e-12, 1e12)}
+    for name, (value, low, high) in between.items():
+        if not low <= value <= high:
+            raise InputError(f"--{name}: {value!r}; between {low:g} and {high:g}")
+    for name, value in (("level", level), ("tau", tau)):
+        if not 0 < value < 1:
+            raise InputError(f"--{name}: {value!r}; between 0 and 1")
 
 
 def _rows(runs, law: "Law", weights: Any, seed: int):
@@ -212,7 +211,7 @@ def _free(law: "Law", fixed: dict[str, float] | None) -> np.ndarray:
     return np.array([name not in (fixed or {}) for name in law.names])
 
 
-def _check_design(law: "Law", columns: dict[str, np.ndarray], parameters: int) -> None:
+def _check_design(law: "Law", columns: dict[str, np.ndarray], parameters: int, names) -> None:
     """Refuses tables that cannot determine the law whatever the noise."""
     count = len(columns[law.target])
     if count <= parameters:
@@ -224,8 +223,8 @@ def _check_design(law: "Law", columns: dict[str, np.ndarray], parameters: int) -
         found = len(np.unique(columns[name]))
         if found < needed:
             raise InputError(
-                f"--runs: {name} takes {found} different value{'s' * (found > 1)}; law "
-                f"{law.name!r} needs at least {needed}"
+                f"--runs: {names.get(name) or name} takes {found} different "
+                f"value{'s' * (found > 1)}; law {law.name!r} needs at least {needed}"
             )
 
 
@@ -341,14 +340,7 @@ def _assemble(
 
 
 def _define_flags() -> None:
-    define_path("runs", None, "CSV file with one row a run.")
-    flags.DEFINE_string("n", "N", "Column with the number of parameters.")
-    flags.DEFINE_string("d", "D", "Column with the number of training examples.")
-    flags.DEFINE_string("loss", "loss", "Column with the final loss.")
-    flags.DEFINE_string("c", None, "Column with the training FLOPs (default: C, else 6 N D).")
-    flags.DEFINE_string(
-        "split", None, "Column that says 'fit' or 'heldout' (default: split, role)."
-    )
+    inputs.define_flags()
     flags.DEFINE_string("law", "chinchilla", "Law to fit; 'list' lists them.")
     define_path("out", None, "Where to write law.json (default: not written).")
     define_path("report", None, "Where to write an interactive page (default: none).")
@@ -360,7 +352,7 @@ def _define_flags() -> None:
     flags.DEFINE_enum("resample", "pairs", RESAMPLES, "What the bootstrap redraws.")
     flags.DEFINE_float("level", LEVEL, "Level of the intervals.")
     flags.DEFINE_string("weights", None, "Column with a positive weight for every run.")
-    flags.DEFINE_integer("seed", 0, "Seed of the starts and the bootstrap.")
+    flags.DEFINE_integer("seed", 0, "Seed of the starts and the bootstrap.", **inputs.SEED)
     flags.DEFINE_float("warmup", 0.0, "Laws of schedules: steps of linear warm-up.")
     flags.DEFINE_float("decay", 0.999, "Laws of schedules: share of an annealing kept a step.")
 
@@ -368,23 +360,20 @@ def _define_flags() -> None:
 def _read(given) -> "pd.DataFrame":
     """The runs of the flags, with the columns that the law reads."""
     from scaling.laws import LAWS
-    from scaling.table import read_csv, read_runs
+    from scaling.table import matching, read_csv
 
     _check_choice("--law", given.law, LAWS)
     law = LAWS[given.law]
     if law.schedules:
-        import glob
-
         from scaling.schedules import read_curves
 
-        several = len(glob.glob(given.runs, recursive=True)) > 1
+        several = len(matching(given.runs)) > 1
         if several or law.wide or not set(law.columns) <= set(read_csv(given.runs).columns):
+            inputs.refuse_units(given, f"law {law.name!r} of schedules")
             return read_curves(given.runs, given.loss, given.warmup, given.decay)
     wanted = (*law.columns, law.target)
-    known = {"N": given.n, "loss": given.loss}
-    n, loss = (column if name in wanted else None for name, column in known.items())
     more = [c for c in wanted if c not in ("N", "D", "loss", *law.nonnegative)]
-    return read_runs(given.runs, n, given.d, loss, given.c, given.split, more)
+    return inputs.runs_of(given, extra=more, reads=wanted)
 
 
 def _minima(result: Fit, runs: "pd.DataFrame", seed: int):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from absl import flags
 
+from scaling import inputs
 from scaling.scoring import score
 from scaling.sealing import seal
 from train.cli import InputError, define_path, nearest, numbers, run_main
@@ -46,7 +47,7 @@ class Forecast:
       law: the law used, or 'average' of those in `weights`.
       median: [T]. interval50, interval90: [T, 2], or None where nothing can calibrate them.
       by_law: each law's own prediction [T].
-      decades: [T], log10 of C over the largest C of the runs; 0 inside.
+      decades: [T], log10 of C over the largest C of the runs; 0 inside, NaN where not known.
       weights: of the laws, sum 1.
       reasons: why this law, in words. warnings: what may make it wrong, in words.
     """
@@ -90,8 +91,7 @@ def forecast(
     from scaling.laws import LAWS
     from scaling.table import fit_rows
 
-    if law is not None and law not in (usable := _usable()):
-        raise InputError(f"--law: {law!r}; {nearest(law, usable)}")
+    check_law(law)
     columns = ("N", "D") if law is None else LAWS[law].columns
     known = fit_rows(_checked(runs, columns))
     targets = _complete(targets, known, columns)
@@ -117,11 +117,13 @@ def forecast(
     )
 
 
-def _usable() -> list[str]:
-    """The laws that a forecast from runs may use."""
+def check_law(name: str | None) -> None:
+    """Raises InputError for a law that no forecast from runs may use; None is the default."""
     from scaling.laws import LAWS
 
-    return [n for n, law in LAWS.items() if law.target == "loss" and set(law.columns) in _READS]
+    usable = [n for n, w in LAWS.items() if w.target == "loss" and set(w.columns) in _READS]
+    if name is not None and name not in usable:
+        raise InputError(f"--law: {name!r}; {nearest(name, usable)}")
 
 
 def forecast_by(fit: "Fit", targets: "pd.DataFrame") -> Forecast:
@@ -164,7 +166,7 @@ def forecast_by(fit: "Fit", targets: "pd.DataFrame") -> Forecast:
         interval50=interval50,
         interval90=interval90,
         by_law={name: median},
-        decades=np.maximum(past.get("C", inside), 0),
+        decades=np.maximum(past["C"], 0) if "C" in past else np.full(len(targets), np.nan),
         weights={name: 1.0},
         reasons=(f"{name}: given", *fit.diagnostics.warnings),
         warnings=tuple(warnings),
@@ -208,12 +210,13 @@ def _needs_unique(law: str, columns: Sequence[str], targets: "pd.DataFrame") -> 
 
 
 def _checked(runs: "pd.DataFrame", columns: Sequence[str]) -> "pd.DataFrame":
-    from scaling.table import validate
+    from scaling.table import drop_failed, validate
 
     if "split" not in runs.columns and "role" in runs.columns:
         runs = runs.assign(split=runs["role"])
-    if "status" in runs.columns:
-        runs = runs[runs["status"] == "ok"]
+    notes = list(runs.attrs.get("notes", ()))
+    runs = drop_failed(runs, "runs", notes).copy()
+    runs.attrs["notes"] = notes
     runs = validate(runs, (*columns, "loss"))
     for name in ("D", "C"):
         if name not in runs.columns:
@@ -298,7 +301,7 @@ def _targets(given) -> "pd.DataFrame | None":
 def _from_flags(given) -> tuple[Forecast, "Fit | None"]:
     """The forecast that the flags ask for, and the law if it was given ready-made."""
     from scaling.laws import LAWS, PUBLISHED
-    from scaling.table import heldout_rows, read_runs
+    from scaling.table import heldout_rows
 
     targets, law = _targets(given), given.law
     if law is not None and (law in PUBLISHED or law.endswith(".json")):
@@ -317,10 +320,9 @@ def _from_flags(given) -> tuple[Forecast, "Fit | None"]:
             else "a CSV file with one row a run, or a published --law"
         )
         raise InputError(f"--runs: not given{f' and --law is {law!r}' if law else ''}; {named}")
-    if law is not None and law not in (usable := _usable()):
-        raise InputError(f"--law: {law!r}; {nearest(law, usable)}")
+    check_law(law)
     more = [c for c in (LAWS[law].columns if law else ()) if c not in ("N", "D")]
-    runs = read_runs(given.runs, given.n, given.d, given.loss, given.c, given.split, more)
+    runs = inputs.runs_of(given, extra=more)
     if targets is None:
         targets = heldout_rows(runs)
         if targets.empty:
@@ -357,12 +359,7 @@ def main() -> None:
 
 
 def _define_flags() -> None:
-    define_path("runs", None, "CSV of runs, one row a run.")
-    flags.DEFINE_string("n", "N", "Column with the number of parameters.")
-    flags.DEFINE_string("d", "D", "Column with the number of training examples.")
-    flags.DEFINE_string("c", None, "Column with the training FLOPs; default C, or 6 N D.")
-    flags.DEFINE_string("loss", "loss", "Column with the final loss.")
-    flags.DEFINE_string("split", None, "Column that says fit or heldout.")
+    inputs.define_flags()
     flags.DEFINE_list("N", [], "Parameters of the targets.")
     flags.DEFINE_list("D", [], "Training examples of the targets.")
     flags.DEFINE_list(

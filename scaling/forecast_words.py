@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from scaling.printed import console, show, table
 from scaling.replicates import KINDS, mixed
 from train.cli import InputError
 
@@ -112,7 +111,8 @@ def to_json(made: "Forecast") -> dict[str, Any]:
     entries = []
     for place, (_, target) in enumerate(made.targets.iterrows()):
         entry: dict[str, Any] = {k: float(target[k]) for k in ("N", "D", "C")}
-        entry |= {"decades": float(made.decades[place]), "median": float(made.median[place])}
+        far = float(made.decades[place])
+        entry |= {"decades": far if np.isfinite(far) else None, "median": float(made.median[place])}
         for name in ("interval50", "interval90"):
             ends = getattr(made, name)
             entry[name] = None if ends is None else [float(end) for end in ends[place]]
@@ -129,35 +129,36 @@ def to_json(made: "Forecast") -> dict[str, Any]:
 
 def print_forecast(made: "Forecast") -> None:
     """The targets with their intervals, the reasons and the warnings."""
-    table = _table("Forecast of the loss", "N", "D", "C", "decades", "median", "50%", "90%")
+    shown = table("Forecast of the loss", "N", "D", "C", "decades", "median", "50%", "90%")
     for place in range(min(len(made.targets), _SHOWN)):
         target = made.targets.iloc[place]
         ends = [_ends(made.interval50, place), _ends(made.interval90, place)]
-        table.add_row(
+        shown.add_row(
             *(f"{target[k]:.3g}" for k in ("N", "D", "C")),
-            f"{made.decades[place]:.2f}",
+            f"{made.decades[place]:.2f}" if np.isfinite(made.decades[place]) else "unknown",
             f"{made.median[place]:.4f}",
             *ends,
         )
-    console = Console()
-    console.print(table)
+    on = console()
+    show(on, shown)
     if len(made.targets) > _SHOWN:
-        console.print(f"... and {len(made.targets) - _SHOWN} more targets", highlight=False)
-    console.print(f"law: {made.law}", highlight=False)
-    _print_lines(console, made.reasons, made.warnings)
+        on.print(f"... and {len(made.targets) - _SHOWN} more targets", highlight=False)
+    on.print(f"law: {made.law}", highlight=False)
+    _print_lines(on, made.reasons, made.warnings)
 
 
 def print_allocation(fit: "Fit", targets: pd.DataFrame) -> None:
     """The best N and D at each target's compute, by a ready-made law."""
-    table = _table("Best use of the same compute", "C", "N", "D", "loss")
+    on = console()
+    shown = table("Best use of the same compute", "C", "N", "D", "loss")
     for C in targets["C"].iloc[:_SHOWN]:
         try:
             best = fit.allocate(float(C))
         except InputError as error:
-            Console().print(escape(str(error)), highlight=False)
+            on.print(escape(str(error)), highlight=False)
             return
-        table.add_row(*(f"{v:.3g}" for v in (C, best["N"], best["D"])), f"{best['loss']:.4f}")
-    Console().print(table)
+        shown.add_row(*(f"{v:.3g}" for v in (C, best["N"], best["D"])), f"{best['loss']:.4f}")
+    show(on, shown)
 
 
 def print_study(folder: Path) -> None:
@@ -166,14 +167,14 @@ def print_study(folder: Path) -> None:
 
     sealed, path = sealing.load(folder / "forecast.json"), folder / "score.json"
     scores, notes = scoring.load(path) if path.exists() else ({}, [])
-    table = _table(
+    shown = table(
         "Sealed forecast", "run", "C", "decades", "median", "90%", "loss", "error", "inside"
     )
     for target in sealed["targets"]:
         score = scores.get(target["run"], {})
         low, high = target["interval90"]
         loss, error = score.get("loss"), score.get("error")
-        table.add_row(
+        shown.add_row(
             escape(target["run"]),
             f"{target['C']:.3g}",
             f"{target['decades']:.2f}",
@@ -183,30 +184,21 @@ def print_study(folder: Path) -> None:
             "" if error is None else f"{error:+.2%}",
             "" if error is None else ("yes" if score["inside90"] else "no"),
         )
-    console = Console()
-    console.print(table)
-    console.print(f"law: {escape(sealed['law'])}; sealed {sealed['created']}", highlight=False)
+    on = console()
+    show(on, shown)
+    on.print(f"law: {escape(sealed['law'])}; sealed {sealed['created']}", highlight=False)
     # Published elsewhere, it shows that this forecast was made before the outcome was known.
-    console.print(f"seal: sha256 {sealed['sha256']}", highlight=False, soft_wrap=True)
+    on.print(f"seal: sha256 {sealed['sha256']}", highlight=False, soft_wrap=True)
     missing = [f"{run}: missing ({why})" for run, why in sealed.get("missing", {}).items()]
-    _print_lines(console, sealed["reasons"], [*missing, *sealed["warnings"], *notes])
+    _print_lines(on, sealed["reasons"], [*missing, *sealed["warnings"], *notes])
 
 
-def _print_lines(console: Console, reasons, warnings) -> None:
+def _print_lines(on: Console, reasons, warnings) -> None:
     for line in reasons:
-        console.print(f"  {escape(line)}", highlight=False)
+        on.print(f"  {escape(line)}", highlight=False)
     for line in warnings:
-        console.print(f"[yellow]note[/] {escape(line)}", highlight=False)
+        on.print(f"[yellow]note[/] {escape(line)}", highlight=False)
 
 
 def _ends(interval: np.ndarray | None, place: int) -> str:
     return "none" if interval is None else f"{interval[place, 0]:.4f}–{interval[place, 1]:.4f}"
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(
-        title=title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left", title_style="bold"
-    )
-    for place, column in enumerate(columns):
-        table.add_column(column, justify="left" if place == 0 else "right")
-    return table

@@ -2,25 +2,23 @@
 
 import math
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from scaling import memory, plan, prices
-from scaling.design_print import short, table
+from scaling.design_print import short
+from scaling.printed import console, table
+from scaling.printed import show as show_table
 from train import config as configuration
 from train.cli import InputError
-
-_WIDE = 130  # cut columns tell nothing: narrower terminals break the lines
 
 
 def show(planned: plan.Plan, rate: prices.Rate | None) -> None:
     """The table of runs, what all of it costs, and how sure the study is expected to be."""
-    console = Console()
-    console.width = max(console.width, _WIDE)
-    say = lambda line: console.print(escape(line), highlight=False)  # noqa: E731
+    on = console()
+    say = lambda line: on.print(escape(line), highlight=False)  # noqa: E731
     needs = memory.of_runs([configuration.resolve(run.config) for run in planned.runs])
-    console.print(_runs(planned, needs, rate))
+    show_table(on, _runs(planned, needs, rate))
     total = sum(run.C["forward"] for run in planned.runs)
     time, cost = prices.spent(rate, total)
     words = [f"{len(planned.runs)} runs, {total:.3g} FLOPs in all", time, cost]

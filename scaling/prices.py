@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from train.cli import InputError, define_path, nearest
+from train.cli import LARGEST, InputError, define_path, nearest
 from train.devices import PEAKS
+
+# Flags defined here are then those of the entry point, which --help lists.
+flags.disclaim_key_flags()
 
 MFU = 0.4  # share of the peak that a well-tuned transformer reaches: an assumption, not a fact
 STATE_BYTES = 16  # a parameter: float32 weight, gradient and the two moments of Adam
@@ -156,7 +159,9 @@ def define_flags() -> None:
     )
     flags.DEFINE_float("price", None, "Dollars per device-hour.")
     flags.DEFINE_float("mfu", MFU, "Share of the peak reached, where --throughput is not given.")
-    flags.DEFINE_integer("devices", 1, "Devices that work side by side.")
+    flags.DEFINE_integer(
+        "devices", 1, "Devices that work side by side.", lower_bound=1, upper_bound=10_000_000
+    )
 
 
 def rate_of(given: Any) -> Rate | None:
@@ -175,7 +180,7 @@ def budget_of(given: Any, rate: Rate | None) -> float | None:
     """FLOPs of the budget that the flags give in one of three ways; None where they give none.
 
     Raises:
-      InputError: for two budgets, one that is not positive, or one that no rate makes FLOPs of.
+      InputError: for two budgets, one out of range, or one that no rate makes FLOPs of.
     """
     named = {"flops": given.flops, "hours": given.hours, "money": given.money}
     chosen = [name for name, value in named.items() if value is not None]
@@ -183,18 +188,19 @@ def budget_of(given: Any, rate: Rate | None) -> float | None:
         return None
     if len(chosen) > 1:
         raise InputError(f"--flops, --hours, --money: {len(chosen)} given; one is the budget")
-    value = named[chosen[0]]
+    (name,) = chosen
+    value = flops = named[name]
     if not (np.isfinite(value) and value > 0):
-        raise InputError(f"--{chosen[0]}: {value!r}; a positive number")
-    if chosen[0] == "flops":
-        return value
-    if rate is None:
-        raise InputError(f"--{chosen[0]}: needs --device or --throughput to become FLOPs")
-    if chosen[0] == "hours":
-        return value * 3600 * rate.flops
-    if rate.price is None:
-        raise InputError("--money: no price is known for this device; give --price")
-    return value / rate.price * 3600 * rate.flops
+        raise InputError(f"--{name}: {value!r}; a positive number")
+    if name != "flops":
+        if rate is None:
+            raise InputError(f"--{name}: needs --device or --throughput to become FLOPs")
+        if name == "money" and rate.price is None:
+            raise InputError("--money: no price is known for this device; give --price")
+        flops = value * 3600 * rate.flops / (1 if name == "hours" else rate.price)
+    if not 1 < flops < LARGEST:
+        raise InputError(f"--{name}: {value!r} is {flops:.3g} FLOPs; above 1, below {LARGEST:g}")
+    return flops
 
 
 def spent(rate: Rate | None, flops: float) -> tuple[str, str]:

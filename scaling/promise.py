@@ -11,7 +11,7 @@ import numpy as np
 
 from scaling import surface
 from scaling.surface import Surface
-from train.cli import InputError
+from train.cli import LARGEST, InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,8 +69,8 @@ class Promise:
 
 def target_at(prior: "Fit", C: float) -> Target:
     """The prior's best run at compute C. Raises InputError where it has no best size there."""
-    if not (np.isfinite(C) and C > 0):
-        raise InputError(f"--target: {C!r}; a positive number of FLOPs")
+    if not 0 < C < LARGEST:
+        raise InputError(f"--target: {C!r}; a positive number of FLOPs below {LARGEST:g}")
     point = surface.best(surface.surface(prior), C)
     if not np.isfinite(point.N[0]):
         raise InputError(f"--target: {C:g}; law {prior.law.name!r} has no best size there")

@@ -27,6 +27,7 @@ KINDS = (
     "kind",
     "decayed",
 )
+_BLANK = "blank"  # a kind of its own wherever kinds are told apart
 _SETTINGS = ("learning_rate", "lr", "batch", "batch_size", "weight_decay", "warmup", "epochs")
 
 
@@ -53,8 +54,10 @@ def clusters(runs: pd.DataFrame, law: "Law") -> Clusters | None:
     different `seed`, are replicates.
     """
     label = "schedule" if law.schedules else "run"
-    if label in runs.columns and 1 < runs[label].nunique() < len(runs):
+    if label in runs.columns and 1 < runs[label].nunique() < runs[label].count():
         point = pd.factorize(runs[label])[0]
+        alone = point < 0  # a blank label: a training of its own
+        point[alone] = point.max() + 1 + np.arange(alone.sum())
         words = f"{len(runs)} rows are of {point.max() + 1} {label}s: the bootstrap draws {label}s"
         return Clusters(point, True, words)
     if law.schedules:
@@ -74,7 +77,7 @@ def mixed(runs: pd.DataFrame) -> list[str]:
     """In words, the columns of kind in which the runs differ."""
     lines = []
     for name in (c for c in runs.columns if c.lower() in KINDS):
-        kinds = sorted(set(runs[name].dropna().astype(str)))
+        kinds = sorted(set(runs[name].astype(str).where(runs[name].notna(), _BLANK)))
         if len(kinds) > 1:
             shown = ", ".join(kinds[:5]) + ", .." * (len(kinds) > 5)
             lines.append(f"{name}: the runs mix {len(kinds)} kinds ({shown})")

@@ -4,13 +4,12 @@ One training logged at steps s_1 < s_2 < .. with learning rates eta_i and losses
 steps the rate is taken as constant at the earlier one's value, so log often where it changes.
 """
 
-import glob
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from scaling.table import read_csv, validate
+from scaling.table import matching, read_csv, validate
 from train.cli import InputError, nearest
 
 NEEDED = ("schedule", "step", "lr", "loss")
@@ -32,10 +31,10 @@ def read_curves(
     Raises:
       InputError: with file, column and line of what is wrong.
     """
-    paths = sorted(glob.glob(pattern, recursive=True)) or [pattern]
+    paths = matching(pattern) or [pattern]
     parts, notes = [], []
     for path in paths:
-        rows = read_csv(path)
+        rows = read_csv(path, ("step", "lr", loss))
         for name in ("step", "lr", loss):
             if name not in rows.columns:
                 raise InputError(
@@ -48,7 +47,7 @@ def read_curves(
             line = rows.index[rows["schedule"].isna()][0] + 2
             raise InputError(f"{path}: column 'schedule', line {line}: nothing; a label")
         rows["loss"] = rows[loss]
-        rows.attrs.update(source=path, lines=True)
+        rows.attrs["columns"] = {"loss": loss}
         rows = validate(rows, ("step", "lr", "loss"), nonnegative=("step",))
         notes += rows.attrs["notes"]
         parts.append(rows)

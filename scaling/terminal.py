@@ -128,9 +128,13 @@ class SweepProgress:
             f"{self.title}: {count} of {self.total} done{bad}, {clock(self._seconds_left())} left"
         )
         grid = Table.grid(padding=(0, 2))
+        grid.add_column(overflow="fold")  # of a narrow line, the names give way, never the numbers
+        for _ in range(3):
+            grid.add_column(no_wrap=True)
+        width = min(30, max(4, self.console.width - 60))
         for name, (step, loss) in self.active.items():
             steps = self.runs[name].config["steps"]
-            bar = ProgressBar(total=steps, completed=step, width=30)
+            bar = ProgressBar(total=steps, completed=step, width=width)
             grid.add_row(f"  {name}", bar, f"{step:,} of {steps:,}", f"loss {loss:.4f}")
         return Group(Text(f"{head}  {self.note}"), grid)
 

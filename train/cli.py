@@ -2,7 +2,6 @@
 
 import difflib
 import io
-import math
 import os
 import re
 import sys
@@ -15,6 +14,7 @@ from absl import app, flags, logging
 flags.disclaim_key_flags()  # what `define_path` defines belongs to the file that calls it
 
 BAD_INPUT, NOT_SAVED, STOPPED = 2, 74, 130  # 74 is EX_IOERR of sysexits.h, 130 what shells use
+LARGEST = 1e60  # of numbers read: their products stay far from overflow
 
 
 class InputError(Exception):
@@ -44,8 +44,8 @@ def numbers(flag: str, given: Iterable[str]) -> list[float]:
             values.append(float(text))
         except ValueError:
             raise InputError(f"--{flag}: {text!r}; a number, or several with commas") from None
-        if not (math.isfinite(values[-1]) and values[-1] > 0):
-            raise InputError(f"--{flag}: {text!r}; a positive number")
+        if not 1 / LARGEST < values[-1] < LARGEST:
+            raise InputError(f"--{flag}: {text!r}; a positive number below {LARGEST:g}")
     return values
 
 

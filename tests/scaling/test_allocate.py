@@ -280,13 +280,18 @@ def test_throughput_is_measured_by_a_record(tmp_path):
         prices.rate(throughput=str(tmp_path / "record.json"))
 
 
-def test_the_command_prints_and_writes_the_same_numbers(monkeypatch, capsys, tmp_path):
-    out = tmp_path / "a.json"
-    names = "runs n d c loss split seed throughput price unique_tokens device out law"
-    given = dict.fromkeys(names.split(" ")) | {"mfu": 0.4, "devices": 1, "C": ["1e21", "1e22"]}
-    given |= {"law": "besiroglu2024", "serve_tokens": 1e12, "device": "a100", "out": str(out)}
+def run(monkeypatch, **changes):
+    names = "runs n d c loss split seed throughput price unique_tokens serve_tokens device out law"
+    names += " flops hours money n_unit d_unit c_unit metric"
+    given = dict.fromkeys(names.split(" ")) | {"mfu": 0.4, "devices": 1, "C": [], **changes}
     monkeypatch.setattr(allocate, "flags", SimpleNamespace(FLAGS=SimpleNamespace(**given)))
     allocate.main()
+
+
+def test_the_command_prints_and_writes_the_same_numbers(monkeypatch, capsys, tmp_path):
+    out = tmp_path / "a.json"
+    given = {"law": "besiroglu2024", "serve_tokens": 1e12, "device": "a100", "out": str(out)}
+    run(monkeypatch, C=["1e21", "1e22"], **given)
     shown, written = capsys.readouterr().out, json.loads(out.read_text())
     assert written["allocations"][0]["N"] == pytest.approx(best_size(1e21), rel=1e-6)
     assert f"{best_size(1e21) / 1e9:.3g}B" in shown
@@ -295,10 +300,30 @@ def test_the_command_prints_and_writes_the_same_numbers(monkeypatch, capsys, tmp
         assert words in shown
 
 
+@pytest.mark.parametrize("budget", [{"flops": 1e21}, {"hours": 1000.0}, {"money": 2000.0}])
+def test_the_budget_may_be_flops_hours_or_money(monkeypatch, tmp_path, budget):
+    out = tmp_path / "a.json"
+    given = {"law": "besiroglu2024", "throughput": 1e21 / 3.6e6, "price": 2.0, "out": str(out)}
+    run(monkeypatch, **given, **budget)
+    assert json.loads(out.read_text())["allocations"][0]["C"] == pytest.approx(1e21)
+    for wrong, words in (({}, "none given"), (budget | {"C": ["1e21"]}, "give one")):
+        with pytest.raises(InputError, match=words):
+            run(monkeypatch, **given, **wrong)
+    with pytest.raises(InputError, match="below 1e"):
+        run(monkeypatch, **given, **dict.fromkeys(budget, 1e300))
+
+
+@pytest.mark.parametrize("verb", ["allocate", "plan"])
+def test_help_lists_the_flags_of_other_modules(verb):
+    command = [sys.executable, "-m", f"scaling.{verb}", "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True).stdout
+    assert {"--flops:", "--hours:", "--money:", "--price:", "--devices:"} <= set(shown.split())
+
+
 def test_a_bad_flag_is_one_line_and_exit_2():
-    flags = ("--law=besiroglu2024", "--C=many")
-    command = [sys.executable, "-m", "scaling.allocate", *flags]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: --C: 'many'")
-    assert len(done.stderr.strip().splitlines()) == 1
+    for flag, words in (("--C=many", "--C: 'many'"), ("--seed=-1", "flag --seed=-1: -1 is not")):
+        command = [sys.executable, "-m", "scaling.allocate", "--law=besiroglu2024", flag]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"error: {words}")
+        assert len(done.stderr.strip().splitlines()) == 1
