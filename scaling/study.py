@@ -39,10 +39,15 @@ def study(
     plan = _plan(settings, workdir)
     sweep(workdir, plan, "fit", workers, cluster)
     records.save_table(workdir, plan)
-    _fit(workdir)
+    try:
+        _fit(workdir)
+        if settings.heldout:
+            # The forecast is on disk, sealed by its digest, before the first held-out step.
+            sealing.seal(workdir)
+    except InputError as error:  # the page shows what there is, and why there is no forecast
+        report.write(workdir, refused=str(error))
+        raise
     if settings.heldout:
-        # The forecast is on disk, sealed by its digest, before the first held-out step is taken.
-        sealing.seal(workdir)
         sweep(workdir, plan, "heldout", workers, cluster)
         records.save_table(workdir, plan)
         sealing.score(workdir)

@@ -8,7 +8,7 @@ import numpy as np
 from scaling.figures import GREY, ORANGE, Axis, Figure, Series
 from scaling.fitted import Fit
 from scaling.report import page
-from scaling.report.curves import advise, frontier
+from scaling.report.frontier import advise, frontier
 from scaling.report.page import Cell
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def body(fit: Fit, drawn: Mapping[str, Figure]) -> str:
     lead = f"{law.target} = {law.formula}, fitted to {fit.n} runs{reach}."
     quality = f"The law is off by {100 * fit.residual_std:.2f}% at a typical run."
     head = f'<p class="kicker">Allometry · a fitted law</p><h1>{page.text(law.name)}</h1>'
-    caption = {
+    captions = {
         "predicted": "On the line the law is exact.",
         "residuals": "A trend along the budget says that the form does not fit.",
         "loss_by_size": f"Lines: the law at fixed sizes. {_MOVED}",
@@ -55,7 +55,7 @@ def body(fit: Fit, drawn: Mapping[str, Figure]) -> str:
         "frontier": "Least loss at each budget, dashed beyond the largest run fitted.",
         "law": "The law, with the spread of its bootstrap refits.",
     }
-    shown = {name: page.figure(name, drawn, caption[name]) for name in drawn}
+    shown = {name: page.figure(name, drawn, {"": captions[name]}) for name in drawn}
     pairs = [
         f'<div class="pair">{shown.get(a, "")}{shown.get(b, "")}</div>'
         for a, b in (("predicted", "residuals"), ("loss_by_size", "loss_by_budget"))
