@@ -81,16 +81,18 @@ def _by_law(study: Study) -> Figure | None:
     series = []
     if run and run.ok:
         loss, error = run.record.loss, _NORMAL90 * run.record.loss_se
-        edges, ends = [-0.6, len(laws) + 0.6], (loss - error, loss + error)
-        line = {"hover": describe(run), "colour": VERMILION}
-        around = {"y_low": [ends[0]] * 2, "y_high": [ends[1]] * 2, "colour": VERMILION}
-        series.append(Series("outcome, 90% of its evaluation error", edges, kind="band", **around))
-        series.append(Series("outcome", edges, [loss] * 2, **line))
+        across = [-0.6, *range(len(laws) + 1), len(laws) + 0.6]  # a pointer finds points alone
+        many = len(across)
+        line = {"hover": [describe(run)] * many, "colour": VERMILION}
+        around = {"y_low": [loss - error] * many, "y_high": [loss + error] * many}
+        name = "outcome, 90% of its evaluation error"
+        series.append(Series(name, across, kind="band", colour=VERMILION, **around))
+        series.append(Series("outcome", across, [loss] * many, **line))
     hover = [f"{law}: {show_loss(target.by_law[law])}" for law in laws]
     predictions = {"x": range(1, len(laws) + 1), "y": [target.by_law[law] for law in laws]}
     if laws:
         series.append(Series("one law alone", kind="points", hover=hover, **predictions))
-    sealed = {"x": [0], "y": [target.median], "kind": "points", "hover": _describe_target(target)}
+    sealed = {"x": [0], "y": [target.median], "kind": "points", "hover": [_describe_target(target)]}
     ends = {"y_low": [target.interval90[0]], "y_high": [target.interval90[1]]}
     name = "sealed forecast, 90% interval"
     series.append(Series(name, marker="diamond", colour=ORANGE, **sealed, **ends))
