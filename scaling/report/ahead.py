@@ -32,7 +32,7 @@ def _table(study: Study, outlook: Outlook) -> str:
         for name in ("N", "D"):
             row += [count(getattr(advice, name)[place]), _ends(advice.bands[name][place], count)]
         row += [loss(made.median[place]), _ends(made.interval90[place], loss)]
-        row += [prices.spent(rate, C)[0] or NONE for rate in (own, hired)]
+        row += [_time(own, C), _time(hired, C)]
         row.append("< $0.01" if hired.dollars(C) < 0.01 else prices.spent(hired, C)[1])
         rows.append([Cell(text, 0.0) for text in row])
     level = f"{advice.level:.0%}"
@@ -49,6 +49,12 @@ def _table(study: Study, outlook: Outlook) -> str:
         )
     words.append(f"One {DEVICE}: {hired.words}.")
     return page.table(columns, rows) + "".join(map(page.paragraph, words))
+
+
+def _time(rate: prices.Rate | None, C: float) -> str:
+    if rate is None:
+        return NONE
+    return "< 1 s" if rate.hours(C) * 3600 < 1 else prices.spent(rate, C)[0]
 
 
 def _ends(ends: np.ndarray, words) -> str:

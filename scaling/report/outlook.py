@@ -3,7 +3,6 @@
 All of it is computed again from the study's files by the code that sealed the forecast.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -76,24 +75,28 @@ def look(study: Study, refused: str = "") -> Outlook:
         return Outlook(refused)
     try:
         runs = fit_rows(read_runs(str(table), split="role"))
-        advice = _advice(study, runs)
-        made, curve = _made(study, runs, advice)
     except InputError as error:
-        why = refused or str(error)
-        return Outlook("" if study.forecast else why, following=_following(study))
-    notes = _other_than_sealed(study, made)
-    at = _parts(made)
-    budgets = at(curve, len(made.median)) if advice else None
-    if budgets is not None and not len(budgets.C):
-        budgets = None
-    sealed = len(_targets(study))
+        return Outlook(refused or str(error))
+    advice, following = _advice(study, runs), _following(study)
+    targets = [(target.N, target.D, target.C) for target in _targets(study)]
+    known = targets + _shape(study, runs)
+    try:
+        made = _forecast(study, runs, known, advice)
+    except InputError as error:
+        refused, known = "" if study.forecast else refused or str(error), []
+        try:
+            made = _forecast(study, runs, known, advice)
+        except InputError:
+            return Outlook(refused, following=following)
+    notes = _other_than_sealed(study, made) if known else ()
+    drawn = len(known) > len(targets) and not notes and not refused
     return Outlook(
         refused,
-        None if notes or refused else at(sealed, curve),
-        budgets,
+        _part(made, len(targets), len(known)) if drawn else None,
+        _part(made, len(known), len(made.median)),
         advice,
         made.law,
-        _following(study),
+        following,
         notes,
     )
 
@@ -115,8 +118,13 @@ def _advice(study: Study, runs: "pd.DataFrame") -> Advice | None:
     return advise_at(study.fit, np.unique(np.float64([f"{C:.6g}" for C in kept])), largest)
 
 
-def _made(study: Study, runs: "pd.DataFrame", advice: Advice | None) -> "tuple[Forecast, int]":
-    """One forecast of the sealed targets, the curve and the budgets; and where the last begin.
+def _forecast(
+    study: Study,
+    runs: "pd.DataFrame",
+    known: list[tuple[float, float, float]],
+    advice: Advice | None,
+) -> "Forecast":
+    """One forecast of the runs `known` (N, D, C each) and, after them, of the budgets ahead.
 
     The farthest budgets are given up until the forecast is not refused.
     """
@@ -127,16 +135,14 @@ def _made(study: Study, runs: "pd.DataFrame", advice: Advice | None) -> "tuple[F
 
     weights = study.forecast.weights if study.forecast else {}
     alone = next(iter(weights)) if len(weights) == 1 else None
-    targets = [(target.N, target.D, target.C) for target in _targets(study)]
-    rows = targets + _shape(study, runs)
     ahead = list(zip(advice.N, advice.D, advice.C)) if advice else []
     law = alone if alone not in CANDIDATES else None
     while True:
         try:
-            points = pd.DataFrame(rows + ahead, columns=["N", "D", "C"])
-            return forecast(runs, points, law), len(rows)
+            points = pd.DataFrame(known + ahead, columns=["N", "D", "C"])
+            return forecast(runs, points, law)
         except InputError:
-            if len(ahead) <= (not rows):  # one target there must be
+            if len(ahead) <= (not known):  # one target there must be
                 raise
             ahead.pop()
 
@@ -153,13 +159,13 @@ def _shape(study: Study, runs: "pd.DataFrame") -> list[tuple[float, float, float
     return list(zip(end.N * away**share, end.D * away ** (1 - share), C))
 
 
-def _parts(made: "Forecast") -> Callable[[int, int], Ahead]:
-    def part(first: int, last: int) -> Ahead:
-        rows = made.targets.iloc[first:last]
-        sizes = (rows[name].to_numpy() for name in ("C", "N", "D"))
-        return Ahead(*sizes, made.median[first:last], made.interval90[first:last])
-
-    return part
+def _part(made: "Forecast", first: int, last: int) -> Ahead | None:
+    """Some targets of a forecast; None for no target."""
+    rows = made.targets.iloc[first:last]
+    if rows.empty:
+        return None
+    sizes = (rows[name].to_numpy() for name in ("C", "N", "D"))
+    return Ahead(*sizes, made.median[first:last], made.interval90[first:last])
 
 
 def _other_than_sealed(study: Study, made: "Forecast") -> tuple[str, ...]:
@@ -237,9 +243,8 @@ def _informative(study: Study) -> str:
 def _advised(study: Study, new: "Design", C: float, widths: tuple[float, float]) -> str:
     """The same in words; `widths` are the interval's half widths before and after."""
     before, after = widths
-    run = (
-        f"N = {count(new.N[0])} on D = {count(new.D[0])} {study.unit}s (C = {scientific(new.C[0])})"
-    )
+    size = f"N = {count(max(round(new.N[0]), 1))}"
+    run = f"{size} on D = {count(new.D[0])} {study.unit}s (C = {scientific(new.C[0])})"
     law = study.fit.law.name
     weight = study.forecast.weights.get(law, 0.0) if study.forecast else 1.0
     hint = "" if weight >= _TRUSTED else f" ({law} has {weight:.0%} of the forecast: a hint only)"

@@ -203,6 +203,7 @@ a:hover { text-decoration: underline; }
   gap: 12px 24px; }
 .pair > * { min-width: 0; }
 .uneven { grid-template-columns: minmax(0, 9fr) minmax(0, 5fr); }
+.uneven > :only-child { grid-column: 1 / -1; }
 @media (max-width: 820px) { .uneven { grid-template-columns: 1fr; } }
 figure { margin: 18px 0; }
 figure h3 { margin: 0; }

@@ -109,12 +109,13 @@ def _headline(study: Study, found: Findings) -> str:
         )
     head += f"<h1>{page.text(title)}</h1>"
     ended = [run for run in study.runs if run.record]
-    absent = _missing(study)
+    absent = _missing(study, found.outlook.refused)
     if absent:
         words = f"{len(ended)} of {len(study.runs)} runs have ended. Not there yet: "
         head += page.paragraph(words + "; ".join(absent) + ".", "missing")
     if found.outlook.refused:
-        head += page.paragraph(f"There is no forecast: {found.outlook.refused}.", "refused")
+        why = found.outlook.refused.removeprefix("targets: ").removeprefix("--runs: ")
+        head += page.paragraph(f"There is no forecast, it was refused: {why}.", "refused")
     if target is None:
         return head
     score = score_of(study, target.run)
@@ -123,7 +124,8 @@ def _headline(study: Study, found: Findings) -> str:
     )
 
 
-def _missing(study: Study) -> list[str]:
+def _missing(study: Study, refused: str) -> list[str]:
+    """What is still to come; after a refusal nothing is."""
     steps = (
         (all(run.record for run in study.role("fit")), "records of all runs to fit"),
         (study.isoflop, "approach 2 (isoflop.json)"),
@@ -132,7 +134,7 @@ def _missing(study: Study) -> list[str]:
         (all(run.record for run in study.role("heldout")), "the held-out run"),
         (study.scores is not None or not study.role("heldout"), "the score (score.json)"),
     )
-    return [words for there, words in steps if not there]
+    return [words for there, words in steps[: 3 if refused else None] if not there]
 
 
 def _verdict(study: Study, target: Target, score: Score | None) -> str:

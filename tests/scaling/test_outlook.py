@@ -110,7 +110,7 @@ def test_a_refused_forecast_is_said_with_its_reason(known_study, tmp_path, monke
 
     monkeypatch.setattr("scaling.forecast.forecast", refuse)
     text = report.write(tmp_path, refused=told).read_text()
-    assert f"There is no forecast: {told or 'targets: too far'}." in text
+    assert f"There is no forecast, it was refused: {told or 'too far'}." in text
     assert "There is no forecast to draw: the line is" in text
     assert "the least loss that the law expects" in text
 

@@ -247,9 +247,9 @@ def test_missing_plan_and_runs_outside_the_study_are_refused(copy, quick, tmp_pa
 @pytest.mark.parametrize(
     ("law", "wanted"),
     [
-        ("chinchilla", {"predicted", "residuals", "loss_by_size", "loss_by_budget", "frontier"}),
-        ("power_floor", {"predicted", "residuals", "law"}),
-        ("tied", {"predicted", "residuals", "loss_by_size", "loss_by_budget", "frontier"}),
+        ("chinchilla", {"loss_by_size", "loss_by_budget", "frontier", "contours"}),
+        ("power_floor", {"law"}),
+        ("tied", {"loss_by_size", "loss_by_budget", "frontier", "contours"}),
     ],
 )
 def test_fit_page(finished, quick, tmp_path, law, wanted):
@@ -259,6 +259,7 @@ def test_fit_page(finished, quick, tmp_path, law, wanted):
     runs = read_runs(str(finished[0] / "runs.csv"))
     fitted = fit(runs, law=law, bootstrap=30, starts=32)
     page = Page(report.write_fit_page(fitted, runs, tmp_path / "fit.html"))
+    wanted = {"predicted", "residuals", "residuals_by_N", "residuals_by_D"} | wanted
     assert {address.split("/")[1].split(".")[0] for address in page.addresses} == wanted
     assert float(page.row("E")[1]) == pytest.approx(fitted.params["E"], rel=1e-3)
 
