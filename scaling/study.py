@@ -17,7 +17,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from scaling import sweep as sweeping
-from train.cli import InputError, config_values, run_main
+from train.cli import InputError, Unavailable, config_values, run_main
 
 if TYPE_CHECKING:
     from scaling.cluster import Cluster
@@ -44,8 +44,10 @@ def study(
         if settings.heldout:
             # The forecast is on disk, sealed by its digest, before the first held-out step.
             sealing.seal(workdir)
+    except Unavailable:
+        raise
     except InputError as error:  # the page shows what there is, and why there is no forecast
-        report.write(workdir, refused=str(error))
+        print(f"report: {report.write(workdir, refused=str(error))}")
         raise
     if settings.heldout:
         sweep(workdir, plan, "heldout", workers, cluster)

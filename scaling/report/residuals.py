@@ -29,9 +29,12 @@ def _figure(study: Study, errors: dict[str, float], across: str, label: str) -> 
     band = {"kind": "band", "y_low": [-spread] * 2, "y_high": [spread] * 2, "colour": GREY}
     series = [Series("± residual standard deviation", ends, **band)]
     series.append(Series("", ends, [0.0, 0.0], colour=GREY, hover="on the law"))
-    for run, shade in zip(runs, shades([run.N for run in runs])):
-        hover = f"{describe(run)}\n{percent(errors[run.name])} against the law"
-        at = {"x": [getattr(run, across)], "y": [errors[run.name]], "hover": [hover]}
+    sizes = sorted({run.N for run in runs})
+    for size, shade in zip(sizes, shades(sizes)):
+        mine = [run for run in runs if run.N == size]
+        off = [errors[run.name] for run in mine]
+        hover = [f"{describe(run)}\n{percent(e)} against the law" for run, e in zip(mine, off)]
+        at = {"x": [getattr(run, across) for run in mine], "y": off, "hover": hover}
         series.append(Series("", kind="points", shade=shade, **at))
     if held and {"N", "D"} >= set(fit.law.columns):
         law = fit.predict([run.N for run in held], [run.D for run in held])

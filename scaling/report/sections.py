@@ -115,7 +115,8 @@ def _headline(study: Study, found: Findings) -> str:
         head += page.paragraph(words + "; ".join(absent) + ".", "missing")
     if found.outlook.refused:
         why = found.outlook.refused.removeprefix("targets: ").removeprefix("--runs: ")
-        head += page.paragraph(f"There is no forecast, it was refused: {why}.", "refused")
+        start = "The study stopped" if study.forecast else "There is no forecast, it was refused"
+        head += page.paragraph(f"{start}: {why}.", "refused")
     if target is None:
         return head
     score = score_of(study, target.run)

@@ -182,9 +182,11 @@ def test_residuals_are_the_same_along_compute_size_and_data(found):
     study, _, figures = found
     for name, across in (("residuals", "C"), ("residuals_by_N", "N"), ("residuals_by_D", "D")):
         shown = [s for s in figures[name].series if s.kind == "points" and not s.name]
-        assert [s.y[0] for s in shown] == pytest.approx(list(np.expm1(study.fit.residuals)))
-        places = {run.name: getattr(run, across) for run in study.runs}
-        assert {s.x[0] for s in shown} == {places[name] for name in study.fit.runs}
+        drawn = {(x, y) for s in shown for x, y in zip(s.x, s.y)}
+        off = np.expm1(study.fit.residuals)
+        assert drawn == {
+            (getattr(study.run(run), across), e) for run, e in zip(study.fit.runs, off)
+        }
 
 
 def test_the_envelope_is_the_least_loss_of_all_curves(found):
