@@ -31,7 +31,7 @@ def _figure(study: Study, errors: dict[str, float], across: str, label: str) -> 
     series.append(Series("", ends, [0.0, 0.0], colour=GREY, hover="on the law"))
     sizes = sorted({run.N for run in runs})
     for size, shade in zip(sizes, shades(sizes)):
-        mine = [run for run in runs if run.N == size]
+        mine = [run for run in runs if size == run.N]
         off = [errors[run.name] for run in mine]
         hover = [f"{describe(run)}\n{percent(e)} against the law" for run, e in zip(mine, off)]
         at = {"x": [getattr(run, across) for run in mine], "y": off, "hover": hover}
