@@ -1,7 +1,8 @@
 """Figures as plain data, drawn in two ways and nowhere else: interactive (plotly) and for print.
 
 A `Figure` says what is shown; `to_html` makes it a piece of a page that can be hovered and zoomed,
-`to_image` a PNG or SVG file. `plotly_script` goes once into a page that holds such pieces.
+`scaling.figure_files.to_image` a PNG or SVG file. `plotly_script` goes once into a page that holds
+such pieces.
 """
 
 import html
@@ -9,22 +10,20 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-from train.record import replacing
 
 # Okabe and Ito 2008: told apart under all common kinds of colour blindness. Black and yellow are
 # left out, since one of them vanishes on a dark page and the other on a white one.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#808080")
-BLUE, RED, GREEN, PINK, ORANGE, SKY, GREY = range(len(PALETTE))
+BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, GREY = range(len(PALETTE))
+BAND = 0.18  # opacity of bands on white
 
 # Anchors of the ramp for ordered things (budgets, sizes): lightness rises steadily, and both ends
 # keep their contrast on white and on black.
 _RAMP = ("#5f3dc4", "#a13aa8", "#d6556d", "#ee8b3c")
 _KINDS = ("line", "points", "band", "vline")
 # shape of a point -> its name in plotly, in matplotlib, whether it is filled, size in px
-_MARKERS = {
+MARKERS = {
     "circle": ("circle", "o", True, 7),
     "ring": ("circle-open", "o", False, 12),
     "diamond": ("diamond-open", "D", False, 11),
@@ -54,7 +53,7 @@ class Series:
       hover: what a pointer is told, one text a point or one for all.
       colour: index into `PALETTE`.
       shade: place on the ramp from 0 to 1, for ordered things; takes the place of `colour`.
-      marker: shape of points, a key of `_MARKERS`.
+      marker: shape of points, a key of `MARKERS`.
       faint: thin and half transparent, for what must not draw the eye.
     """
 
@@ -162,7 +161,7 @@ def _trace(series: Series, shown: set[str]) -> dict[str, Any]:
         trace |= {"mode": "lines"}
         trace |= {"line": {"color": series.rgb, "width": 2, "dash": dash, "simplify": False}}
     else:
-        shape, _, _, size = _MARKERS[series.marker]
+        shape, _, _, size = MARKERS[series.marker]
         marker = {"color": series.rgb, "symbol": shape, "size": size, "line": {"width": 2}}
         marker |= {} if shape.endswith("-open") else {"line": {"width": 0}}
         trace |= {"mode": "markers", "marker": marker}
@@ -171,9 +170,11 @@ def _trace(series: Series, shown: set[str]) -> dict[str, Any]:
         below = [y - low for low, y in zip(series.y_low, series.y)]
         bar = {"array": _values(above), "arrayminus": _values(below), "symmetric": False}
         trace["error_y"] = bar | {"type": "data", "color": series.rgb, "thickness": 2, "width": 6}
-    if series.hover:
+    if len(series.hover):
+        # One text a point even where all are the same: on lines plotly has none but these.
         one = isinstance(series.hover, str)
-        trace["text"] = _text(series.hover) if one else [_text(h) for h in series.hover]
+        texts = [series.hover] * len(series.x) if one else series.hover
+        trace["text"] = [_text(text) for text in texts]
         at = "<br>%{x:.4~g}, %{y:.4~g}" if one else ""
         trace["hovertemplate"] = "%{text}" + at + "<extra></extra>"
     else:
@@ -185,8 +186,7 @@ def _trace(series: Series, shown: set[str]) -> dict[str, Any]:
 def _band(series: Series, shown: set[str]) -> list[dict[str, Any]]:
     common = {"type": "scatter", "mode": "lines", "line": {"width": 0, "color": series.rgb}}
     common |= {"x": _values(series.x), "hoverinfo": "skip"} | _legend(series, shown)
-    red, green, blue = (int(series.rgb[j : j + 2], 16) for j in (1, 3, 5))
-    fill = {"fill": "tonexty", "fillcolor": f"rgba({red},{green},{blue},0.18)"}
+    fill = {"fill": "tonexty", "fillcolor": series.rgb}  # `_DRAW` makes it see-through
     low = common | {"y": _values(series.y_low), "showlegend": False}
     return [low, common | fill | {"y": _values(series.y_high)}]
 
@@ -213,105 +213,16 @@ def _plotly_axis(axis: Axis, values: Sequence[float]) -> dict[str, Any]:
     if axis.names:
         places = list(range(len(axis.names)))
         out |= {"tickvals": places, "ticktext": [_text(name) for name in axis.names]}
+        out |= {"tickangle": -40, "ticklabeloverflow": "allow"}  # else plotly drops some
         return out | {"range": [-0.6, len(axis.names) - 0.4]}
     if axis.log:
         out |= {"type": "log", "exponentformat": "power", "minexponent": 4}
         above = [value for value in values if 0 < value < math.inf]
         if above:  # plotly's own labels return when the reader zooms, see `_DRAW`
             ticks = log_ticks(min(above) / 1.05, max(above) * 1.05)
-            labels = [_power_label(tick, "{}<sup>{}</sup>") for tick in ticks]
+            labels = [power_label(tick, "{}<sup>{}</sup>") for tick in ticks]
             out |= {"tickmode": "array", "tickvals": ticks, "ticktext": labels}
     return out | ({"tickformat": "+.2~%"} if axis.percent else {})
-
-
-def to_image(figure: Figure, *paths: str | Path) -> None:
-    """Draws a figure for a paper, to files whose names end in .png or .svg.
-
-    Text is set at 8 to 9 points for a figure 5.5 inches wide, the text width of most templates.
-    """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure as Canvas
-
-    # A fixed salt and no date: the same figure gives the same file.
-    with rc_context(_PRINT | {"svg.hashsalt": "allometry"}):
-        canvas = Canvas(figsize=(5.5, 3.4), layout="constrained")
-        axes = canvas.add_subplot()
-        shown: set[str] = set()
-        for order, series in enumerate(figure.series):
-            _draw(axes, series, "_" if series.name in shown else _plain(series.name), order + 2)
-            shown.add(series.name)
-        _set_axis(axes, "x", figure.x)
-        _set_axis(axes, "y", figure.y)
-        axes.set_title(_plain(figure.title), loc="left")
-        if axes.get_legend_handles_labels()[1]:
-            axes.legend(loc="best" if len(shown) <= 8 else "upper left", **_beside(len(shown)))
-        # The layout is the dearer half of the work, and the same for all files.
-        canvas.draw_without_rendering()
-        canvas.set_layout_engine("none")
-        for path in paths:
-            _save(canvas, Path(path))
-
-
-def _beside(entries: int) -> dict[str, Any]:
-    """A long legend stands beside the axes, where it hides nothing."""
-    return {"bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.0} if entries > 8 else {}
-
-
-def _save(canvas: Any, path: Path) -> None:
-    kind = path.suffix.lstrip(".")
-    date = {"metadata": {"Date": None}} if kind == "svg" else {}
-    with replacing(path) as file:
-        canvas.savefig(file, format=kind, dpi=200, **date)
-
-
-def _plain(text: str) -> str:
-    """Matplotlib reads what stands between dollar signs as mathematics."""
-    return text.replace("$", r"\$")
-
-
-def _draw(axes: Any, series: Series, label: str, order: int) -> None:
-    common = {"color": series.rgb, "zorder": order, "label": label or "_"}
-    alpha = 0.45 if series.faint else 1.0
-    style = "--" if series.dashed else "-"
-    if series.kind == "vline":
-        for x in series.x:
-            axes.axvline(x, color=series.rgb, linestyle=style, linewidth=0.8, zorder=1)
-            at = axes.get_xaxis_transform()
-            axes.text(x, 0.99, label + " ", transform=at, ha="right", va="top", color=series.rgb)
-    elif series.kind == "band":
-        low, high = list(series.y_low), list(series.y_high)
-        axes.fill_between(list(series.x), low, high, alpha=0.18, linewidth=0, **common)
-    elif series.kind == "line":
-        width = 0.6 if series.faint else 1.4
-        axes.plot(series.x, series.y, linestyle=style, linewidth=width, alpha=alpha, **common)
-    else:
-        _, shape, filled, size = _MARKERS[series.marker]
-        face = {} if filled else {"markerfacecolor": "none"}
-        edge = {"linewidth": 1.2, "markeredgewidth": 0.0 if filled else 1.2}
-        points = {"fmt": shape, "markersize": size * 0.6, "alpha": alpha} | edge | face
-        bars = None
-        if len(series.y_low):
-            below = [y - low for low, y in zip(series.y_low, series.y)]
-            bars = [below, [high - y for high, y in zip(series.y_high, series.y)]]
-        axes.errorbar(series.x, series.y, yerr=bars, capsize=3, **points, **common)
-
-
-def _set_axis(axes: Any, side: str, axis: Axis) -> None:
-    from matplotlib import ticker
-
-    target = getattr(axes, f"{side}axis")
-    target.set_label_text(_plain(axis.label))
-    if axis.names:
-        target.set_ticks(range(len(axis.names)), [_plain(name) for name in axis.names])
-        getattr(axes, f"set_{side}lim")(-0.6, len(axis.names) - 0.4)
-    if axis.log:
-        getattr(axes, f"set_{side}scale")("log")
-        low, high = getattr(axes, f"get_{side}lim")()
-        target.set_major_locator(ticker.FixedLocator(log_ticks(low, high)))
-        target.set_major_formatter(lambda value, _: _power_label(value, "${}^{{{}}}$"))
-        target.set_minor_formatter(ticker.NullFormatter())
-    if axis.percent:
-        target.set_major_formatter(lambda value, _: f"{value:+.2%}" if value else "0%")
 
 
 def log_ticks(low: float, high: float) -> list[float]:
@@ -330,7 +241,7 @@ def log_ticks(low: float, high: float) -> list[float]:
     return [tick for tick in ticks if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
 
 
-def _power_label(value: float, form: str) -> str:
+def power_label(value: float, form: str) -> str:
     """A tick's text; `form` sets a base and its exponent."""
     if 1e-3 <= value < 1e4:
         return f"{value:g}"
@@ -339,41 +250,29 @@ def _power_label(value: float, form: str) -> str:
     return factor + form.format(10, int(exponent))
 
 
-_PRINT = {
-    "font.family": "sans-serif",
-    "font.size": 8,
-    "axes.titlesize": 9,
-    "axes.titleweight": "bold",
-    "axes.labelsize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "axes.edgecolor": "#555555",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.5,
-    "legend.fontsize": 7,
-    "legend.frameon": False,
-    "xtick.color": "#333333",
-    "ytick.color": "#333333",
-    "figure.facecolor": "white",
-}
-
 _DRAW = """
 (() => {
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const theme = () => {
-    const [ink, grid] = dark.matches ? ["#d8dce2", "#32373f"] : ["#23272e", "#e7e9ec"];
+  const axes = ["xaxis", "yaxis"];
+  const theme = isDark => {
+    const [ink, grid] = isDark ? ["#d8dce2", "#32373f"] : ["#23272e", "#e7e9ec"];
     const axis = name => ({[name + ".gridcolor"]: grid, [name + ".linecolor"]: grid,
       [name + ".zerolinecolor"]: grid});
-    return {"font.color": ink, "hoverlabel.bgcolor": dark.matches ? "#22262c" : "#ffffff",
+    return {"font.color": ink, "hoverlabel.bgcolor": isDark ? "#22262c" : "#ffffff",
       "hoverlabel.font.color": ink, ...axis("xaxis"), ...axis("yaxis")};
+  };
+  // The same share of a colour is far fainter on black than on white.
+  const opacity = isDark => isDark ? "4d" : "BAND";
+  const paint = (place, isDark, more) => {
+    const bands = place.data.flatMap((trace, index) => trace.fill ? [index] : []);
+    const colours = bands.map(i => place.data[i].fillcolor.slice(0, 7) + opacity(isDark));
+    const restyle = bands.length ? {fillcolor: colours} : {};
+    return Plotly.update(place, restyle, {...theme(isDark), ...more}, bands);
   };
   // The round labels fit the whole figure; in a part of it plotly finds its own.
   const relabel = (place, change) => {
     const update = {};
-    for (const axis of ["xaxis", "yaxis"]) {
+    for (const axis of axes) {
       const zoomed = axis + ".range[0]" in change, whole = axis + ".autorange" in change;
       if (place.layout[axis].type === "log" && (zoomed || whole))
         update[axis + ".tickmode"] = whole ? "array" : "auto";
@@ -387,12 +286,21 @@ _DRAW = """
       font: {family: "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", size: 12},
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
       margin: {l: 56, r: 12, t: 24, b: 48}, dragmode: "zoom",
-      legend: {orientation: "h", yanchor: "bottom", y: 1.02, x: 0, font: {size: 11}}});
-    Plotly.newPlot(place, figure.data, layout,
-      {responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"]})
-      .then(() => Plotly.relayout(place, theme()))
+      legend: {orientation: "h", yanchor: "bottom", y: 1.02, x: 0, maxheight: 0.9,
+        font: {size: 11}}});
+    // All buttons by name: plotly's own set has one that uploads the figure.
+    const buttons = [["zoom2d", "pan2d", "resetScale2d", "toImage"]];
+    Plotly.newPlot(place, figure.data, layout, {responsive: true, displaylogo: false,
+      modeBarButtons: buttons, showSendToCloud: false,
+      toImageButtonOptions: {filename: place.getAttribute("aria-label"), scale: 2}})
+      .then(() => paint(place, dark.matches))
       .then(() => place.on("plotly_relayout", change => relabel(place, change)));
   }
-  dark.addEventListener("change", () => all.forEach(place => Plotly.relayout(place, theme())));
+  dark.addEventListener("change", () => all.forEach(place => paint(place, dark.matches)));
+  // Paper is white, and narrower than most windows.
+  addEventListener("beforeprint", () => all.forEach(place =>
+    paint(place, false, {width: Math.min(place.clientWidth, 640), height: 360})));
+  addEventListener("afterprint", () => all.forEach(place =>
+    paint(place, dark.matches, {width: null, height: null, autosize: true})));
 })();
-"""
+""".replace("BAND", f"{round(255 * BAND):02x}")

@@ -57,8 +57,8 @@ def study(settings: "Study", workdir: Path, allow_missing: bool = False, **sweep
             sealing.seal(workdir, allow_missing)
     except Unavailable:
         raise
-    except InputError:
-        report.write(workdir)
+    except InputError as error:  # the page shows what there is, and why there is no forecast
+        print(f"report: {report.write(workdir, refused=str(error))}")
         raise
     if settings.heldout:
         sweep.sweep(workdir, plan, "heldout", **sweeping)

@@ -11,13 +11,14 @@ if TYPE_CHECKING:
 __all__ = ["write", "write_fit_page"]
 
 
-def write(study_dir: str | Path, out: str | Path | None = None) -> Path:
+def write(study_dir: str | Path, out: str | Path | None = None, refused: str = "") -> Path:
     """Writes the report of a study, and its figures as PNG and SVG under `figures` beside it.
 
     Args:
       study_dir: folder with plan.json and, as far as the study has come, runs/<run>/record.json,
         isoflop.json, law.json, forecast.json and score.json. What is not there yet is said.
       out: the page; default `report.html` in the study's folder.
+      refused: why no forecast could be sealed, in words; computed again where it is not given.
 
     Returns:
       The page's path.
@@ -25,12 +26,14 @@ def write(study_dir: str | Path, out: str | Path | None = None) -> Path:
     Raises:
       InputError: a file is missing, corrupt or cannot be written, with its name.
     """
-    from scaling.report import curves, files, page, sections
+    from scaling.report import curves, files, findings, page, sections
 
     study = files.read(Path(study_dir))
     path = Path(out) if out else Path(study_dir) / "report.html"
-    figures = curves.figures(study)
-    page.save(path, f"{study.name}: a scaling study", sections.body(study, figures), figures)
+    found = findings.find(study, refused)
+    figures = curves.figures(study, found)
+    body = sections.body(study, found, figures)
+    page.save(path, f"{study.name}: a scaling study", body, figures)
     return path
 
 

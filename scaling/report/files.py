@@ -158,7 +158,7 @@ def _run(folder: Path, plan_path: Path, planned: Any) -> Run:
             role=_field(plan_path, planned, "role", str),
             size=planned.get("size"),
             budget=_number(plan_path, planned, "budget"),
-            unit=str(planned.get("unit") or "example"),
+            unit=_unit(planned, record),
             N=float(record.N["total"] if record else sizes["total"]),
             D=record.D if record else _number(plan_path, planned, "D"),
             C=float(record.C["forward"] if record else flops["forward"]),
@@ -167,6 +167,15 @@ def _run(folder: Path, plan_path: Path, planned: Any) -> Run:
     except (KeyError, TypeError, ValueError) as error:
         at = path if record else plan_path
         raise InputError(f"{at}: {name}: N.total and C.forward must be numbers: {error}") from None
+
+
+def _unit(planned: Mapping[str, Any], record: Record | None) -> str:
+    """What D counts; a token that is a byte is called one."""
+    unit = str(planned.get("unit") or "example")
+    config = record.config if record else planned.get("config")
+    data = config.get("data") if isinstance(config, dict) else None
+    tokenizer = data.get("tokenizer") if isinstance(data, dict) else None
+    return "byte" if (unit, tokenizer) == ("token", "bytes") else unit
 
 
 def _check_record(path: Path, record: Record) -> None:

@@ -1,6 +1,6 @@
 """A page about one fit: how well the law follows the runs, its parameters, what it advises."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from scaling.figures import GREY, ORANGE, Axis, Figure, Series
 from scaling.fitted import Fit
 from scaling.report import page
-from scaling.report.curves import advise, frontier
+from scaling.report.frontier import Advice, advise, contours, frontier
 from scaling.report.page import Cell
 
 if TYPE_CHECKING:
@@ -30,10 +30,15 @@ def figures(fit: Fit, runs: "pd.DataFrame") -> dict[str, Figure]:
     parts = {name: rows for name, rows in parts.items() if len(rows)}
     across = "C" if "C" in table.columns else fit.law.columns[0]
     drawn = {"predicted": _predicted(fit, parts), "residuals": _residuals(fit, parts, across)}
+    for other in (name for name in ("N", "D") if name in table.columns and name != across):
+        drawn[f"residuals_by_{other}"] = _residuals(fit, parts, other)
     if set(fit.law.columns) == {"N", "D"}:
         drawn["loss_by_size"] = _slices(fit, table, by="N", along="D")
         drawn["loss_by_budget"] = _slices(fit, table, by="C", along="N")
-        drawn["frontier"] = _frontier(fit, parts)
+        seen = parts["runs fitted"]["C"].max() if "runs fitted" in parts else np.inf
+        advice = advise(fit, table["C"].min(), table["C"].max() * 10, seen)
+        drawn["contours"] = contours(fit, advice, _runs(fit, parts, "N"))
+        drawn["frontier"] = _frontier(fit, parts, advice) if advice else None
     elif len(fit.law.columns) == 1:
         drawn["law"] = _law(fit, parts)
     return {name: figure for name, figure in drawn.items() if figure}
@@ -47,26 +52,35 @@ def body(fit: Fit, drawn: Mapping[str, Figure]) -> str:
     lead = f"{law.target} = {law.formula}, fitted to {fit.n} runs{reach}."
     quality = f"The law is off by {100 * fit.residual_std:.2f}% at a typical run."
     head = f'<p class="kicker">Allometry · a fitted law</p><h1>{page.text(law.name)}</h1>'
-    caption = {
+    captions = {
         "predicted": "On the line the law is exact.",
-        "residuals": "A trend along the budget says that the form does not fit.",
+        "residuals": "A trend says that the form does not fit.",
+        "residuals_by_N": "The same along N.",
+        "residuals_by_D": "The same along D.",
+        "contours": "Lines of equal loss, each leftmost, that is cheapest, at its best size; the "
+        "frontier through these is dashed beyond the largest run fitted.",
         "loss_by_size": f"Lines: the law at fixed sizes. {_MOVED}",
         "loss_by_budget": f"Lines: the law at fixed budgets. {_MOVED}",
         "frontier": "Least loss at each budget, dashed beyond the largest run fitted.",
         "law": "The law, with the spread of its bootstrap refits.",
     }
-    shown = {name: page.figure(name, drawn, caption[name]) for name in drawn}
+    shown = {name: page.figure(name, drawn, {"": captions[name]}) for name in drawn}
     pairs = [
         f'<div class="pair">{shown.get(a, "")}{shown.get(b, "")}</div>'
-        for a, b in (("predicted", "residuals"), ("loss_by_size", "loss_by_budget"))
+        for a, b in (
+            ("predicted", "residuals"),
+            ("residuals_by_N", "residuals_by_D"),
+            ("loss_by_size", "loss_by_budget"),
+            ("frontier", "contours"),
+        )
     ]
     return "\n".join(
         [
             head,
             page.paragraph(f"{lead} {quality}", "lead"),
             page.section("Parameters", parameters(fit), diagnostics(fit)),
-            page.section("Against the runs", pairs[0]),
-            page.section("The law", pairs[1], shown.get("law", ""), shown.get("frontier", "")),
+            page.section("Against the runs", *pairs[:2]),
+            page.section("The law", shown.get("law", ""), *pairs[2:]),
             page.section("Source", page.paragraph(f"{law.source}. {fit.c_convention}.")),
         ]
     )
@@ -152,7 +166,7 @@ def _residuals(fit: Fit, parts: Mapping[str, "pd.DataFrame"], across: str) -> Fi
         hover, x = _hover(fit, rows), rows[across].to_numpy()
         series.append(Series(name, x, y, "points", hover=hover, **_style(name)))
     x, y = Axis(_LABELS.get(across, across), True), Axis(f"{_label(fit)} / law − 1", percent=True)
-    return Figure("Residuals", x, y, (*series,))
+    return Figure(f"Residuals along {across}", x, y, (*series,))
 
 
 def _levels(values: np.ndarray) -> np.ndarray:
@@ -193,19 +207,20 @@ def _slices(fit: Fit, table: "pd.DataFrame", by: str, along: str) -> Figure:
     return Figure(title, Axis(_LABELS[along], True), Axis(_label(fit), True), (*series,))
 
 
-def _frontier(fit: Fit, parts: Mapping[str, "pd.DataFrame"]) -> Figure | None:
-    seen = float(parts["runs fitted"]["C"].max()) if "runs fitted" in parts else np.inf
-    every: Sequence[float] = np.concatenate([rows["C"].to_numpy() for rows in parts.values()])
-    advice = advise(fit, min(every), max(every) * 10, seen)
-    if advice is None:
-        return None
+def _frontier(fit: Fit, parts: Mapping[str, "pd.DataFrame"], advice: Advice) -> Figure:
+    runs = _runs(fit, parts, fit.law.target)
+    axes = Axis(_LABELS["C"], True), Axis(_label(fit), True)
+    return Figure("Least loss at each budget", *axes, (*runs[:1], *frontier(advice), *runs[1:]))
+
+
+def _runs(fit: Fit, parts: Mapping[str, "pd.DataFrame"], height: str) -> list[Series]:
+    """The runs as points over compute; `height` is a column."""
     series = []
     for name, rows in parts.items():
-        at = {"x": rows["C"].to_numpy(), "y": rows[fit.law.target].to_numpy(), "kind": "points"}
+        at = {"x": rows["C"].to_numpy(), "y": rows[height].to_numpy(), "kind": "points"}
         style = _style(name) or {"colour": GREY, "faint": True}
         series.append(Series(name, hover=_hover(fit, rows), **at, **style))
-    axes = Axis(_LABELS["C"], True), Axis(_label(fit), True)
-    return Figure("Least loss at each budget", *axes, (*series[:1], *frontier(advice), *series[1:]))
+    return series
 
 
 def _law(fit: Fit, parts: Mapping[str, "pd.DataFrame"]) -> Figure:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scaling.figures import Figure, plotly_script, to_html, to_image
+from scaling.figure_files import to_image
+from scaling.figures import Figure, plotly_script, to_html
 from train.cli import InputError
 from train.record import save_text
 
@@ -128,13 +129,23 @@ def notes(sentences: Iterable[str], style: str = "warning") -> str:
     return f'<ul class="{style}">{items}</ul>' if items else ""
 
 
-def figure(name: str, figures: Mapping[str, Figure], caption: str) -> str:
-    """The named figure with its caption, or nothing where there is no such figure."""
+def figure(name: str, figures: Mapping[str, Figure], caption: Mapping[str, str]) -> str:
+    """The named figure with its caption, or nothing where there is no such figure.
+
+    `caption` has sentences by the beginning of the name of the series that they tell of: what is
+    not drawn is not spoken of. A sentence of "" is of the whole figure.
+    """
     if name not in figures:
         return ""
+    drawn = [series.name for series in figures[name].series]
+    words = " ".join(
+        sentence
+        for mark, sentence in caption.items()
+        if any(series.startswith(mark) for series in drawn)
+    )
     links = " ".join(f'<a href="figures/{name}.{kind}">{kind}</a>' for kind in ("png", "svg"))
     return (
-        f'<figure>{to_html(figures[name])}<figcaption>{text(caption)} <span class="files">{links}'
+        f'<figure>{to_html(figures[name])}<figcaption>{text(words)} <span class="files">{links}'
         "</span></figcaption></figure>"
     )
 
@@ -164,9 +175,9 @@ def save(path: Path, title: str, body: str, figures: Mapping[str, Figure]) -> No
 _STYLE = """
 :root { --ink: #23272e; --soft: #626a75; --line: #e3e6ea; --back: #ffffff; --card: #f6f7f9;
   --good: #00734f; --bad: #b3261e; --badback: #fdecea; --accent: #0072b2; }
-@media (prefers-color-scheme: dark) { :root { --ink: #d8dce2; --soft: #98a1ad; --line: #32373f;
-  --back: #15181c; --card: #1d2126; --good: #3fc592; --bad: #ff8a80; --badback: #3a1f1e;
-  --accent: #6cb8e6; } }
+@media screen and (prefers-color-scheme: dark) { :root { --ink: #d8dce2; --soft: #98a1ad;
+  --line: #32373f; --back: #15181c; --card: #1d2126; --good: #3fc592; --bad: #ff8a80;
+  --badback: #3a1f1e; --accent: #6cb8e6; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--back); color: var(--ink);
   font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
@@ -192,11 +203,13 @@ a:hover { text-decoration: underline; }
   gap: 12px 24px; }
 .pair > * { min-width: 0; }
 .uneven { grid-template-columns: minmax(0, 9fr) minmax(0, 5fr); }
+.uneven > :only-child { grid-column: 1 / -1; }
 @media (max-width: 820px) { .uneven { grid-template-columns: 1fr; } }
 figure { margin: 18px 0; }
 figure h3 { margin: 0; }
 .figure { width: 100%; height: 430px; }
 .pair .figure { height: 390px; }
+@media (max-width: 500px) { .figure, .pair .figure { height: 480px; } }
 figcaption { margin-top: 8px; color: var(--soft); font-size: 13px; max-width: 90ch; }
 .files { white-space: nowrap; }
 .wide { overflow-x: auto; margin: 12px 0; }
@@ -206,6 +219,7 @@ th, td { padding: 5px 12px 5px 0; text-align: left; white-space: nowrap; vertica
 th { color: var(--soft); font-weight: 600; }
 th.number, td.number { text-align: right; }
 .pair td { white-space: normal; overflow-wrap: anywhere; }
+.sources td:first-child { white-space: normal; min-width: 20ch; }
 .pair td:first-child { white-space: nowrap; }
 .sortable th { cursor: pointer; user-select: none; }
 .sortable th:hover { color: var(--ink); }
@@ -217,17 +231,35 @@ tr.wait td { color: var(--soft); }
 tr.heldout td { font-weight: 600; }
 ul { margin: 10px 0; padding-left: 20px; max-width: 90ch; }
 ul.warning li::marker { content: "!  "; color: var(--bad); font-weight: 700; }
-.missing { color: var(--soft); background: var(--card); border-radius: 10px; padding: 10px 16px; }
+.missing, .refused { color: var(--soft); background: var(--card); border-radius: 10px;
+  padding: 10px 16px; }
 code { font: 12.5px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;
   overflow-wrap: anywhere; }
 footer { margin-top: 60px; color: var(--soft); font-size: 13px; }
-@media print { .wide { overflow: visible; } .files { display: none; } }
+@media print {
+  body { font-size: 12px; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  main { max-width: none; padding: 0; }
+  h2, h3 { break-after: avoid; }
+  h2 { margin-top: 28px; }
+  figure, .tile, tr { break-inside: avoid; }
+  .pair { display: block; }
+  .figure, .pair .figure { height: 360px; }
+  .wide { overflow: visible; }
+  .wide table { font-size: 9px; }
+  th, td { padding: 3px 8px 3px 0; white-space: normal; }
+  .files { display: none; }
+}
 """
 
 _SORT = """
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
-  heads.forEach((head, column) => head.addEventListener("click", () => {
+  heads.forEach((head, column) => {
+    head.tabIndex = 0;
+    head.onkeydown = event => event.key === "Enter" && head.click();
+    head.onclick = () => sort(head, column);
+  });
+  const sort = (head, column) => {
     const down = head.getAttribute("aria-sort") === "ascending";
     heads.forEach(other => other.removeAttribute("aria-sort"));
     head.setAttribute("aria-sort", down ? "descending" : "ascending");
@@ -239,6 +271,6 @@ for (const table of document.querySelectorAll("table.sortable")) {
       ? (typeof a === "number" ? a - b : a.localeCompare(b)) : typeof a === "number" ? -1 : 1;
     const rows = [...body.rows].sort((a, b) => (down ? -1 : 1) * compare(key(a), key(b)));
     body.append(...rows);
-  }));
+  };
 }
 """

@@ -72,9 +72,11 @@ def planned(result: Record, role: str, budget: float) -> dict:
 
 def make_study(folder, bad_name: str = "diverging") -> None:
     """A finished study: 20 runs to fit, one diverged, one failed, one held out."""
+    from scaling import forecast_words
     from scaling.fit import fit
+    from scaling.forecast import forecast
     from scaling.isoflop import isoflop
-    from scaling.table import read_runs
+    from scaling.table import fit_rows, read_runs
 
     rng = np.random.default_rng(0)
     records, roles = [], []
@@ -108,29 +110,24 @@ def make_study(folder, bad_name: str = "diverging") -> None:
     fitted = fit(table, bootstrap=100, starts=32)
     fitted.save(str(folder / "law.json"))
     isoflop(table, bootstrap=100).save(str(folder / "isoflop.json"))
-    save_forecast(folder, held, float(fitted.predict(held.N["total"], held.D)))
+    wanted = {"N": held.N["total"], "D": held.D, "C": held.C["forward"]}
+    made = forecast_words.to_json(forecast(fit_rows(table), pd.DataFrame([wanted])))
+    made["targets"][0]["run"] = held.run
+    save_forecast(folder, held, made)
 
 
-def save_forecast(folder, held: Record, median: float) -> None:
-    target = {"run": held.run, "N": held.N["total"], "D": held.D, "C": held.C["forward"]}
-    ends = {
-        f"interval{k}": [median * (1 - w), median * (1 + w)] for k, w in ((50, 4e-3), (90, 0.01))
-    }
-    by_law = {"chinchilla": median, "tied": median * 1.003, "no_floor": median * 0.99}
-    target |= {"decades": 0.602, "median": median, "by_law": by_law} | ends
-    content = {
-        "version": 1,
-        "created": "2026-01-02T00:00:00+00:00",
-        "law": "average",
-    }
-    content["weights"] = {"chinchilla": 0.7, "tied": 0.3, "no_floor": 0.0}
-    content |= {"runs_sha256": "f" * 64, "targets": [target], "reasons": ["weights by backtest"]}
+def save_forecast(folder, held: Record, made: dict) -> None:
+    """Seals the forecast `made` of one run, and scores it."""
+    content = {"version": 1, "created": "2026-01-02T00:00:00+00:00", "runs_sha256": "f" * 64} | made
     # The digest of scaling.sealing, written down again.
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     content["sha256"] = hashlib.sha256(text.encode()).hexdigest()
     record.save_json(folder / "forecast.json", content)
+    (target,) = content["targets"]
+    median, (low, high) = target["median"], target["interval90"]
     score = {"run": held.run, "status": "ok", "loss": held.loss, "loss_se": held.loss_se}
-    score |= {"median": median, "error": median / held.loss - 1, "half_width90": 0.01}
+    score |= {"median": median, "error": median / held.loss - 1}
+    score |= {"half_width90": (high - low) / 2 / median}
     score |= {"inside50": True, "inside90": True}
     record.save_json(
         folder / "score.json",

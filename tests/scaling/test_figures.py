@@ -8,7 +8,17 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from scaling.figures import PALETTE, Axis, Figure, Series, log_ticks, ramp, to_html, to_image
+from scaling.figure_files import to_image
+from scaling.figures import (
+    PALETTE,
+    Axis,
+    Figure,
+    Series,
+    log_ticks,
+    plotly_script,
+    ramp,
+    to_html,
+)
 
 X = (1e12, 3e12, 2e13)
 FIGURE = Figure(
@@ -64,6 +74,20 @@ def test_texts_cannot_leave_their_place():
     assert drawn(FIGURE)["data"][3]["text"][1] == "&lt;b&gt;b&lt;/b&gt;"
 
 
+def test_a_text_for_all_points_is_given_to_each():
+    """On lines plotly shows "-" for one text that is not a list."""
+    series = Series("a", (1.0, 2.0, 3.0), (1.0, 2.0, 4.0), hover="50% of %{x} & more")
+    (trace,) = drawn(Figure("t", Axis("x"), Axis("y"), (series,)))["data"]
+    assert trace["text"] == ["50% of %{x} &amp; more"] * 3
+    assert trace["hovertemplate"].startswith("%{text}<br>%{x")
+
+
+def test_figures_can_be_zoomed_and_kept_but_not_sent_away():
+    own = plotly_script().rsplit("<script>", 1)[1]
+    assert '[["zoom2d", "pan2d", "resetScale2d", "toImage"]]' in own
+    assert "showSendToCloud: false" in own
+
+
 def test_what_is_not_finite_leaves_a_gap():
     series = Series("a", (1.0, 2.0, 3.0), (1.0, float("nan"), float("inf")))
     figure = Figure("t", Axis("x"), Axis("y"), (series,))
@@ -90,7 +114,9 @@ def test_image_is_whole_and_the_same_each_time(tmp_path, kind):
 def test_names_stand_at_whole_numbers(tmp_path):
     series = Series("a", (0, 1), (1.0, 2.0), "points")
     figure = Figure("t", Axis("", names=("first", "<i>")), Axis("y", percent=True), (series,))
-    assert drawn(figure)["layout"]["xaxis"]["ticktext"] == ["first", "&lt;i&gt;"]
+    axis = drawn(figure)["layout"]["xaxis"]
+    assert axis["ticktext"] == ["first", "&lt;i&gt;"]
+    assert axis["ticklabeloverflow"] == "allow"  # else a narrow figure loses its last name
     to_image(figure, tmp_path / "a.svg")
 
 

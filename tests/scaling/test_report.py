@@ -10,20 +10,26 @@ import numpy as np
 import pytest
 
 from scaling import report
-from scaling.report import curves, files
-from tests.scaling.report_case import EVIL, Page, make_study
+from scaling.report import curves, files, findings, outlook
+from tests.scaling.report_case import EVIL, Page
 from train import record
 from train.cli import InputError
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(known_study):
     """A finished study with its report; never changed by a test."""
-    folder = tmp_path_factory.mktemp("study")
-    make_study(folder, bad_name=EVIL)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("scaling.report.curves._FRONTIER_POINTS", 6)
-        return folder, report.write(folder)
+        patch.setattr("scaling.report.frontier.POINTS", 6)
+        return known_study, report.write(known_study)
+
+
+@pytest.fixture(scope="module")
+def found(finished):
+    """The finished study, what its report found, and its figures."""
+    study = files.read(finished[0])
+    what = findings.find(study)
+    return study, what, curves.figures(study, what)
 
 
 @pytest.fixture
@@ -52,9 +58,12 @@ def browser_page():
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Leaves out what takes long and is tested on the finished report: pictures, budgets."""
+    """Leaves out what takes long and is tested on the finished report: pictures, outlook."""
     monkeypatch.setattr("scaling.report.page.to_image", lambda figure, *paths: None)
-    monkeypatch.setattr("scaling.report.curves._FRONTIER_POINTS", 3)
+    monkeypatch.setattr(
+        "scaling.report.outlook.look", lambda study, refused="": outlook.Outlook(refused)
+    )
+    monkeypatch.setattr("scaling.report.frontier.POINTS", 3)
 
 
 def test_page_asks_nothing_of_the_outside(finished):
@@ -136,9 +145,9 @@ def test_a_run_that_started_before_the_seal_is_told(copy, quick):
     assert "the seal is broken" not in words
 
 
-def test_best_sizes_have_the_bands_of_both_approaches(finished):
-    study = files.read(finished[0])
-    drawn = curves.figures(study)["optimal_N"].series
+def test_best_sizes_have_the_bands_of_both_approaches(found):
+    study, _, figures = found
+    drawn = figures["optimal_N"].series
     bands = {series.name: series for series in drawn if series.kind == "band"}
     assert set(bands) == {"90% band, approach 2", "90% band, approach 3"}
     three = bands["90% band, approach 3"]
@@ -238,9 +247,9 @@ def test_missing_plan_and_runs_outside_the_study_are_refused(copy, quick, tmp_pa
 @pytest.mark.parametrize(
     ("law", "wanted"),
     [
-        ("chinchilla", {"predicted", "residuals", "loss_by_size", "loss_by_budget", "frontier"}),
-        ("power_floor", {"predicted", "residuals", "law"}),
-        ("tied", {"predicted", "residuals", "loss_by_size", "loss_by_budget", "frontier"}),
+        ("chinchilla", {"loss_by_size", "loss_by_budget", "frontier", "contours"}),
+        ("power_floor", {"law"}),
+        ("tied", {"loss_by_size", "loss_by_budget", "frontier", "contours"}),
     ],
 )
 def test_fit_page(finished, quick, tmp_path, law, wanted):
@@ -250,6 +259,7 @@ def test_fit_page(finished, quick, tmp_path, law, wanted):
     runs = read_runs(str(finished[0] / "runs.csv"))
     fitted = fit(runs, law=law, bootstrap=30, starts=32)
     page = Page(report.write_fit_page(fitted, runs, tmp_path / "fit.html"))
+    wanted = {"predicted", "residuals", "residuals_by_N", "residuals_by_D"} | wanted
     assert {address.split("/")[1].split(".")[0] for address in page.addresses} == wanted
     assert float(page.row("E")[1]) == pytest.approx(fitted.params["E"], rel=1e-3)
 
@@ -271,6 +281,14 @@ def test_fit_page_moves_runs_to_the_line_by_their_residual(finished):
     np.testing.assert_allclose(sorted(shown), sorted(true), atol=2e-4)
 
 
+_MIDDLE_OF_THE_FIRST_LINE = """f => {
+  const line = f._fullData[0], at = Math.floor(line.x.length / 2), box = f.getBoundingClientRect();
+  const {xaxis, yaxis} = f._fullLayout;
+  return [box.x + xaxis._offset + xaxis.c2p(xaxis.d2c(line.x[at])),
+          box.y + yaxis._offset + yaxis.c2p(yaxis.d2c(line.y[at]))];
+}"""
+
+
 def test_in_a_browser(finished, browser_page):
     """No complaint, no request, all figures drawn, a tooltip on hover, a table that sorts."""
     told, asked = [], []
@@ -290,6 +308,17 @@ def test_in_a_browser(finished, browser_page):
     tooltip = browser_page.locator(".figure .hoverlayer .hovertext").first
     tooltip.wait_for(timeout=5000)
     assert "heldout-big" in tooltip.text_content()
+    buttons = browser_page.locator(".figure").first.locator(".modebar-btn")
+    names = [buttons.nth(i).get_attribute("data-title") for i in range(buttons.count())]
+    assert names == ["Zoom", "Pan", "Reset axes", "Download plot as a PNG"]
+    place = browser_page.locator(".figure[aria-label='Loss at each budget against size']")
+    place.scroll_into_view_if_needed()
+    at = place.evaluate(_MIDDLE_OF_THE_FIRST_LINE)
+    browser_page.mouse.move(*at, steps=4)
+    tooltip = place.locator(".hoverlayer .hovertext").first
+    tooltip.wait_for(timeout=5000)
+    # The parabola and the law lie on one another here.
+    assert re.match("(parabola of|the law chinchilla at) C = ", tooltip.text_content())
     heading = browser_page.locator("table.sortable th", has_text="loss")
     for wanted in ("ascending", "descending"):
         heading.click()
