@@ -266,7 +266,7 @@ def main() -> None:
             raise InputError(f"--{name}: {value!r}; between 1 and 100000")
     flops = prices.budget_of(given, rate)
     if flops is None:
-        raise InputError("--flops, --hours, --money: none given; one is the budget")
+        raise InputError("--flops, --hours, --days, --money: none given; one is the budget")
     if given.next and not given.runs:
         raise InputError("--next: needs --runs, the records so far")
     if not (given.runs or given.law):

@@ -6,12 +6,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from scaling import memory, plan, prices
+from scaling import memory, plan, plan_answer, prices
 from scaling.design_print import short, table
 from train import config as configuration
 from train.cli import InputError
 
-_WIDE = 130  # cut columns tell nothing: narrower terminals break the lines
+_WIDE = 160  # cut columns tell nothing: narrower terminals break the lines
 
 
 def show(planned: plan.Plan, rate: prices.Rate | None) -> None:
@@ -38,6 +38,11 @@ def show(planned: plan.Plan, rate: prices.Rate | None) -> None:
     else:
         for line in in_words(planned, expected):
             say(line)
+        if rate is not None and plan_answer.model_of(planned) is not None:
+            console.print("\nWhat to do with the budget", style="bold")
+            for line in plan_answer.in_words(planned, rate, expected):
+                say(line)
+            console.print(plan_answer.changes(planned, expected))
 
 
 def _runs(planned: plan.Plan, needs: list[memory.Memory], rate: prices.Rate | None) -> Table:
@@ -65,8 +70,12 @@ def _memory(planned: plan.Plan, needs: list[memory.Memory], rate: prices.Rate | 
     if rate is None or rate.memory is None:
         return words
     there = rate.memory * rate.devices
-    fits = "fits" if need.total < there else "does not fit: more devices, or smaller sizes"
-    return f"{words}; {size(there)} there: {fits}"
+    parts = memory.parts_that_fit(configuration.resolve(planned.runs[most].config), there)
+    if parts is None:
+        return f"{words}; {size(there)} there: does not fit: more devices, or smaller sizes"
+    split = "" if rate.devices == 1 else ", parameters split over them (config.mesh.fsdp)"
+    how = f" with --config.accumulate={parts}" if parts > 1 else ""
+    return f"{words}; {size(there)} there: fits{how}{split}"
 
 
 def in_words(planned: plan.Plan, expected: plan.Expected) -> list[str]:

@@ -167,21 +167,23 @@ def define_budget_flags() -> None:
     """The flags of `budget_of`."""
     flags.DEFINE_float("flops", None, "The budget in training FLOPs.")
     flags.DEFINE_float("hours", None, "The budget in device-hours.")
+    flags.DEFINE_float("days", None, "The budget in days of all --devices together.")
     flags.DEFINE_float("money", None, "The budget in dollars.")
 
 
 def budget_of(given: Any, rate: Rate | None) -> float | None:
-    """FLOPs of the budget that the flags give in one of three ways; None where they give none.
+    """FLOPs of the budget that the flags give in one of four ways; None where they give none.
 
     Raises:
       InputError: for two budgets, one that is not positive, or one that no rate makes FLOPs of.
     """
-    named = {"flops": given.flops, "hours": given.hours, "money": given.money}
+    names = ("flops", "hours", "days", "money")
+    named = {name: getattr(given, name) for name in names}
     chosen = [name for name, value in named.items() if value is not None]
     if not chosen:
         return None
     if len(chosen) > 1:
-        raise InputError(f"--flops, --hours, --money: {len(chosen)} given; one is the budget")
+        raise InputError(f"--{', --'.join(names)}: {len(chosen)} given; one is the budget")
     value = named[chosen[0]]
     if not (np.isfinite(value) and value > 0):
         raise InputError(f"--{chosen[0]}: {value!r}; a positive number")
@@ -191,6 +193,8 @@ def budget_of(given: Any, rate: Rate | None) -> float | None:
         raise InputError(f"--{chosen[0]}: needs --device or --throughput to become FLOPs")
     if chosen[0] == "hours":
         return value * 3600 * rate.flops
+    if chosen[0] == "days":
+        return value * 24 * 3600 * rate.flops * rate.devices
     if rate.price is None:
         raise InputError("--money: no price is known for this device; give --price")
     return value / rate.price * 3600 * rate.flops

@@ -54,7 +54,9 @@ def _plan(settings: "Study", workdir: Path) -> "Plan":
 
     path = workdir / "plan.json"
     plan = planning.make(settings)
-    if path.exists() and (there := planning.load(path)).runs != plan.runs:
+    there = planning.load(path) if path.exists() else plan
+    plan = planning.with_names_of(plan, there)
+    if there.runs != plan.runs:
         ours, theirs = ({(r.run, r.config_sha256) for r in p.runs} for p in (plan, there))
         raise InputError(
             f"{workdir} holds another study: {len(theirs - ours)} of its {len(theirs)} runs are not"

@@ -8,7 +8,12 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from train.dials import left_behind
+
 BAD_INPUT = 2
+CONFIG_HELP = (
+    "What to train: FILE.py, or FILE.py:width=128,tokens=1e7 to turn the dials of its recipe."
+)
 
 
 class InputError(Exception):
@@ -49,9 +54,12 @@ def config_values(example: str) -> dict[str, Any]:
     if config is None:
         raise InputError(f"--config: missing; give a file, e.g. --config={example}")
     try:
-        return config.to_dict()
+        values = config.to_dict()
     except OSError as error:  # a missing file comes to light at the first look at its values
         raise InputError(f"--config: {error}") from None
+    for line in left_behind(flags.FLAGS["config"], values):
+        print(f"note: {line}", file=sys.stderr)
+    return values
 
 
 def _one_line(error: BaseException) -> str:
