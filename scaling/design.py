@@ -300,7 +300,8 @@ def main() -> None:
             chosen = Compared(made, chosen.promise, None)
         text = to_json(chosen, target, noise) if given.out.endswith(".json") else to_csv(made)
         write_text(given.out, text)
-        print(f"written: {given.out}")
+        planned = f"; scaling.plan --points={given.out} plans these runs"
+        print(f"written: {given.out}{planned if given.out.endswith('.csv') else ''}")
 
 
 if __name__ == "__main__":

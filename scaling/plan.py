@@ -33,9 +33,7 @@ from scaling import prices
 from train.cli import InputError, config_values, run_main
 
 if TYPE_CHECKING:
-    from scaling.fitted import Fit
     from scaling.ladder import Ladder, Planned
-    from scaling.promise import Promise, Target
 
 VERSION = 1
 MAX_POINTS = 10_000
@@ -128,24 +126,6 @@ def resolve(values: dict[str, Any]) -> Study:
     return config.build(Study, {"unique": 0.0} | values, "study")
 
 
-@dataclasses.dataclass(frozen=True)
-class Expected:
-    """What the runs to fit are expected to say of a target, by simulation.
-
-    Attributes:
-      loss: at the target, by the law. worth: new units that give the same; less than the target's D
-        where data repeat.
-    """
-
-    law: str
-    noise: float
-    noise_source: str
-    target: "Target"
-    promise: "Promise"
-    loss: float
-    worth: float
-
-
 def scaled(study: Study, flops: float) -> Study:
     """The study with its budgets multiplied so that all its runs together cost `flops`.
 
@@ -162,51 +142,6 @@ def scaled(study: Study, flops: float) -> Study:
         digit = 10.0 ** (math.floor(math.log10(exact)) - 2)
         budgets.append(float(f"{math.floor(exact / digit) * digit:.2e}"))
     return resolve(dataclasses.asdict(study) | {"budgets": tuple(budgets)})
-
-
-def expected(plan: Plan) -> Expected | None:
-    """What the runs to fit will say of the dearest run; None where the study names no law.
-
-    The target is the dearest held-out run, or the best run at the largest budget where none is held
-    out. The law is taken at the plan's own C / (N D).
-
-    Raises:
-      InputError: no such law, or it cannot be fitted to so few runs or used at the target.
-    """
-    import numpy as np
-
-    from scaling import design
-    from scaling.promise import Target, promise, target_at
-
-    study = plan.study
-    if not study["law"]:
-        return None
-    prior = design.ready_made(study["law"], "study.law")
-    noise, source = design.noise_or_guess(study["noise"] or None, prior)
-    N, D, C = np.array([(r.N["total"], r.D, r.C["forward"]) for r in plan.runs], np.float64).T
-    prior = dataclasses.replace(prior, flops_per_nd=float(np.exp(np.log(C / N / D).mean())))
-    fitted = np.array([run.role == "fit" for run in plan.runs])
-    target = target_at(prior, float(C.max()))
-    if not fitted.all():
-        dearest = int(np.argmax(C))
-        target = Target(float(C[dearest]), float(N[dearest]), float(D[dearest]))
-    loss, worth = _loss_and_worth(prior, target, study.get("unique", 0.0))
-    fresh = dataclasses.replace(target, D=worth)
-    found = promise(prior, N[fitted], D[fitted], noise, fresh)
-    return Expected(study["law"], noise, source, target, found, loss, worth)
-
-
-def _loss_and_worth(prior: "Fit", target: "Target", unique: float) -> tuple[float, float]:
-    """The law's loss at the target, and the new units that the target's D are worth."""
-    import numpy as np
-
-    from scaling import surface
-
-    N, D = np.array([[target.N]]), np.array([[target.D]])
-    if not 0 < unique < target.D:
-        return float(prior.predict(target.N, target.D)), target.D
-    loss = surface.surface(prior, unique=unique).loss(N, D)
-    return float(loss[0, 0]), float(surface.data_needed(surface.surface(prior), loss, N)[0, 0])
 
 
 def make(study: Study, points: Sequence[tuple[float, float]] = ()) -> Plan:

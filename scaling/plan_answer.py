@@ -1,20 +1,79 @@
-"""What to do with a budget: the small runs, then the model, and what would change that."""
+"""What a plan will tell, by simulation, and what to do with its budget, in words."""
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.table import Table
 
-from scaling import allocate, calibration, prices
-from scaling.design import ready_made
+from scaling import allocate, calibration, design, prices, surface
 from scaling.design_print import short, table
+from scaling.promise import Promise, Target, promise, target_at
 from train.cli import InputError
 
 if TYPE_CHECKING:
-    from scaling.plan import Expected, Plan, PlannedRun
+    from scaling.fitted import Fit
+    from scaling.plan import Plan, PlannedRun
 
 _OTHERS = ("besiroglu2024", "hoffmann2022_a3", "muennighoff2023_c4")  # laws to compare with
 _ENDS = 3.29  # width of a normal's 90% interval, in standard deviations
+
+
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    """What the runs to fit are expected to say of a target, by simulation.
+
+    Attributes:
+      unique: units that the target has before they repeat; 0 where none does or nobody knows.
+      loss: at the target, by the law. worth: new units that give the same as the target's D.
+    """
+
+    law: str
+    noise: float
+    noise_source: str
+    target: Target
+    promise: Promise
+    unique: float
+    loss: float
+    worth: float
+
+
+def expected(plan: "Plan") -> Expected | None:
+    """What the runs to fit will say of the dearest run; None where the study names no law.
+
+    The target is the dearest held-out run, or the best run at the largest budget where none is held
+    out. The law is taken at the plan's own C / (N D).
+
+    Raises:
+      InputError: no such law, or it cannot be fitted to so few runs or used at the target.
+    """
+    study = plan.study
+    if not study["law"]:
+        return None
+    prior = design.ready_made(study["law"], "study.law")
+    noise, source = design.noise_or_guess(study["noise"] or None, prior)
+    N, D, C = np.array([(r.N["total"], r.D, r.C["forward"]) for r in plan.runs], np.float64).T
+    prior = dataclasses.replace(prior, flops_per_nd=float(np.exp(np.log(C / N / D).mean())))
+    fitted = np.array([run.role == "fit" for run in plan.runs])
+    target, unique = target_at(prior, float(C.max())), 0.0
+    if not fitted.all():
+        dearest = int(np.argmax(C))
+        target = Target(float(C[dearest]), float(N[dearest]), float(D[dearest]))
+        unique = target.D / (plan.runs[dearest].epochs or math.inf)
+    loss, worth = _loss_and_worth(prior, target, unique)
+    fresh = dataclasses.replace(target, D=worth)
+    found = promise(prior, N[fitted], D[fitted], noise, fresh)
+    return Expected(study["law"], noise, source, target, found, unique, loss, worth)
+
+
+def _loss_and_worth(prior: "Fit", target: "Target", unique: float) -> tuple[float, float]:
+    """The law's loss at the target, and the new units that the target's D are worth."""
+    N, D = np.array([[target.N]]), np.array([[target.D]])
+    if not 0 < unique < target.D:
+        return float(prior.predict(target.N, target.D)), target.D
+    loss = surface.surface(prior, unique=unique).loss(N, D)
+    return float(loss[0, 0]), float(surface.data_needed(surface.surface(prior), loss, N)[0, 0])
 
 
 def model_of(planned: "Plan") -> "PlannedRun | None":
@@ -23,7 +82,7 @@ def model_of(planned: "Plan") -> "PlannedRun | None":
     return max(held_out, key=lambda run: run.C["forward"], default=None)
 
 
-def in_words(planned: "Plan", rate: prices.Rate, expected: "Expected") -> list[str]:
+def in_words(planned: "Plan", rate: prices.Rate, expected: Expected) -> list[str]:
     """The small runs, the model and its loss, for people."""
     model = model_of(planned)
     small = [run for run in planned.runs if run.role == "fit"]
@@ -36,11 +95,10 @@ def in_words(planned: "Plan", rate: prices.Rate, expected: "Expected") -> list[s
         f"then the model, N {short(model.N['total'])} on D {short(model.D)} {model.unit}s: "
         f"{model.C['forward']:.3g} FLOPs, {_spent(rate, model.C['forward'])}",
     ]
-    if model.epochs is not None and model.epochs > 1:
-        unique = model.D / model.epochs
+    if expected.worth < model.D:
         lines.append(
-            f"  {model.epochs:.2f} passes over {short(unique)} unique {model.unit}s, worth "
-            f"{short(expected.worth)} new ones (Muennighoff et al. 2023)"
+            f"  {model.epochs:.2f} passes over {short(expected.unique)} unique {model.unit}s, "
+            f"worth {short(expected.worth)} new ones (Muennighoff et al. 2023)"
         )
     low, high = _interval(planned, expected)
     lines += [
@@ -56,7 +114,7 @@ def _spent(rate: prices.Rate, flops: float) -> str:
     return ", ".join(filter(None, prices.spent(rate, flops)))
 
 
-def _interval(planned: "Plan", expected: "Expected") -> tuple[float, float]:
+def _interval(planned: "Plan", expected: Expected) -> tuple[float, float]:
     """90% interval of the model's loss as a forecast from the small runs will have it.
 
     What the fit leaves open is simulated; the law's form and the run's own noise count as in every
@@ -71,10 +129,9 @@ def _interval(planned: "Plan", expected: "Expected") -> tuple[float, float]:
     return float(ends[0]), float(ends[1])
 
 
-def changes(planned: "Plan", expected: "Expected") -> Table:
+def changes(planned: "Plan", expected: Expected) -> Table:
     """The best model by the law, and under other budgets, data and laws."""
-    model, unique = model_of(planned), planned.study["unique"]
-    C = expected.target.C
+    model, unique, C = model_of(planned), expected.unique, expected.target.C
     cases = [("nothing", expected.law, C, unique)]
     cases += [
         (f"{factor:g} x the compute, or the MFU", expected.law, factor * C, unique)
@@ -90,7 +147,7 @@ def changes(planned: "Plan", expected: "Expected") -> Table:
     shown = table("What would change it", "", "best N", "D", "passes", "loss")
     for words, law, flops, fresh in cases:
         try:
-            best = allocate.by_law(ready_made(law), flops, fresh or None)
+            best = allocate.by_law(design.ready_made(law), flops, fresh or None)
         except InputError:
             continue
         passes = f"{max(best.D / fresh, 1):.2f}" if fresh else "1"

@@ -29,7 +29,7 @@ def show(planned: plan.Plan, rate: prices.Rate | None) -> None:
         say(f"rate: {rate.words}")
     say(_memory(planned, needs, rate))
     try:
-        expected = plan.expected(planned)
+        expected = plan_answer.expected(planned)
     except InputError as error:
         say(f"expected widths: not known ({error})")
         return
@@ -78,7 +78,7 @@ def _memory(planned: plan.Plan, needs: list[memory.Memory], rate: prices.Rate | 
     return f"{words}; {size(there)} there: fits{how}{split}"
 
 
-def in_words(planned: plan.Plan, expected: plan.Expected) -> list[str]:
+def in_words(planned: plan.Plan, expected: plan_answer.Expected) -> list[str]:
     """What a study is expected to say, for people."""
     made, target = expected.promise, expected.target
     fitted = sum(run.role == "fit" for run in planned.runs)

@@ -68,11 +68,13 @@ def _plan(settings: "Study", workdir: Path) -> "Plan":
 
 def _fit(workdir: Path) -> None:
     """Approaches 3 (law.json) and 2 (isoflop.json) on the runs that ended well."""
+    from scaling import repeats
     from scaling.fit import fit
     from scaling.isoflop import isoflop
     from scaling.table import fit_rows, read_runs
 
     runs = fit_rows(read_runs(str(workdir / "runs.csv"), split="role"))
+    runs.attrs["notes"] = [*runs.attrs.get("notes", ()), *repeats.note(runs)]
     law = fit(runs, backtest=True)
     law.save(str(workdir / "law.json"))
     isoflop(runs, law=law).save(str(workdir / "isoflop.json"))

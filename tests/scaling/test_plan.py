@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from configs.studies import demo, gpt_large, linear
-from scaling import plan_answer, prices
 from scaling import plan as planning
+from scaling import plan_answer, prices
 from scaling import study as studying
 from scaling.allocate import by_law
 from scaling.design import to_csv
@@ -114,7 +114,7 @@ def test_expected_widths_are_those_of_studies_simulated_and_fitted_one_by_one():
         for run in planned.runs
     ]
     made = planning.Plan(dataclasses.asdict(study), tuple(runs))
-    found = planning.expected(made)
+    found = plan_answer.expected(made)
     assert found.noise == 0.004
     assert found.noise_source == "given"
     held = runs[-1]
@@ -136,10 +136,10 @@ def test_expected_widths_are_those_of_studies_simulated_and_fitted_one_by_one():
 
 
 def test_no_law_means_nothing_to_expect_and_a_wrong_one_is_named(plan):
-    assert planning.expected(plan) is None
+    assert plan_answer.expected(plan) is None
     study = plan.study | {"law": "besiroglu"}
     with pytest.raises(InputError, match=r"study\.law: 'besiroglu'; did you mean 'besiroglu2024'"):
-        planning.expected(dataclasses.replace(plan, study=study))
+        plan_answer.expected(dataclasses.replace(plan, study=study))
 
 
 def test_the_command_shows_time_memory_and_money(tmp_path):
@@ -280,7 +280,7 @@ def test_data_that_is_not_here_is_planned_by_its_stated_size(large):
 
 def test_the_answer_in_words(large):
     rate = prices.rate("h100", devices=8)
-    found = planning.expected(large)
+    found = plan_answer.expected(large)
     model = plan_answer.model_of(large)
     # Repeated tokens are worth less than new ones; the law gives the same loss for what they are.
     assert 3e8 < found.worth < model.D
