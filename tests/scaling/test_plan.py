@@ -5,6 +5,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pandas as pd
@@ -276,6 +277,15 @@ def test_data_that_is_not_here_is_planned_by_its_stated_size(large):
     assert model.size == 512
     with pytest.raises(InputError, match=r"study.unique: 1e\+06; must be 0 for data 'regression'"):
         planning.make(settings(unique=1e6))
+
+
+def test_a_budget_in_days_is_of_all_devices():
+    given = types.SimpleNamespace(flops=None, hours=None, days=14.0, money=None)
+    flops = 14 * 24 * 3600 * 8 * 0.4 * 989e12
+    assert prices.budget_of(given, prices.rate("h100", devices=8)) == pytest.approx(flops)
+    given.hours = 1.0
+    with pytest.raises(InputError, match="--flops, --hours, --days, --money: 2 given"):
+        prices.budget_of(given, prices.rate("h100"))
 
 
 def test_the_answer_in_words(large):
