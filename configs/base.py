@@ -1,6 +1,21 @@
-"""What all experiments share. An experiment's file starts from this and sets the rest."""
+"""What all experiments share. An experiment's file starts from this and sets the rest.
 
+The dials of a recipe stand behind the name of its file: configs/gpt.py:width=128,tokens=1e7
+"""
+
+import difflib
+import inspect
+import math
+from collections.abc import Callable
+
+from absl import flags
 from ml_collections import ConfigDict
+
+LARGEST = {int: 1e6, float: 1e18}  # of a dial
+
+
+class BadDial(flags.Error):
+    """A dial that a recipe does not have or cannot make a run of; a command prints it as it is."""
 
 
 def get_config() -> ConfigDict:
@@ -36,3 +51,58 @@ def get_config() -> ConfigDict:
             },
         }
     )
+
+
+def dials(text: str, **kinds: type) -> dict[str, float]:
+    """Reads "width=128,tokens=1e7".
+
+    Args:
+      text: what stands behind the ':'; may be empty.
+      kinds: the dials there are, each int or float.
+
+    Returns:
+      Those given.
+
+    Raises:
+      BadDial: no such dial, one given twice, or a value that is not a positive number of its kind.
+    """
+    found: dict[str, float] = {}
+    for part in filter(None, text.split(",")):
+        name, _, value = part.partition("=")
+        if name not in kinds:
+            close = difflib.get_close_matches(name, kinds, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise BadDial(f"--config: dial {name!r}; {hint}allowed: {', '.join(kinds)}")
+        if name in found:
+            raise BadDial(f"--config: dial {name!r}; given twice")
+        kind = kinds[name]
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not 0 < number <= LARGEST[kind] or kind(number) != number:
+            what = "a positive whole number" if kind is int else "a positive number"
+            raise BadDial(f"--config: {name}={value}; {what}, at most {LARGEST[kind]:g}")
+        found[name] = kind(number)
+    return found
+
+
+def run(recipe: Callable[..., ConfigDict], given: str, size: int, D: float) -> ConfigDict:
+    """One run of a recipe, by its dials.
+
+    Args:
+      recipe: makes a config of a size and a number of units; its parameters' names are the dials.
+      given: see `dials`.
+      size, D: of the dials that are not given. Where the units are not, the steps stay as they are.
+    """
+    dial, units = inspect.signature(recipe).parameters
+    found = dials(given, **{dial: int, units: float})
+    config = recipe(found.get(dial, size), found.get(units, D))
+    if units in found:
+        config.steps = steps(config, found[units])
+    return config
+
+
+def steps(config: ConfigDict, D: float) -> int:
+    """Whole steps, at least one, that see D units."""
+    return max(1, round(D / (config.batch_size * config.data.get("sequence_length", 1))))

@@ -1,6 +1,6 @@
 """linear on synthetic data with a power-law spectrum: scaling exponents that theory knows.
 
-    python -m train --config=configs/linear.py --workdir=/tmp/linear1
+    python -m train --config=configs/linear.py:features=64,samples=1e5 --workdir=/tmp/linear1
 
 Feature j has variance j^-2 and every feature weighs the same in the target, so with N features kept
 and D samples seen once by SGD the loss is near noise^2 + 1/N where data abounds and falls as
@@ -13,12 +13,12 @@ from ml_collections import ConfigDict
 from configs import base
 
 
-def get_config() -> ConfigDict:
-    """One run."""
-    return recipe(32, 1e4)
+def get_config(dials: str = "") -> ConfigDict:
+    """One run; the dials are features and samples."""
+    return base.run(recipe, dials, 32, 1e4)
 
 
-def recipe(features: int, D: float) -> ConfigDict:
+def recipe(features: int, samples: float) -> ConfigDict:
     """The family's ladder. SGD of a quadratic wants the same learning rate at every size."""
     config = base.get_config()
     config.data = {

@@ -1,28 +1,26 @@
 """moe on the embedded corpus: gpt with a mixture of experts in place of each perceptron.
 
-python -m train --config=configs/moe.py --workdir=/tmp/run1
+python -m train --config=configs/moe.py:width=128,tokens=1e6 --workdir=/tmp/run1
 """
 
 from ml_collections import ConfigDict
 
-from configs import gpt
+from configs import base, gpt
 
 
-def get_config() -> ConfigDict:
-    """One run."""
-    config = recipe(64, 1e6)
-    config.steps = 1000
-    return config
+def get_config(dials: str = "") -> ConfigDict:
+    """One run; the dials are width and tokens."""
+    return base.run(recipe, dials, 64, 1e6)
 
 
-def recipe(width: int, D: float) -> ConfigDict:
+def recipe(width: int, tokens: float) -> ConfigDict:
     """The family's ladder: that of gpt, width by width, with 8 experts.
 
     Opinions, not tuned here: a token goes to 2 experts half as wide as gpt's perceptron, so that as
     many parameters work for it as in gpt; a capacity of 2 (GShard) drops little and doubles the
     perceptrons' FLOPs; weights of the losses are those of Switch and ST-MoE.
     """
-    config = gpt.recipe(width, D)
+    config = gpt.recipe(width, tokens)
     config.model.update(
         name="moe",
         hidden=2 * width,

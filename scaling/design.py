@@ -258,7 +258,7 @@ def main() -> None:
             raise InputError(f"--{name}: {value!r}; between 1 and 100000")
     flops = prices.budget_of(given, rate)
     if flops is None:
-        raise InputError("--flops, --hours, --money: none given; one is the budget")
+        raise InputError("--flops, --hours, --days, --money: none given; one is the budget")
     if given.next and not given.runs:
         raise InputError("--next: needs --runs, the records so far")
     if not (given.runs or given.law):
@@ -292,7 +292,8 @@ def main() -> None:
             chosen = Compared(made, chosen.promise, None)
         text = to_json(chosen, target, noise) if given.out.endswith(".json") else to_csv(made)
         write_text(given.out, text)
-        print(f"written: {given.out}")
+        planned = f"; scaling.plan --points={given.out} plans these runs"
+        print(f"written: {given.out}{planned if given.out.endswith('.csv') else ''}")
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def forecast(
     Raises:
       InputError: bad columns, or runs that cannot carry the forecast (and what would help).
     """
-    from scaling import calibration, forecast_words, origins
+    from scaling import calibration, forecast_words, origins, repeats
     from scaling.laws import LAWS
     from scaling.table import fit_rows
 
@@ -95,9 +95,12 @@ def forecast(
     columns = ("N", "D") if law is None else LAWS[law].columns
     known = fit_rows(_checked(runs, columns))
     targets = _complete(targets, known, columns)
-    found = origins.backtest(known, origins.CANDIDATES if law is None else (law,), seed)
+    laws, seen, ahead, counted = (law,), known, targets, ()
+    if law is None:
+        laws, seen, ahead, counted = repeats.counted(known, targets)
+    found = origins.backtest(seen, laws, seed)
     judged = calibration.calibrate(found, _known_noise(known))
-    centre, scale = judged.centre_and_scale(targets)
+    centre, scale = judged.centre_and_scale(ahead)
     ends = {level: calibration.interval(centre, scale, level) for level in (0.5, 0.9)}
     decades = np.maximum(np.log10(targets["C"].to_numpy() / known["C"].max()), 0)
     _refuse(known, targets, origins.beyond(targets, known), (ends[0.9][:, 1] / ends[0.9][:, 0]))
@@ -109,11 +112,11 @@ def forecast(
         median=np.exp(centre),
         interval50=ends[0.5],
         interval90=ends[0.9],
-        by_law=dict(zip(found.laws, np.exp(judged.by_law(targets)))),
+        by_law=dict(zip(found.laws, np.exp(judged.by_law(ahead)))),
         decades=decades,
         weights=weights,
-        reasons=forecast_words.reasons(judged, law),
-        warnings=forecast_words.warnings(known, targets, "U" in columns),
+        reasons=(*forecast_words.reasons(judged, law), *counted),
+        warnings=forecast_words.warnings(known, targets, bool(counted) or "U" in columns),
     )
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 
+from scaling import repeats
 from scaling.printed import console, show, table
 from scaling.replicates import KINDS, mixed
 from train.cli import InputError
@@ -47,10 +48,10 @@ def reasons(judged: "Calibration", law: str | None) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def warnings(known: "pd.DataFrame", targets: "pd.DataFrame", reads_unique: bool) -> tuple[str, ...]:
+def warnings(known: "pd.DataFrame", targets: "pd.DataFrame", counted: bool) -> tuple[str, ...]:
     """In words, where the targets differ in kind from the runs fitted.
 
-    `reads_unique` says whether the law counts repeated examples for less than new ones.
+    `counted` says whether repeated examples count for less than new ones.
     """
     lines = [*known.attrs.get("notes", ()), *mixed(known)]
     for name in (c for c in known.columns if c.lower() in KINDS):
@@ -67,7 +68,7 @@ def warnings(known: "pd.DataFrame", targets: "pd.DataFrame", reads_unique: bool)
                 f"{name}: {int(held_up.sum())} of the {len(known)} runs end before their learning "
                 "rate has decayed; a run that decays it ends lower than this forecast"
             )
-    if not reads_unique:
+    if not counted:
         lines += repeated(targets, known)
     for name in ("N", "D"):
         past = float(np.log10(targets[name].max() / known[name].max()))
@@ -85,8 +86,8 @@ def warnings(known: "pd.DataFrame", targets: "pd.DataFrame", reads_unique: bool)
 
 def repeated(targets: "pd.DataFrame", known: "pd.DataFrame | None" = None) -> list[str]:
     """In words, where targets pass more often over their data than the runs known did."""
-    most = _passes(targets)
-    if most <= max(1.0, 1.0 if known is None else _passes(known)):
+    most = float(repeats.passes(targets).max())
+    if most <= max(repeats.FEW, 1.0 if known is None else repeats.passes(known).max()):
         return []
     harm = "worth clearly less than" if most > _MOSTLY_REPEATED else "a little less good than"
     return [
@@ -94,16 +95,6 @@ def repeated(targets: "pd.DataFrame", known: "pd.DataFrame | None" = None) -> li
         f"data is {harm} new data (Muennighoff et al. 2023), here ignored; the law "
         "data_constrained counts it"
     ]
-
-
-def _passes(table: "pd.DataFrame") -> float:
-    """Most passes over the data: from `epochs`, or from D and the unique examples U."""
-    passes = [0.0]
-    if "epochs" in table.columns:
-        passes += list(np.asarray(table["epochs"], np.float64))
-    if {"D", "U"} <= set(table.columns):
-        passes += list(np.asarray(table["D"] / table["U"], np.float64))
-    return float(np.nanmax(passes))
 
 
 def to_json(made: "Forecast") -> dict[str, Any]:

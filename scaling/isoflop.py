@@ -184,7 +184,7 @@ def isoflop(
         whole runs would leave budgets of five sizes with two.) Akima has no residuals: there runs
         are drawn within each budget.
       law: a law of N and D, by which the bias of the parabola on these runs is computed; it is said
-        in `warnings` as well.
+        in `warnings` as well where the intervals do not hold it.
 
     Raises:
       InputError: where fewer than two budgets have a minimum inside their grid.
@@ -203,15 +203,14 @@ def isoflop(
             f"{lost} of {bootstrap + lost} resamples had a budget without a minimum and were "
             "redrawn: the grid hardly brackets the optimum, the intervals are rough"
         )
-    bias = None
+    bias, words = None, ""
     if law is not None and method == "parabola":
         bias, words = _bias(law, table, seed)
-        warnings.append(words)
     natural = _natural(line[None], C0)[0]
     spread = _natural(draws, C0)
     tail = (1 - level) / 2
     ends = np.quantile(spread, [tail, 1 - tail], axis=0) if len(draws) else np.full((2, 4), np.nan)
-    return IsoflopFit(
+    made = IsoflopFit(
         method,
         tuple(budgets),
         *map(float, natural),
@@ -222,6 +221,17 @@ def isoflop(
         warnings=tuple(warnings),
         bias=bias,
     )
+    if words and not (bias and len(draws) and _inside_intervals(bias, made)):
+        made = dataclasses.replace(made, warnings=(*made.warnings, words))
+    return made
+
+
+def _inside_intervals(bias: dict[str, float], made: "IsoflopFit") -> bool:
+    """Whether the parabola's bias is less than the intervals are wide, on either side."""
+    low, high = made.intervals["N_exponent"]
+    smallest, largest = made.optimum(bias["C"])["intervals"]["N"]
+    shift, N = abs(bias["exponent_bias"]), abs(np.log1p(bias["N_bias"]))
+    return bool(high - low >= 2 * shift and np.log(largest / smallest) >= 2 * N)
 
 
 def _bias(law: "Fit", table: pd.DataFrame, seed: int) -> tuple[dict[str, float] | None, str]:

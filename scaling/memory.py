@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from train import optimizer, run, step, tasks
+from train import ahead, optimizer, step, tasks
 from train.config import Choice, RunConfig
 
 _AGAIN = ("remat2", "checkpoint")  # names of jax.checkpoint among primitives, by version
@@ -35,14 +35,19 @@ class Memory(NamedTuple):
 
 
 def of_run(config: RunConfig, example: dict[str, np.ndarray]) -> Memory:
-    """Memory of a run on batches that look like `example` (any batch size); nothing is compiled."""
+    """Memory of a run on batches that look like `example` (any batch size); nothing is compiled.
+
+    A batch in parts (config.accumulate) needs the activations of one part, and room for the sum of
+    gradients.
+    """
     params = step.abstract_params(config, example)
     kept = jax.eval_shape(optimizer.build(config.optimizer, 0.0, 0.0).init, params)
+    rows, copies = config.batch_size // config.accumulate, 2 + (config.accumulate > 1)
     batch = {
-        name: jax.ShapeDtypeStruct((config.batch_size, *value.shape[1:]), value.dtype)
+        name: jax.ShapeDtypeStruct((rows, *value.shape[1:]), value.dtype)
         for name, value in example.items()
     }
-    return Memory(2 * _bytes(params) + _bytes(kept), _activations(config, params, batch))
+    return Memory(copies * _bytes(params) + _bytes(kept), _activations(config, params, batch))
 
 
 def of_runs(configs: Sequence[RunConfig]) -> list[Memory]:
@@ -52,12 +57,22 @@ def of_runs(configs: Sequence[RunConfig]) -> list[Memory]:
     needs = []
     for config in configs:
         if config.data not in examples:
-            examples[config.data] = run.open_data(config).eval_batch(0, 1)
+            examples[config.data] = ahead.example_of(config)
         shape = shape_of(config)
         if shape not in found:
             found[shape] = of_run(shape, examples[config.data])
         needs.append(found[shape])
     return needs
+
+
+def parts_that_fit(config: RunConfig, there: float) -> int | None:
+    """Fewest parts of a batch, a power of two, with which a run needs less than `there` bytes."""
+    example, parts = ahead.example_of(config), config.accumulate
+    while config.batch_size % parts == 0:
+        if of_run(dataclasses.replace(config, accumulate=parts), example).total < there:
+            return parts
+        parts *= 2
+    return None
 
 
 def shape_of(config: RunConfig) -> RunConfig:

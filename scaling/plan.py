@@ -3,6 +3,9 @@
     python -m scaling.plan --config=configs/studies/demo.py --workdir=studies/demo
     python -m scaling.plan --config=... --workdir=... --money=500 --device=h100
     python -m scaling.plan --config=... --workdir=... --topology=v5e:2x4
+    python -m scaling.plan --config=... --workdir=... --points=design.csv
+    python -m scaling.plan --config=configs/studies/gpt_large.py --workdir=studies/large \\
+        --device=h100 --devices=8 --days=14 --unique=2e10
 
 An IsoFLOP design (Hoffmann et al. 2022, approach 2): for each budget the sizes of the ladder
 nearest to the expected optimum, each trained on what the budget then buys, and held-out runs beyond
@@ -11,11 +14,16 @@ file, bit for bit. A budget for the whole study (FLOPs, device-hours or money) s
 config. Where the config names a law to expect, studies are simulated from it, and the plan says
 how sure the real one will be. With a topology, the steps of the runs are compiled for such TPUs,
 which need not be here (scaling.hbm); the exit code is 1 if a run does not fit their memory.
+
+With a budget, devices and a law to expect, the plan is also said in words: which small runs first,
+which model then, whether it fits, what loss, what would change the answer. --unique is how many
+training units there are before they repeat, for data that is not here yet.
 """
 
 import dataclasses
 import math
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +34,13 @@ from scaling import prices
 from train.cli import InputError, config_values, define_path, run_main
 
 if TYPE_CHECKING:
-    from scaling.promise import Promise, Target
+    from scaling.ladder import Ladder, Planned
 
 VERSION = 2
 _READ = (1, VERSION)  # version 1 knew no data
 ROLES = ("fit", "heldout")
+MAX_POINTS = 10_000
+NEAR = 1.5  # a size of the ladder stands for a point's N within this factor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +72,11 @@ class Study:
     ]  # budgets of the runs to forecast, as multiples of the largest budget
     seeds: tuple[int, ...]  # each run to fit is trained once for each
     max_epochs: float  # most passes over the training data that a run may make
-    law: str  # what to expect: a published law or a law.json; "" = unknown. It decides no run
+    # What to expect: a published law or a law.json; "" = unknown. It decides no run, but the size
+    # of the held-out ones where `unique` is given.
+    law: str
     noise: float  # of one run's loss, relative; 0 = that of the law's residuals
+    unique: float  # training units that the data will have, if it is not here yet; 0 = it is
 
     def __post_init__(self):
         for field in ("sizes", "budgets", "seeds"):
@@ -78,6 +91,8 @@ class Study:
             )
         if not 0 <= self.noise <= 0.5:
             raise ValueError(f"noise: {self.noise}; from 0 to 0.5 of the loss")
+        if not 0 <= self.unique < 1e30:
+            raise ValueError(f"unique: {self.unique:g}; at least 0")
         if any(multiple <= 1 for multiple in self.heldout):
             raise ValueError(f"heldout: {self.heldout}; must lie above 1 x the largest budget")
 
@@ -123,18 +138,7 @@ def resolve(values: dict[str, Any]) -> Study:
     """Checks and types a study's config. Raises InputError."""
     from train import config
 
-    return config.build(Study, values, "study")
-
-
-@dataclasses.dataclass(frozen=True)
-class Expected:
-    """What the runs to fit are expected to say of a target, by simulation."""
-
-    law: str
-    noise: float
-    noise_source: str
-    target: "Target"
-    promise: "Promise"
+    return config.build(Study, {"unique": 0.0} | values, "study")
 
 
 def scaled(study: Study, flops: float) -> Study:
@@ -155,53 +159,23 @@ def scaled(study: Study, flops: float) -> Study:
     return resolve(dataclasses.asdict(study) | {"budgets": tuple(budgets)})
 
 
-def expected(plan: Plan) -> Expected | None:
-    """What the runs to fit will say of the dearest run; None where the study names no law.
-
-    The target is the dearest held-out run, or the best run at the largest budget where none is held
-    out. The law is taken at the plan's own C / (N D).
+def make(study: Study, points: Sequence[tuple[float, float]] = ()) -> Plan:
+    """Plans a study; with `points`, (N, D) each, the runs to fit are these and no others.
 
     Raises:
-      InputError: no such law, or it cannot be fitted to so few runs or used at the target.
-    """
-    import numpy as np
-
-    from scaling import design
-    from scaling.promise import Target, promise, target_at
-
-    study = plan.study
-    if not study["law"]:
-        return None
-    prior = design.ready_made(study["law"], "study.law")
-    noise, source = design.noise_or_guess(study["noise"] or None, prior)
-    N, D, C = np.array([(r.N["total"], r.D, r.C["forward"]) for r in plan.runs], np.float64).T
-    prior = dataclasses.replace(prior, flops_per_nd=float(np.exp(np.log(C / N / D).mean())))
-    fitted = np.array([run.role == "fit" for run in plan.runs])
-    target = target_at(prior, float(C.max()))
-    if not fitted.all():
-        dearest = int(np.argmax(C))
-        target = Target(float(C[dearest]), float(N[dearest]), float(D[dearest]))
-    found = promise(prior, N[fitted], D[fitted], noise, target)
-    return Expected(study["law"], noise, source, target, found)
-
-
-def make(study: Study) -> Plan:
-    """Plans a study.
-
-    Raises:
-      InputError: a field is wrong, or a run would need more passes over the data than `max_epochs`.
+      InputError: a field is wrong, a run would need more passes over the data than `max_epochs`, or
+        the ladder has no size near a point's N.
     """
     from scaling.ladder import Ladder
 
-    ladder = Ladder(study.experiment)
-    runs = []
-    for budget in sorted(study.budgets):
-        for size in _sizes(study, ladder, budget, study.sizes_per_budget):
-            runs += [_planned(ladder, "fit", size, budget, seed) for seed in study.seeds]
+    ladder = Ladder(study.experiment, study.unique)
+    runs = _at_points(study, ladder, points) if points else _isoflop(study, ladder)
+    largest = max(run.budget for run in runs)
     for multiple in sorted(study.heldout):
-        budget = multiple * max(study.budgets)
-        (size,) = _sizes(study, ladder, budget, 1)
-        runs.append(_planned(ladder, "heldout", size, budget, study.seeds[0]))
+        budget = multiple * largest
+        (size,) = _sizes(study, ladder, _best_size(study, budget), 1)
+        planned = ladder.at_budget(size, budget)
+        runs.append(_planned(ladder, "heldout", size, budget, study.seeds[0], planned))
     for run in runs:
         if run.epochs is not None and run.epochs > study.max_epochs:
             raise InputError(
@@ -210,6 +184,25 @@ def make(study: Study) -> Plan:
                 " allow them"
             )
     return Plan(dataclasses.asdict(study), tuple(runs))
+
+
+def read_points(path: str) -> list[tuple[float, float]]:
+    """N and D of each row of a CSV, such as scaling.design writes. Raises InputError."""
+    from scaling.table import read_csv, validate
+
+    table = validate(read_csv(path), ("N", "D"))
+    if len(table) > MAX_POINTS:
+        raise InputError(f"--points: {path} has {len(table)} rows; at most {MAX_POINTS}")
+    return list(zip(table["N"].tolist(), table["D"].tolist()))
+
+
+def with_names_of(plan: Plan, there: Plan) -> Plan:
+    """The plan, its runs named as in an earlier plan of the same ones; itself if they differ."""
+    ours, theirs = ([(r.role, r.size, r.config_sha256) for r in p.runs] for p in (plan, there))
+    if ours != theirs:
+        return plan
+    named = [dataclasses.replace(r, run=t.run) for r, t in zip(plan.runs, there.runs)]
+    return dataclasses.replace(plan, runs=tuple(named))
 
 
 def save(path: Path, plan: Plan) -> None:
@@ -261,33 +254,75 @@ def _load_run(path: Path, version: int, run: Any) -> PlannedRun:
     return PlannedRun(**run | {"config": config.to_dict(resolved)})
 
 
-def _sizes(study: Study, ladder, budget: float, count: int) -> list[int]:
-    """The `count` neighbouring sizes whose geometric mean N is nearest to the expected optimum."""
-    target = math.log(study.prior.coefficient * budget**study.prior.exponent)
+def _isoflop(study: Study, ladder: "Ladder") -> list[PlannedRun]:
+    """For each budget the sizes around the expected optimum, each on what the budget buys."""
+    runs = []
+    for budget in sorted(study.budgets):
+        best = study.prior.coefficient * budget**study.prior.exponent
+        for size in _sizes(study, ladder, best, study.sizes_per_budget):
+            planned = ladder.at_budget(size, budget)
+            runs += [_planned(ladder, "fit", size, budget, s, planned) for s in study.seeds]
+    return runs
+
+
+def _at_points(study: Study, ladder: "Ladder", points: Sequence[tuple[float, float]]):
+    """The size nearest to each point's N, on its D; the same run again gets the next seed."""
+    runs: list[PlannedRun] = []
+    for N, D in points:
+        (size,) = _sizes(study, ladder, N, 1)
+        off = abs(math.log(ladder.N(size) / N))
+        if off > math.log(NEAR):
+            raise InputError(
+                f"--points: N = {N:.3g}; the nearest of study.sizes is {size}, with N = "
+                f"{ladder.N(size):.3g}: more than a factor of {NEAR:g} away"
+            )
+        planned = ladder.at(size, D)
+        budget = planned.account["C"]["forward"]
+        alike = sum((r.size, f"{r.budget:.2e}") == (size, f"{budget:.2e}") for r in runs)
+        for seed in study.seeds:
+            other = seed + alike // len(study.seeds) * (max(study.seeds) + 1)
+            runs.append(_planned(ladder, "fit", size, budget, other, planned))
+    return runs
+
+
+def _best_size(study: Study, budget: float) -> float:
+    """The expected best N; where data repeat, by the expected law."""
+    if not (study.unique and study.law):
+        return study.prior.coefficient * budget**study.prior.exponent
+    from scaling.allocate import by_law
+    from scaling.design import ready_made
+
+    return by_law(ready_made(study.law, "study.law"), budget, study.unique).N
+
+
+def _sizes(study: Study, ladder: "Ladder", N: float, count: int) -> list[int]:
+    """The `count` neighbouring sizes whose geometric mean is nearest to N."""
     sizes = sorted(study.sizes)
     windows = [sizes[i : i + count] for i in range(len(sizes) - count + 1)]
 
     def distance(window: list[int]) -> float:
-        return abs(sum(math.log(ladder.N(size)) for size in window) / count - target)
+        return abs(sum(math.log(ladder.N(size)) for size in window) / count - math.log(N))
 
     return min(windows, key=distance)
 
 
-def _planned(ladder, role: str, size: int, budget: float, seed: int) -> PlannedRun:
+def _planned(
+    ladder: "Ladder", role: str, size: int, budget: float, seed: int, planned: "Planned"
+) -> PlannedRun:
     from train import config as configuration
 
-    config, account = ladder.at_budget(size, budget)
-    config = dataclasses.replace(config, seed=seed)
+    config = dataclasses.replace(planned.config, seed=seed)
     return PlannedRun(
-        run=f"{role}-c{budget:.2e}-n{size}-s{seed}".replace("+", ""),
+        # The letter says what the size is: w64 is a width.
+        run=f"{role}-c{budget:.2e}-{ladder.dial[0]}{size}-s{seed}".replace("+", ""),
         role=role,
         size=size,
         budget=budget,
         seed=seed,
         config=configuration.to_dict(config),
         config_sha256=configuration.digest(config),
-        data_sha256=ladder.data_sha256(config),
-        **account,
+        data_sha256=planned.data_sha256,
+        **planned.account,
     )
 
 
@@ -304,10 +339,18 @@ def main() -> int:
         raise InputError("--workdir: missing; give a folder for the study")
     rate = prices.rate_of(given)
     study, flops = resolve(values), prices.budget_of(given, rate)
+    points = read_points(given.points) if given.points else ()
+    if points and flops is not None:
+        raise InputError("--points: not with a budget; the points are what it buys")
+    if given.unique is not None:
+        study = resolve(dataclasses.asdict(study) | {"unique": given.unique})
     if flops is not None:
         study = scaled(study, flops)
-    plan = make(study)
-    save(Path(workdir) / "plan.json", plan)
+    plan = make(study, points)
+    path = Path(workdir) / "plan.json"
+    if path.exists():
+        plan = with_names_of(plan, load(path))
+    save(path, plan)
     from scaling import plan_print
     from train.compilation import use_cache
 
@@ -315,7 +358,8 @@ def main() -> int:
     plan_print.show(plan, rate)
     if flops is not None:
         budgets = ", ".join(f"{budget:g}" for budget in study.budgets)
-        print(f"scaling.study makes this plan with --config.budgets='({budgets},)'")
+        unique = f" --config.unique={study.unique:g}" if study.unique else ""
+        print(f"scaling.study makes this plan with --config.budgets='({budgets},)'{unique}")
     if not given.topology:
         return 0
     from scaling import hbm
@@ -326,6 +370,8 @@ def main() -> int:
 if __name__ == "__main__":
     config_flags.DEFINE_config_file("config", help_string="The study.", lock_config=True)
     define_path("workdir", None, "The study's folder; plan.json is written there.")
+    flags.DEFINE_float("unique", None, "Training units that the data will have, which is not here.")
+    define_path("points", None, "CSV of N and D: the runs to fit, e.g. of scaling.design.")
     flags.DEFINE_string("topology", None, "TPUs that the runs must fit, e.g. v5e:2x4.")
     prices.define_flags()
     prices.define_budget_flags()

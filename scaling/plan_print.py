@@ -5,7 +5,7 @@ import math
 from rich.markup import escape
 from rich.table import Table
 
-from scaling import memory, plan, prices
+from scaling import memory, plan, plan_answer, prices
 from scaling.design_print import short
 from scaling.printed import console, table
 from scaling.printed import show as show_table
@@ -27,7 +27,7 @@ def show(planned: plan.Plan, rate: prices.Rate | None) -> None:
         say(f"rate: {rate.words}")
     say(_memory(planned, needs, rate))
     try:
-        expected = plan.expected(planned)
+        expected = plan_answer.expected(planned)
     except InputError as error:
         say(f"expected widths: not known ({error})")
         return
@@ -36,6 +36,11 @@ def show(planned: plan.Plan, rate: prices.Rate | None) -> None:
     else:
         for line in in_words(planned, expected):
             say(line)
+        if rate is not None and plan_answer.model_of(planned) is not None:
+            on.print("\nWhat to do with the budget", style="bold")
+            for line in plan_answer.in_words(planned, rate, expected):
+                say(line)
+            show_table(on, plan_answer.changes(planned, expected))
 
 
 def _runs(planned: plan.Plan, needs: list[memory.Memory], rate: prices.Rate | None) -> Table:
@@ -63,11 +68,15 @@ def _memory(planned: plan.Plan, needs: list[memory.Memory], rate: prices.Rate | 
     if rate is None or rate.memory is None:
         return words
     there = rate.memory * rate.devices
-    fits = "fits" if need.total < there else "does not fit: more devices, or smaller sizes"
-    return f"{words}; {size(there)} there: {fits}"
+    parts = memory.parts_that_fit(configuration.resolve(planned.runs[most].config), there)
+    if parts is None:
+        return f"{words}; {size(there)} there: does not fit: more devices, or smaller sizes"
+    split = "" if rate.devices == 1 else ", parameters split over them (config.mesh.fsdp)"
+    how = f" with --config.accumulate={parts}" if parts > 1 else ""
+    return f"{words}; {size(there)} there: fits{how}{split}"
 
 
-def in_words(planned: plan.Plan, expected: plan.Expected) -> list[str]:
+def in_words(planned: plan.Plan, expected: plan_answer.Expected) -> list[str]:
     """What a study is expected to say, for people."""
     made, target = expected.promise, expected.target
     fitted = sum(run.role == "fit" for run in planned.runs)

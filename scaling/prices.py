@@ -173,21 +173,23 @@ def define_budget_flags() -> None:
     """The flags of `budget_of`."""
     flags.DEFINE_float("flops", None, "The budget in training FLOPs.")
     flags.DEFINE_float("hours", None, "The budget in device-hours.")
+    flags.DEFINE_float("days", None, "The budget in days of all --devices together.")
     flags.DEFINE_float("money", None, "The budget in dollars.")
 
 
 def budget_of(given: Any, rate: Rate | None) -> float | None:
-    """FLOPs of the budget that the flags give in one of three ways; None where they give none.
+    """FLOPs of the budget that the flags give in one of four ways; None where they give none.
 
     Raises:
       InputError: for two budgets, one out of range, or one that no rate makes FLOPs of.
     """
-    named = {"flops": given.flops, "hours": given.hours, "money": given.money}
+    names = ("flops", "hours", "days", "money")
+    named = {name: getattr(given, name) for name in names}
     chosen = [name for name, value in named.items() if value is not None]
     if not chosen:
         return None
     if len(chosen) > 1:
-        raise InputError(f"--flops, --hours, --money: {len(chosen)} given; one is the budget")
+        raise InputError(f"--{', --'.join(names)}: {len(chosen)} given; one is the budget")
     (name,) = chosen
     value = flops = named[name]
     if not (np.isfinite(value) and value > 0):
@@ -197,7 +199,8 @@ def budget_of(given: Any, rate: Rate | None) -> float | None:
             raise InputError(f"--{name}: needs --device or --throughput to become FLOPs")
         if name == "money" and rate.price is None:
             raise InputError("--money: no price is known for this device; give --price")
-        flops = value * 3600 * rate.flops / (1 if name == "hours" else rate.price)
+        hours = {"hours": 1, "days": 24 * rate.devices, "money": 1 / (rate.price or 1)}
+        flops = value * hours[name] * 3600 * rate.flops
     if not 1 < flops < LARGEST:
         raise InputError(f"--{name}: {value!r} is {flops:.3g} FLOPs; above 1, below {LARGEST:g}")
     return flops

@@ -93,6 +93,8 @@ def _identity(run: "PlannedRun") -> tuple[str, str]:
 
 def _on_data(run: "PlannedRun", data_sha256: str) -> "PlannedRun":
     """A planned run with the data that are there. Raises InputError if it was planned on others."""
+    if not data_sha256:  # their size alone is known
+        return run
     if run.data_sha256 not in ("", data_sha256):
         raise InputError(
             f"config.data: changed since the study was planned: sha256 {data_sha256}, not"
@@ -103,11 +105,13 @@ def _on_data(run: "PlannedRun", data_sha256: str) -> "PlannedRun":
 
 def _fit(workdir: Path) -> None:
     """Approaches 3 (law.json) and 2 (isoflop.json) on the runs that ended well."""
+    from scaling import repeats
     from scaling.fit import fit
     from scaling.isoflop import isoflop
     from scaling.table import fit_rows, read_runs
 
     runs = fit_rows(read_runs(str(workdir / "runs.csv"), split="role"))
+    runs.attrs["notes"] = [*runs.attrs.get("notes", ()), *repeats.note(runs)]
     law = fit(runs, backtest=True)
     law.save(str(workdir / "law.json"))
     isoflop(runs, law=law).save(str(workdir / "isoflop.json"))

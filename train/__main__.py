@@ -1,6 +1,10 @@
 """Trains one run.
 
-    python -m train --config=configs/gpt.py --workdir=/tmp/run1 --config.model.width=128
+    python -m train --config=configs/gpt.py:width=128,tokens=1e7 --workdir=/tmp/run1
+    python -m train --config=configs/gpt.py --workdir=/tmp/run2 --config.model.dropout=0.1
+
+A recipe's dials stand behind the file's name and set all that follows from them; any other field
+is a flag.
 
 The same command again resumes a run that was stopped, and does nothing for one that is finished.
 For several processes, start it once in each: on a TPU VM, under Slurm (srun) and under Open MPI
@@ -26,7 +30,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from train import failure, stopping
-from train.cli import InputError, config_values, define_path, run_main
+from train.cli import CONFIG_HELP, InputError, config_values, define_path, run_main
 
 if TYPE_CHECKING:
     from train.config import RunConfig
@@ -102,7 +106,7 @@ def _run(config: "RunConfig", workdir: Path, requests: stopping.Requests) -> int
 
 
 if __name__ == "__main__":
-    config_flags.DEFINE_config_file("config", help_string="What to train.", lock_config=True)
+    config_flags.DEFINE_config_file("config", help_string=CONFIG_HELP, lock_config=True)
     define_path("workdir", None, "The run's folder; made if it is not there.")
     flags.DEFINE_string("coordinator", None, "Several processes: host:port of process 0.")
     flags.DEFINE_integer("processes", None, "Several processes: how many.", 1)

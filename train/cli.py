@@ -11,10 +11,15 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from train.dials import left_behind
+
 flags.disclaim_key_flags()  # what `define_path` defines belongs to the file that calls it
 
 BAD_INPUT, NOT_SAVED, STOPPED = 2, 74, 130  # 74 is EX_IOERR of sysexits.h, 130 what shells use
 LARGEST = 1e60  # of numbers read: their products stay far from overflow
+CONFIG_HELP = (
+    "What to train: FILE.py, or FILE.py:width=128,tokens=1e7 to turn the dials of its recipe."
+)
 
 
 class InputError(Exception):
@@ -83,9 +88,12 @@ def config_values(example: str) -> dict[str, Any]:
     if config is None:
         raise InputError(f"--config: missing; give a file, e.g. --config={example}")
     try:
-        return config.to_dict()
+        values = config.to_dict()
     except OSError as error:  # a missing file comes to light at the first look at its values
         raise InputError(f"--config: {error}") from None
+    for line in left_behind(flags.FLAGS["config"], values):
+        print(f"note: {line}", file=sys.stderr)
+    return values
 
 
 class _Output(io.FileIO):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 from ml_collections import config_flags
 
-from train.cli import InputError, config_values, define_path, run_main
+from train.cli import CONFIG_HELP, InputError, config_values, define_path, run_main
 
 if TYPE_CHECKING:
     from train.ahead import Cost, Report
@@ -103,7 +103,7 @@ def _show_cost(report: "Report", cost: "Cost", console) -> None:
 
 
 if __name__ == "__main__":
-    config_flags.DEFINE_config_file("config", help_string="What to train.", lock_config=True)
+    config_flags.DEFINE_config_file("config", help_string=CONFIG_HELP, lock_config=True)
     flags.DEFINE_string("topology", None, "What to compile for: KIND:AxB or KIND:AxBxC.")
     flags.DEFINE_integer("slices", 1, "How many such slices, joined by the slow network.")
     define_path("json", None, "Also write the report here.")

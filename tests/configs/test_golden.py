@@ -14,11 +14,13 @@ from train import config as configuration
 
 EXPERIMENTS = {
     "gpt": "44d3e4b73947f110",
+    "gpt_large": "e89205c40a6525ee",
     "linear": "e0b1873757a39dd1",
     "moe": "5a79af6a274aaae8",
 }
 STUDIES = {
     "demo": "e793271d6d0e47b8",
+    "gpt_large": "6ccdeb05e8003078",
     "linear": "19aa4f076c7f9cc5",
 }
 

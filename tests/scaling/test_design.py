@@ -233,8 +233,8 @@ def test_a_law_without_a_best_size_is_refused_not_crashed_on(law, grid):
 
 def given(**changes):
     """The flags of `python -m scaling.design`."""
-    names = "device throughput price hours money law noise target count choose out runs c split"
-    values = dict.fromkeys(names.split(" "))
+    names = "device throughput price hours days money law noise target count choose out runs c"
+    values = dict.fromkeys([*names.split(" "), "split"])
     values |= {"mfu": 0.4, "devices": 1, "flops": 1e21, "decades": 3.0, "studies": 50, "seed": 0}
     values |= {"budgets": [3], "sizes": [5], "spread": [3.0], "next": False}
     values |= dict.fromkeys(("n_unit", "d_unit", "c_unit", "metric"))

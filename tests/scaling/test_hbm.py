@@ -51,7 +51,7 @@ def test_a_run_that_cannot_be_split_is_named(plan, monkeypatch):
         raise InputError("config.batch_size: 2; must be a multiple of data = 8")
 
     monkeypatch.setattr(ahead, "compile_step", compile_step)
-    with pytest.raises(InputError, match=r"-n12-s0 on v5e:2x4: config\.batch_size: 2"):
+    with pytest.raises(InputError, match=r"-w12-s0 on v5e:2x4: config\.batch_size: 2"):
         hbm.check(plan, "v5e:2x4")
 
 

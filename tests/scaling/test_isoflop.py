@@ -123,3 +123,10 @@ def test_bias_of_the_parabola_on_this_very_grid_is_said():
     assert any("approach 2 on this grid, were chinchilla the truth" in w for w in found.warnings)
     assert IsoflopFit.from_json(found.to_json()).bias == found.bias
     assert isoflop(runs, bootstrap=20).bias is None
+    # It is in the result, and said aloud only where the intervals do not hold it.
+    rng = np.random.default_rng(0)
+    noisy = runs.assign(loss=runs["loss"] * np.exp(0.005 * rng.standard_normal(len(runs))))
+    found = isoflop(noisy, bootstrap=100, law=law)
+    assert found.bias["N_bias"] == pytest.approx(off, abs=1e-4)
+    assert not any("the truth" in warning for warning in found.warnings)
+    assert len(isoflop(runs, bootstrap=0, law=law).warnings) == 1

@@ -50,3 +50,12 @@ def test_runs_of_one_shape_are_traced_once(monkeypatch):
     assert len(calls) == 2
     assert found[0] == found[1] == found[2] != found[3]
     assert np.isfinite(found[0].total)
+
+
+def test_a_batch_in_parts_fits_where_the_whole_does_not():
+    config = resolved(linear.recipe(64, 1e4), batch_size=96)
+    (whole,) = memory.of_runs([config])
+    assert memory.parts_that_fit(config, 1.01 * whole.total) == 1
+    # A half and a sum of gradients are too much, a quarter is not.
+    assert memory.parts_that_fit(config, whole.state * 1.5 + whole.activations / 2) == 4
+    assert memory.parts_that_fit(config, whole.state) is None

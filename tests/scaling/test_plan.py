@@ -1,16 +1,25 @@
 import dataclasses
+import hashlib
 import itertools
+import pathlib
 import re
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from configs.studies import demo, linear
+from configs.studies import demo, gpt_large, linear
 from scaling import plan as planning
+from scaling import plan_answer, prices
+from scaling import study as studying
+from scaling.allocate import by_law
+from scaling.design import to_csv
+from scaling.forecast import published
 from scaling.ladder import Ladder
+from scaling.layout import Design
 from train import config as configuration
 from train import record
 from train.cli import InputError
@@ -64,6 +73,9 @@ def test_the_demo_is_what_it_promises():
     assert all(run.C["forward"] >= 3.99 * max(budgets) for run in heldout)
     assert all(run.epochs <= 1 for run in runs)
     assert len({run.run for run in runs}) == len({run.config_sha256 for run in runs}) == len(runs)
+    # The recipe gives the same runs bit for bit: records of them stay records of this plan.
+    digests = "".join(run.config_sha256 for run in runs)
+    assert hashlib.sha256(digests.encode()).hexdigest()[:16] == "2dd0b12797a51c9e"
 
 
 def test_the_same_study_gives_the_same_bytes(plan, tmp_path):
@@ -103,7 +115,7 @@ def test_expected_widths_are_those_of_studies_simulated_and_fitted_one_by_one():
         for run in planned.runs
     ]
     made = planning.Plan(dataclasses.asdict(study), tuple(runs))
-    found = planning.expected(made)
+    found = plan_answer.expected(made)
     assert found.noise == 0.004
     assert found.noise_source == "given"
     held = runs[-1]
@@ -125,10 +137,10 @@ def test_expected_widths_are_those_of_studies_simulated_and_fitted_one_by_one():
 
 
 def test_no_law_means_nothing_to_expect_and_a_wrong_one_is_named(plan):
-    assert planning.expected(plan) is None
+    assert plan_answer.expected(plan) is None
     study = plan.study | {"law": "besiroglu"}
     with pytest.raises(InputError, match=r"study\.law: 'besiroglu'; did you mean 'besiroglu2024'"):
-        planning.expected(dataclasses.replace(plan, study=study))
+        plan_answer.expected(dataclasses.replace(plan, study=study))
 
 
 def test_the_command_shows_time_memory_and_money(tmp_path):
@@ -201,3 +213,104 @@ def test_the_recipe_fits_every_rung():
     a, b = ladder.at(sizes[0], 1e5).config, ladder.at(sizes[0], 4e5).config
     assert b.steps * b.batch_size == pytest.approx(4 * a.steps * a.batch_size, rel=0.01)
     assert configuration.digest(a) != configuration.digest(b)
+
+
+def test_names_say_what_the_size_is_and_old_names_stay(plan, tmp_path):
+    assert re.fullmatch(r"fit-c2\.00e04-f\d+-s0", plan.runs[0].run)  # features
+    old = [dataclasses.replace(r, run=r.run.replace("-f", "-n")) for r in plan.runs]
+    there = dataclasses.replace(plan, runs=tuple(old))
+    assert [r.run for r in planning.with_names_of(plan, there).runs] == [r.run for r in old]
+    fewer = dataclasses.replace(there, runs=there.runs[1:])
+    assert planning.with_names_of(plan, fewer) == plan
+
+
+def test_a_study_goes_on_under_the_names_of_its_plan(plan, tmp_path):
+    old = [dataclasses.replace(r, run=r.run.replace("-f", "-n")) for r in plan.runs]
+    planning.save(tmp_path / "plan.json", dataclasses.replace(plan, runs=tuple(old)))
+    assert [r.run for r in studying._plan(settings(), tmp_path).runs] == [r.run for r in old]
+    with pytest.raises(InputError, match="holds another study"):
+        studying._plan(settings(seeds=(1,)), tmp_path)
+
+
+def test_the_runs_of_a_design_are_planned(tmp_path):
+    N, D = np.array([8.0, 13.0, 8.0, 90.0]), np.array([800.0, 4000.0, 800.0, 1e4])
+    (tmp_path / "design.csv").write_text(to_csv(Design("D-optimal", N, D, 6 * N * D)))
+    points = planning.read_points(str(tmp_path / "design.csv"))
+    assert points == list(zip(N, D))
+    made = planning.make(settings(), points)
+    *fits, heldout = made.runs
+    assert [(run.size, run.D) for run in fits] == [(8, 800), (12, 4000), (8, 800), (96, 1e4)]
+    assert [run.seed for run in fits] == [0, 0, 1, 0]  # the same run again is a replicate
+    assert len({run.run for run in made.runs}) == len({run.config_sha256 for run in made.runs}) == 5
+    assert heldout.C["forward"] == pytest.approx(4 * fits[-1].C["forward"], rel=0.01)
+    planning.save(tmp_path / "plan.json", made)
+    assert planning.load(tmp_path / "plan.json").runs == made.runs
+    two = planning.make(settings(seeds=(0, 3)), points).runs
+    assert [run.seed for run in two[:-1]] == [0, 3, 0, 3, 4, 7, 0, 3]
+    with pytest.raises(InputError, match=r"--points: N = 1e\+03; the nearest of study.sizes is 96"):
+        planning.make(settings(), [(1e3, 1e4)])
+
+
+@pytest.fixture(scope="module")
+def large():
+    config = gpt_large.get_config()
+    config.update(
+        sizes=(256, 384, 512, 768),
+        budgets=(1e16, 3e16, 1e17),
+        sizes_per_budget=3,
+        heldout=(16.0,),
+        unique=3e8,
+    )
+    return planning.make(planning.resolve(config.to_dict()))
+
+
+def test_data_that_is_not_here_is_planned_by_its_stated_size(large):
+    assert not pathlib.Path(large.runs[0].config["data"]["source"].partition(":")[2]).exists()
+    for run in large.runs:
+        windows = 3e8 // 2048
+        assert run.epochs == pytest.approx(run.D / windows / 2048)
+    model = plan_answer.model_of(large)
+    assert model.epochs > 3
+    # Where data repeat the best model is smaller than the prior says, by the law's own sum.
+    best = by_law(published("besiroglu2024"), 1.6e18, 3e8).N
+    assert best < 0.0478 * 1.6e18**0.5126
+    assert model.size == 512
+    with pytest.raises(InputError, match=r"study.unique: 1e\+06; must be 0 for data 'regression'"):
+        planning.make(settings(unique=1e6))
+
+
+def test_a_budget_in_days_is_of_all_devices():
+    given = types.SimpleNamespace(flops=None, hours=None, days=14.0, money=None)
+    flops = 14 * 24 * 3600 * 8 * 0.4 * 989e12
+    assert prices.budget_of(given, prices.rate("h100", devices=8)) == pytest.approx(flops)
+    given.hours = 1.0
+    with pytest.raises(InputError, match="--flops, --hours, --days, --money: 2 given"):
+        prices.budget_of(given, prices.rate("h100"))
+
+
+def test_the_answer_in_words(large):
+    rate = prices.rate("h100", devices=8)
+    found = plan_answer.expected(large)
+    model = plan_answer.model_of(large)
+    # Repeated tokens are worth less than new ones; the law gives the same loss for what they are.
+    assert 3e8 < found.worth < model.D
+    law = published("besiroglu2024")
+    assert float(law.predict(model.N["total"], found.worth)) == pytest.approx(found.loss, rel=1e-6)
+    said = "\n".join(plan_answer.in_words(large, rate, found))
+    share = sum(r.C["forward"] for r in large.runs if r.role == "fit") / sum(
+        r.C["forward"] for r in large.runs
+    )
+    for words in (
+        "first 9 small runs, N 14.",
+        f"{share:.1%} of all",
+        f"{model.epochs:.2f} passes over 300M unique tokens",
+        f"its loss: {found.loss:.3f}, 90% interval ",
+    ):
+        assert words in said
+    low, high = map(float, re.search(r"interval ([\d.]+) to ([\d.]+)", said).groups())
+    assert 0.02 < (high - low) / found.loss < 0.3
+    table = plan_answer.changes(large, found)
+    cases = dict(zip(table.columns[0].cells, zip(*(list(c.cells) for c in table.columns[1:]))))
+    loss = {name: float(values[-1]) for name, values in cases.items()}
+    assert loss["all tokens new"] < loss["2 x the unique tokens"] < loss["nothing"]
+    assert loss["2 x the compute, or the MFU"] < loss["nothing"] < loss["0.5 x the unique tokens"]

@@ -13,7 +13,7 @@ import jax
 import pytest
 from jax.experimental import topologies
 
-from configs import gpt, moe
+from configs import gpt, gpt_large, moe
 from tests.conftest import ROOT
 from train import ahead, run, step, topology
 from train import config as configuration
@@ -318,6 +318,24 @@ def test_models_fit(name):
     assert state < report.memory.arguments < state * 1.2
     assert report.cost.unknown_loops == 0
     assert 0.05 < report.cost.mfu <= 1
+
+
+@needs_libtpu
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("size", "where", "changes"),
+    [
+        ("124e6", "v5e:1x1", {"accumulate": 8}),
+        ("1.3e9", "v5e:2x4", {"accumulate": 8}),
+        ("8e9", "v5e:16x16", {"evaluation": {"every": 0, "batch_size": 256}}),
+    ],
+)
+def test_the_recipe_of_real_size_fits(size, where, changes):
+    config = gpt_large.get_config(f"size={size}").to_dict() | changes
+    report = ahead.compile_step(configuration.resolve(config), where)
+    assert report.memory.fits
+    assert report.parameters == pytest.approx(float(size), rel=0.15)
+    assert report.cost.unknown_loops == 0
 
 
 @needs_libtpu
