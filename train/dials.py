@@ -50,7 +50,8 @@ def _follow(recipe, old, new, before, now, flag) -> list[str]:
     """Fields that the recipe makes differ between two dials, and that stayed as they were."""
     try:
         old, new = (_flat(recipe(*dials).to_dict()) for dials in (old, new))
-    except flags.Error:  # no run has this size: the model's own check says why
+    # No run has this size or length: the check of the field itself says why.
+    except (flags.Error, ArithmeticError, TypeError, ValueError):
         return []
     kept = (name for name in old if name not in flag.override_values and now[name] == before[name])
     return sorted(n for n in kept if old[n] != new[n] and n not in _OF_NO_WEIGHT)
