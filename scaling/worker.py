@@ -263,7 +263,7 @@ def _beating(say_alive: Callable[[], None]) -> Iterator[Callable[[], None]]:
         before = (0, 0.0)
         while not over.wait(_SECONDS_BETWEEN_BEATS):
             now = (steps[0], time.process_time())
-            if now[0] > before[0] or (not now[0] and now[1] - before[1] > _LEAST_USE):
+            if _worked(before, now):
                 with contextlib.suppress(OSError):  # nobody listens any more
                     say_alive()
             before = now
@@ -275,6 +275,11 @@ def _beating(say_alive: Callable[[], None]) -> Iterator[Callable[[], None]]:
     finally:
         over.set()
         thread.join()
+
+
+def _worked(before: tuple[int, float], now: tuple[int, float]) -> bool:
+    """Whether work went on between two looks at (steps taken, seconds of processors used)."""
+    return now[0] > before[0] or (not now[0] and now[1] - before[1] > _LEAST_USE)
 
 
 def _die_with(parent: int) -> None:
