@@ -244,10 +244,15 @@ def test_seal_does_not_depend_on_held_out_rows_or_row_order(study):
 
 
 def test_no_seal_after_the_run_has_started(study):
-    (study / "runs" / "big").mkdir(parents=True)
+    folder = study / "runs" / "big"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
     with pytest.raises(InputError, match="has started"):
         seal(study)
     assert not (study / "forecast.json").exists()
+    # A try that came to no step is no start.
+    (folder / "config.json").rename(folder / "attempts.jsonl")
+    seal(study)
 
 
 def test_altered_seal_is_refused(study):
@@ -343,7 +348,7 @@ def test_a_seal_of_other_runs_or_of_another_plan_gets_no_score(study):
     for name in ("runs_sha256", "plan_sha256"):
         kept = (study / "forecast.json").read_bytes()
         sealed_anew(study, **{name: "0" * 64})
-        with pytest.raises(InputError, match="sealed (from other runs|for another plan)"):
+        with pytest.raises(InputError, match=r"sealed (from other runs|for another plan)"):
             score(study)
         (study / "forecast.json").write_bytes(kept)
     score(study)
