@@ -166,7 +166,20 @@ def _serve(connection: Connection, stop: Any, cores: list[int] | None, parent: i
             name, values, data_sha256, folder = connection.recv()
         except EOFError:
             return
+        _print_into(Path(folder) / "worker.log")
         tell(train(tell, stop.is_set, name, values, data_sha256, Path(folder)))
+
+
+def _print_into(path: Path) -> None:
+    """From now on what libraries print goes to a file: a terminal shows what the sweep says."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    except OSError:
+        file = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
 
 
 def train(

@@ -276,6 +276,7 @@ def test_a_signal_to_the_whole_group_loses_nothing(tmp_path):
         logged = [json.loads(line)["step"] for line in path.read_text().splitlines()]
         (saved,) = (int(step.name) for step in path.parent.glob("checkpoints/[0-9]*"))
         assert logged
+        assert (path.parent / "worker.log").exists()
         assert saved >= logged[-1]
 
 
