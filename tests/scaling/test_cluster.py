@@ -12,7 +12,7 @@ pytest.importorskip("ray", reason="ray is not installed; --executor=ray is optio
 
 from scaling import cluster as on_cluster
 from scaling import plan as planning
-from scaling import sweep
+from scaling import records, sweep
 from scaling.ending import Unfinished
 from scaling.terminal import SweepProgress
 from scaling.worker import UNDER_WAY
@@ -67,16 +67,16 @@ def test_a_node_is_lost_in_mid_sweep_and_the_records_are_those_of_this_machine(
     plan = change(plan, 0, lambda v: v["optimizer"].update(learning_rate=1e30))
     plan = change(plan, 1, lambda v: v["model"].update(features=5000))
     second = nodes.add_node(**NODE)
-    steps, lost, resumed = {}, [], {}
+    lost, resumed = [], {}
     moved, was_lost = SweepProgress.moved, SweepProgress.lost
 
     def watch(self, name, step, loss):
         moved(self, name, step, loss)
         if name in lost:
             resumed.setdefault(name, step)
-        steps[name] = step
-        # Each node has one core, so two runs that are past a checkpoint are on two nodes.
-        saved = sum(steps.get(run, 0) > 500 for run in self.active)
+        # Each node has one core, so two runs that have a checkpoint are on two nodes.
+        folders = (records.run_folder(tmp_path / "ray", run) for run in self.active)
+        saved = sum(any(folder.glob("checkpoints/[0-9]*[0-9]")) for folder in folders)
         if saved == 2 and second in nodes.list_all_nodes():
             nodes.remove_node(second, allow_graceful=False)
 
