@@ -16,6 +16,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from train.cli import never_fail_to_print
+
 _SECONDS_BETWEEN_REPORTS = 0.25
 
 
@@ -113,6 +115,7 @@ def _serve(connection: Connection, stop: Any, cores: list[int] | None) -> None:
     _die_with_parent()
     # Ctrl-C reaches every process of a terminal; the sweep decides what it means and sets `stop`.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    never_fail_to_print()
     if cores:
         # Before JAX is imported: it sizes its thread pools by the cores it is allowed.
         os.sched_setaffinity(0, cores)
