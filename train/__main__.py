@@ -6,28 +6,32 @@ The same command again resumes a run that was stopped, and does nothing for one 
 For several processes, start it once in each: on a TPU VM, under Slurm (srun) and under Open MPI
 they find each other, elsewhere --coordinator, --processes and --process say how.
 
-Exit codes: 0 finished, 2 bad input, 3 diverged, 74 not saved (disk full), 130 stopped by Ctrl-C,
-and 75 to be started again: stopped by SIGTERM, as at preemption, or by the loss of another process.
-75 is EX_TEMPFAIL of sysexits.h, and no shell or library uses it for anything else, so a launcher's
-rule can be "75: again" (Slurm: RequeueExit=75). 143, which SIGTERM leaves by itself, would not say
-whether the state was saved.
+Exit codes: 0 finished, 1 an error in a model, task or data set, whose traceback is shown, 2 bad
+input, 3 diverged, 74 not saved (disk full), 130 stopped by Ctrl-C, and 75 to be started again:
+stopped by SIGTERM, as at preemption, by SIGHUP, as when its terminal is closed (under nohup it goes
+on), or by the loss of another process. 75 is EX_TEMPFAIL of sysexits.h, and no shell or library
+uses it for anything else, so a launcher's rule can be "75: again" (Slurm: RequeueExit=75). 143,
+which SIGTERM leaves by itself, would not say whether the state was saved.
+
+Whoever is stopped saves after the step under way; before the first one, and while the last weights
+are evaluated, there is nothing to save and it ends at once. A second Ctrl-C does not wait either.
 """
 
 import os
-import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 from ml_collections import config_flags
 
+from train import failure, stopping
 from train.cli import InputError, config_values, define_path, run_main
 
 if TYPE_CHECKING:
     from train.config import RunConfig
 
-NOT_SAVED, AGAIN = 74, 75  # EX_IOERR and EX_TEMPFAIL of sysexits.h
+NOT_SAVED = 74  # EX_IOERR of sysexits.h
 
 
 def main() -> int:
@@ -35,6 +39,20 @@ def main() -> int:
     values, folder = config_values("configs/gpt.py"), flags.FLAGS.workdir
     if not folder:
         raise InputError("--workdir: missing; give a folder for the run")
+    # Before the processes join: then SIGTERM is JAX's, which tells the other processes.
+    requests = stopping.Requests(folder)
+    try:
+        return _join(values, Path(folder), requests)
+    except InputError:
+        raise
+    except Exception as error:
+        if not failure.print_theirs(error):
+            raise
+        return 1
+
+
+def _join(values: dict[str, Any], workdir: Path, requests: stopping.Requests) -> int:
+    """Runs as one process of a run, or the only one."""
     # Before the first import of JAX, whose C++ parts would tell of a lost process in many lines.
     # What is an error for the run is raised as well.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -43,14 +61,10 @@ def main() -> int:
 
     resolved = config.resolve(values)
     compilation.use_cache()
-    stopped_by: list[int] = []
-    # Before the processes join: then SIGTERM is JAX's, which tells the other processes.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: stopped_by.append(number))
-    given, workdir = flags.FLAGS, Path(folder)
+    given = flags.FLAGS
     try:
         with hosts.joined(given.coordinator, given.processes, given.process):
-            return _run(resolved, workdir, stopped_by)
+            return _run(resolved, workdir, requests)
     except (SaveError, OSError) as error:
         known = isinstance(error, SaveError)
         text = error if known else f"{error.filename or workdir}: {error.strerror or error}"
@@ -59,7 +73,7 @@ def main() -> int:
         os._exit(NOT_SAVED)
 
 
-def _run(config: "RunConfig", workdir: Path, stopped_by: list[int]) -> int:
+def _run(config: "RunConfig", workdir: Path, requests: stopping.Requests) -> int:
     """Runs, and says in process 0 how it ended."""
     from train import hosts, terminal
     from train.run import Interrupted, finished, run
@@ -68,10 +82,19 @@ def _run(config: "RunConfig", workdir: Path, stopped_by: list[int]) -> int:
     before = hosts.first(lambda: finished(workdir) is not None)
     try:
         with terminal.run_progress(config.steps) as progress:
-            result = run(config, workdir, progress=progress, should_stop=lambda: bool(stopped_by))
+            result = run(
+                config,
+                workdir,
+                progress=progress,
+                should_stop=requests.asked,
+                resumed=lambda step: say(
+                    f"{workdir}: goes on from step {step} of {config.steps}", flush=True
+                ),
+                saved=requests.all_saved,
+            )
     except Interrupted as interrupted:
         say(f"{workdir}: {interrupted}; the same command goes on from there")
-        return 130 if signal.SIGINT in stopped_by else AGAIN
+        return requests.exit_code()
     if hosts.leads():
         terminal.print_record(result, workdir, already=before)
     return 0 if result.status == "ok" else 3

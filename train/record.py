@@ -47,9 +47,9 @@ class Record:
     curve: list[list[float]]  # [step, training loss], thinned
     evaluations: list[list[float]]  # [step, validation loss, standard error]
     data_sha256: str
-    started: str  # UTC, ISO 8601
+    started: str  # UTC, ISO 8601; the first of a run's calls
     finished: str
-    seconds: dict[str, float]  # wall time: total, compile, train, evaluate, checkpoint, log
+    seconds: dict[str, float]  # of all calls: total, compile, train, evaluate, checkpoint, log
     device: dict[str, Any]
     versions: dict[str, str]
     revision: str | None  # git revision of this code, "+" appended if it was changed
@@ -176,16 +176,29 @@ def load(path: Path) -> Record:
         numbers |= {"loss": values["loss"], "loss_se": values["loss_se"]}
     for name, value in numbers.items():
         real = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not real or not math.isfinite(value) or value < 0:
-            raise InputError(f"{path}: {name}: {value!r}; must be a number of at least 0")
+        least = -math.inf if name == "loss" else 0  # a log-density may be of either sign
+        if not real or not math.isfinite(value) or value < least:
+            allowed = "a finite number" + ("" if name == "loss" else " of at least 0")
+            raise InputError(f"{path}: {name}: {value!r}; must be {allowed}")
     return Record(**values)
 
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that decide a run's numbers."""
-    names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    return {"python": platform.python_version()} | {n: metadata.version(n) for n in names}
+    """Versions of Python and of the libraries that decide a run's numbers, as far as installed."""
+    names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ml_dtypes", "qwix")
+    found = {"python": platform.python_version()}
+    for name in (*names, "libtpu"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    # Accelerators: plugins of JAX, and the libraries that CUDA's come with.
+    for package in metadata.distributions():
+        name = package.name
+        if name.startswith("nvidia-") or any(
+            e.group == "jax_plugins" for e in package.entry_points
+        ):
+            found[name] = package.version
+    return found
 
 
 @functools.cache
