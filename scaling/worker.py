@@ -17,6 +17,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from train.cli import never_fail_to_print
+
 if TYPE_CHECKING:
     from train.config import RunConfig
 
@@ -152,6 +154,7 @@ def _serve(connection: Connection, stop: Any, cores: list[int] | None, parent: i
       parent: process id of the sweep.
     """
     _die_with(parent)
+    never_fail_to_print()
     if cores:
         # Before JAX is imported: it sizes its thread pools by the cores it is allowed.
         os.sched_setaffinity(0, cores)
