@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from train.cli import Unavailable
+from train.stopping import AGAIN, INTERRUPTED
 
-AGAIN = 75  # EX_TEMPFAIL of sysexits.h: start the same command again
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(BaseException):
@@ -42,8 +42,15 @@ class Unfinished(Exception):
 
 @contextlib.contextmanager
 def handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """Gives the signals that ask for an end to a handler, and back to the one before."""
-    before = {number: signal.signal(number, handler) for number in STOPPING}
+    """Gives the signals that ask for an end to a handler, and back to the one before.
+
+    Where SIGHUP is ignored, as under nohup, it stays ignored.
+    """
+    before = {number: signal.getsignal(number) for number in _STOPPING}
+    if before[signal.SIGHUP] == signal.SIG_IGN:
+        del before[signal.SIGHUP]
+    for number in before:
+        signal.signal(number, handler)
     try:
         yield
     finally:
@@ -65,7 +72,7 @@ def ended(workdir: Path, work: Callable[[], None]) -> int:
             work()
     except Stopped as stopped:
         print(f"{workdir}: {stopped}")
-        return 130 if stopped.by == signal.SIGINT else AGAIN
+        return INTERRUPTED if stopped.by == signal.SIGINT else AGAIN
     except Unfinished as unfinished:
         print(unfinished)
         return AGAIN

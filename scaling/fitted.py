@@ -232,11 +232,43 @@ def _number(value: Any) -> float:
     return np.inf if value is None else float(value)
 
 
+_OPEN = (float, None)  # null stands for an infinity
+_SHAPE = {
+    **dict.fromkeys(("law", "c_convention"), str),
+    **dict.fromkeys(("level", "tail"), float),
+    "n": int,
+    "flops_per_nd": _OPEN,
+    **{name: {str: _OPEN} for name in ("params", "centred_params", "centres")},
+    **{name: {str: [_OPEN, _OPEN]} for name in ("intervals", "data_range")},
+    "objective": {"name": str, "value": float, "delta": float, "tau": float},
+    "centred_draws": {"rows": [[_OPEN]]},
+    "residuals": [_OPEN],
+    "runs": list,
+    "diagnostics": {
+        "start_share": float,
+        "gradient": _OPEN,
+        "condition": _OPEN,
+        "profiles": {str: [_OPEN, _OPEN]},
+        **{name: [str] for name in ("flat", "at_bound", "warnings")},
+        "redrawn": int,
+    },
+}
+_HINDSIGHT = {
+    "beyond": [{"kind": str, "error": float, "runs": int, "origins": int, "decades": float}],
+    "missing": [str],
+}
+_SHAPE_2 = _SHAPE | {
+    "diagnostics": _SHAPE["diagnostics"] | {"seed_noise": _OPEN},
+    "backtest": (_HINDSIGHT, None),
+}
+
+
 def _from_fields(fields: dict[str, Any]) -> Fit:
     from scaling.diagnosis import Diagnostics
     from scaling.engine import Objective
     from scaling.laws import LAWS
 
+    strict.check("law.json: ", fields, _SHAPE if fields["version"] == 1 else _SHAPE_2)
     if fields["law"] not in LAWS:
         raise InputError(f"law.json: law {fields['law']!r}; {nearest(fields['law'], LAWS)}")
     law = LAWS[fields["law"]]

@@ -37,6 +37,19 @@ _AKIMA_GRID = 401
 NAMES = ("N_exponent", "N_coefficient", "D_exponent", "D_coefficient")
 
 
+_OPEN = (float, None)
+_BUDGET = dict.fromkeys(("C", "N0"), float) | dict.fromkeys(("N", "D", "loss"), _OPEN)
+_BUDGET |= {name: [float] for name in ("coefficients", "sizes", "losses")}
+_SHAPE = dict.fromkeys((*NAMES, "C0", "level"), float) | {
+    "method": str,
+    "intervals": {str: [_OPEN, _OPEN]},
+    "draws": [[_OPEN]],
+    "warnings": [str],
+    "budgets": [_BUDGET | {"problem": str, "used": [bool]}],
+    "bias": ({"exponent_bias": float, "N_bias": float, str: float}, None),
+}
+
+
 @dataclass(frozen=True)
 class Budget:
     """One compute budget: its runs and its minimum.
@@ -127,6 +140,7 @@ class IsoflopFit:
             fields = strict.parse(text)
             if fields.pop("format") != FORMAT or fields.pop("version") not in _READ:
                 raise InputError(f"isoflop.json: not format {FORMAT} version {VERSION}")
+            strict.check("isoflop.json: ", fields | {"bias": fields.get("bias")}, _SHAPE)
             nan = float("nan")
             fields["budgets"] = tuple(
                 Budget(

@@ -25,7 +25,7 @@ VERSION = 2
 READ = (1, VERSION)  # version 1 knew no configs, no data, no plan and no missing runs
 _KNOWN = ("run", "N", "D", "C", "loss", "loss_se", "seed")  # what a run brings into a forecast
 # What a folder may hold, beside hidden files, in which no step was ever taken.
-_NOT_STARTED = {"attempts.jsonl", "traceback.txt"}
+_NOT_STARTED = {"attempts.jsonl", "traceback.txt", "worker.log"}
 _PLANNED = {
     **dict.fromkeys(("run", "role", "config_sha256"), str),
     "D": float,

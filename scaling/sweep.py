@@ -8,8 +8,8 @@ A run that came to an end of its own leaves a record, the same one on any execut
 diverged, or its config or code failed. Called again, a sweep does what is left: a finished run is
 never done twice, one that was stopped or killed goes on from its checkpoint. What kept a run from
 its end and may pass (a lock, a missing file, a full disk, a worker that died or hung) leaves no
-record: the reason stands in runs/<run>/attempts.jsonl, the others go on, and the next call tries
-that run again. For what a cluster needs see scaling/cluster.py.
+record: why stands in runs/<run>/attempts.jsonl, what libraries said in worker.log; the others go
+on, and the next call tries that run again. For what a cluster needs see scaling/cluster.py.
 
 Exit codes: 0 all runs have ended, 2 bad input, 130 stopped by Ctrl-C, and 75 to be started again:
 some runs are not finished, or it was stopped by SIGTERM or SIGHUP.
@@ -121,7 +121,11 @@ def sweep(
                 _executor(workdir, len(todo), workers, cluster) as executor,
             ):
                 kept = _Sweep(workdir, executor, progress, 60 * hang_minutes).go(todo)
-        records.save_table(workdir, plan)
+        try:
+            records.save_table(workdir, plan)
+        except OSError:
+            if not kept:
+                raise
         if kept:
             raise Unfinished(role, len(chosen), kept)
         return [records.finished(workdir, run) for run in chosen]

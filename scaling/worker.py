@@ -17,6 +17,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from train.cli import never_fail_to_print
+
 if TYPE_CHECKING:
     from train.config import RunConfig
 
@@ -152,6 +154,7 @@ def _serve(connection: Connection, stop: Any, cores: list[int] | None, parent: i
       parent: process id of the sweep.
     """
     _die_with(parent)
+    never_fail_to_print()
     if cores:
         # Before JAX is imported: it sizes its thread pools by the cores it is allowed.
         os.sched_setaffinity(0, cores)
@@ -166,7 +169,20 @@ def _serve(connection: Connection, stop: Any, cores: list[int] | None, parent: i
             name, values, data_sha256, folder = connection.recv()
         except EOFError:
             return
+        _print_into(Path(folder) / "worker.log")
         tell(train(tell, stop.is_set, name, values, data_sha256, Path(folder)))
+
+
+def _print_into(path: Path) -> None:
+    """From now on what libraries print goes to a file: a terminal shows what the sweep says."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    except OSError:
+        file = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
 
 
 def train(
@@ -263,7 +279,7 @@ def _beating(say_alive: Callable[[], None]) -> Iterator[Callable[[], None]]:
         before = (0, 0.0)
         while not over.wait(_SECONDS_BETWEEN_BEATS):
             now = (steps[0], time.process_time())
-            if now[0] > before[0] or (not now[0] and now[1] - before[1] > _LEAST_USE):
+            if _worked(before, now):
                 with contextlib.suppress(OSError):  # nobody listens any more
                     say_alive()
             before = now
@@ -275,6 +291,11 @@ def _beating(say_alive: Callable[[], None]) -> Iterator[Callable[[], None]]:
     finally:
         over.set()
         thread.join()
+
+
+def _worked(before: tuple[int, float], now: tuple[int, float]) -> bool:
+    """Whether work went on between two looks at (steps taken, seconds of processors used)."""
+    return now[0] > before[0] or (not now[0] and now[1] - before[1] > _LEAST_USE)
 
 
 def _die_with(parent: int) -> None:

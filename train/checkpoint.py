@@ -21,7 +21,7 @@ import orbax.checkpoint as ocp
 
 from train import config as configuration
 from train import hosts, record
-from train.cli import InputError
+from train.cli import InputError, Unavailable
 from train.config import Checkpoint, RunConfig
 from train.step import State
 
@@ -205,7 +205,7 @@ class Checkpoints:
         `checkpoints.damaged`, with a warning.
 
         Raises:
-          InputError: there are checkpoints, and none can be used.
+          Unavailable: there are checkpoints, and none can be used.
         """
         steps = hosts.first(self.steps)
         refused = dict(hosts.first(lambda: [(s, r) for s in steps if (r := self._foreign(s))]))
@@ -223,7 +223,7 @@ class Checkpoints:
             return state, step
         if refused:
             reasons = "; ".join(refused[step] for step in sorted(refused, reverse=True))
-            raise InputError(
+            raise Unavailable(
                 f"no checkpoint can be used: {reasons}; give a new workdir, or move "
                 f"{self._folder} away to begin again"
             )

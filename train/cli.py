@@ -109,6 +109,11 @@ class _Output(io.FileIO):
             return len(data)
 
 
+def never_fail_to_print() -> None:
+    """Lets nothing that happens to standard output and error disturb this process."""
+    sys.stdout, sys.stderr = _never_fail(sys.stdout, 1), _never_fail(sys.stderr, 2)
+
+
 def _never_fail(stream: io.TextIOWrapper | None, descriptor: int) -> io.TextIOWrapper:
     """The stream that stands in for standard output or error, and neither fills up nor breaks."""
     if stream is None:  # started with it closed: a file that is opened next would get its number
@@ -177,8 +182,7 @@ def run_main(main: Callable[[], int | None]) -> None:
     told in one line and an exit code; any other exception is a defect of ours and keeps its
     traceback. Nothing that happens to standard output or error changes the exit code.
     """
-    sys.stdout = _never_fail(sys.stdout, 1)
-    sys.stderr = _never_fail(sys.stderr, 2)
+    never_fail_to_print()
 
     def guarded(argv: list[str]) -> int:
         try:

@@ -92,9 +92,9 @@ def save_text(path: Path, text: str, once: bool = False) -> None:
 def replacing(path: Path, once: bool = False) -> Iterator[BinaryIO]:
     """A file to write that takes the place of `path` whole: a temporary one, fsync, rename.
 
-    With `once` it replaces nothing: where `path` is there, and for all but one of several that
-    write it at once, FileExistsError. What killed processes left of earlier attempts is removed.
-    Raises OSError naming `path`.
+    With `once` it replaces nothing: FileExistsError where `path` is there, and for all but one of
+    several that write it at once. What killed processes left of earlier attempts is removed. Raises
+    OSError naming `path`.
     """
     name = None
     try:

@@ -98,7 +98,7 @@ def run(
         hosts.together(lambda: workdirs.check_shared(workdir))
         if done:
             return record.Record(**done)
-        name = name or workdir.absolute().name
+        name = name or workdir.resolve().name
         return _Run(config, workdir, name, progress, should_stop, resumed, saved, tell).go()
 
 

@@ -119,6 +119,7 @@ def check(
     """
     if mesh.shape["stage"] > 1:
         _check_stages(config, mesh.shape["stage"])
+    _check_dropout(config, mesh)
     _check_batch(config, "config.batch_size", config.batch_size, mesh, config.accumulate)
     _check_batch(config, "config.evaluation.batch_size", config.evaluation.batch_size, mesh)
     placement, used = place(mesh), set(place(mesh).axes("batch"))
@@ -157,9 +158,19 @@ def _check_stages(config: RunConfig, stages: int) -> None:
             f"config.microbatches: {config.microbatches}; must be a multiple of mesh.stage = "
             f"{stages}, or 0"
         )
-    # A microbatch would draw other numbers than its rows do in the whole batch.
-    if getattr(config.model.config, "dropout", 0.0):
-        raise InputError(f"{field}; must be 1 with config.model.dropout above 0")
+
+
+def _check_dropout(config: RunConfig, mesh: jax.sharding.Mesh) -> None:
+    """Raises InputError where a run's dropout would depend on its mesh.
+
+    What a row loses is drawn for the whole row, in the order in which its device holds it.
+    """
+    for axis in ("stage", "context"):
+        if mesh.shape[axis] > 1 and getattr(config.model.config, "dropout", 0.0):
+            raise InputError(
+                f"config.mesh.{axis}: {mesh.shape[axis]}; must be 1 with config.model.dropout "
+                "above 0"
+            )
 
 
 def _check_batch(

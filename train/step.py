@@ -19,11 +19,14 @@ import optax
 import models
 from models import placement
 from scaling import accounting
-from train import accumulate, optimizer, sharding, tasks
+from train import accumulate, dropout, optimizer, sharding, tasks
 from train.config import Checkpoint, Choice, RunConfig
 
 # On CPU, LLVM's optimiser takes longer over a program that runs once than it can save.
 _RUN_ONCE = {"xla_backend_optimization_level": 0}
+
+
+_ROW = "row"  # beside the arrays of a batch: which row of it each example is
 
 
 class Hyper(NamedTuple):
@@ -152,8 +155,11 @@ def _functions(
     def gradient(params, batch, key):
         """Of the mean objective over a batch's units; the mean of each metric; the units."""
 
+        examples = {name: x for name, x in batch.items() if name != _ROW}
+
         def mean_objective(params):
-            losses, measured = score(params, batch, train=True, rngs={"dropout": key})
+            with nn.intercept_methods(dropout.by_row(batch[_ROW])):
+                losses, measured = score(params, examples, train=True, rngs={"dropout": key})
             units = jnp.sum(losses.units)
             means = {name: jnp.sum(x * losses.units) / units for name, x in measured.items()}
             means["loss"] = jnp.sum(losses.loss) / units
@@ -166,6 +172,7 @@ def _functions(
         # The key of a step depends on seed and step alone: a resumed run draws what it would have
         # drawn.
         key = jax.random.fold_in(jax.random.key(hyper.seed), state.step)
+        batch = batch | {_ROW: jnp.arange(len(batch["weight"]))}
         if config.accumulate == 1:
             grads, means, _ = gradient(state.params, batch, key)
         else:

@@ -56,7 +56,7 @@ def check(workdir: Path, config: RunConfig, data_sha256: str | None = None) -> s
       data_sha256: digest of its data; None before they are open.
 
     Raises:
-      InputError: it is another run's, or the data are no longer those that it began with.
+      Unavailable: it is another run's, or the data are no longer those that it began with.
     """
     path = workdir / _CLAIM
     if not path.exists():
@@ -64,10 +64,10 @@ def check(workdir: Path, config: RunConfig, data_sha256: str | None = None) -> s
     claim = _read(path)
     changed = configuration.other_run(config, claim["config"])
     if changed:
-        raise InputError(f"{workdir} holds another run: {'; '.join(changed)}; give a new workdir")
+        raise Unavailable(f"{workdir} holds another run: {'; '.join(changed)}; give a new workdir")
     began_with = claim["data_sha256"]
     if data_sha256 and began_with and data_sha256 != began_with:
-        raise InputError(
+        raise Unavailable(
             f"{workdir}: config.data: the data have changed since this run began: sha256 "
             f"{data_sha256[:12]}, not {began_with[:12]}; bring back what it began with, or give a "
             "new workdir"

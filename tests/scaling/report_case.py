@@ -14,7 +14,7 @@ from train.record import Record
 
 LAW = {"E": 1.1, "A": 30.0, "B": 250.0, "alpha": 0.32, "beta": 0.36}
 BUDGETS = (1e12, 4e12, 1.6e13, 6.4e13)
-EVIL = "<script>alert(1)</script>"
+EVIL = "<img src=x onerror=alert(1)>"  # no separator: names stay inside their folder
 
 
 def law_loss(N: float, D: float) -> float:

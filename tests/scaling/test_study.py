@@ -1,11 +1,13 @@
 """The whole line on a small scale, on a problem whose answer theory knows."""
 
+import dataclasses
 import json
 
 import pytest
 
 from configs.studies import linear
-from scaling import isoflop, plan, study
+from scaling import isoflop, plan, report, scoring, sealing, study, sweep
+from scaling.ending import Unfinished
 from scaling.fit import fit
 from scaling.table import read_runs
 from train.cli import InputError
@@ -43,7 +45,11 @@ def test_exponents_are_those_of_theory(done):
 def test_the_forecast_was_sealed_before_the_run_and_holds(done):
     _, workdir, _ = done
     sealed = json.loads((workdir / "forecast.json").read_text())
-    (score,) = json.loads((workdir / "score.json").read_text())["scores"]
+    scores = json.loads((workdir / "score.json").read_text())
+    (score,) = scores["scores"]
+    known = (workdir / "runs" / score["run"] / "seal.sha256").read_text()
+    assert known.strip() == sealed["sha256"]
+    assert scores["notes"] == []
     record = json.loads((workdir / "runs" / score["run"] / "record.json").read_text())
     assert sealed["created"] < record["started"]
     assert score["loss"] == record["loss"]
@@ -64,3 +70,66 @@ def test_a_workdir_holds_one_study(done):
     config.budgets = (2e4, 8e4)
     with pytest.raises(InputError, match="holds another study: 16 of its 26 runs"):
         study.study(plan.resolve(config.to_dict()), workdir)
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """The steps of a study after its plan, as they are called; one of them may be made to fail."""
+    called, errors = [], {}
+
+    def step(name):
+        def call(*_, **__):
+            called.append(name)
+            if name in errors:
+                raise errors[name]
+
+        return call
+
+    for module, name in (
+        (sweep, "sweep"),
+        (study, "_fit"),
+        (sealing, "seal"),
+        (scoring, "score"),
+        (report, "write"),
+    ):
+        monkeypatch.setattr(module, name, step(name))
+    return called, errors
+
+
+def test_a_study_with_runs_left_over_is_not_sealed_unless_told(steps, tmp_path):
+    called, errors = steps
+    settings = plan.resolve(linear.get_config().to_dict())
+    errors["sweep"] = Unfinished("fit", 25, {"one": "locked"})
+    with pytest.raises(Unfinished):
+        study.study(settings, tmp_path)
+    assert called == ["sweep"]
+    with pytest.raises(Unfinished):  # of the held-out run
+        study.study(settings, tmp_path, allow_missing=True)
+    assert called == ["sweep", "sweep", "_fit", "seal", "sweep"]
+
+
+def test_a_study_without_a_forecast_has_a_page(steps, tmp_path):
+    called, errors = steps
+    settings = plan.resolve(linear.get_config().to_dict())
+    errors["seal"] = InputError("1 of the runs to fit are missing")
+    with pytest.raises(InputError, match="missing"):
+        study.study(settings, tmp_path)
+    assert called == ["sweep", "_fit", "seal", "write"]
+
+
+def test_the_plan_that_is_there_stands_unless_its_data_are_others_now(steps, tmp_path):
+    settings = plan.resolve(linear.get_config().to_dict())
+    made = plan.make(settings)
+    values = json.loads(json.dumps(dataclasses.asdict(made)))
+    for run in values["runs"]:  # as an older version wrote it
+        run["run"] = f"old-{run['run']}"
+        del run["data_sha256"]
+    (tmp_path / "plan.json").write_text(json.dumps(values | {"version": 1}))
+    study.study(settings, tmp_path)
+    there = plan.load(tmp_path / "plan.json")
+    assert [run.run for run in there.runs] == [f"old-{run.run}" for run in made.runs]
+    assert [run.data_sha256 for run in there.runs] == [run.data_sha256 for run in made.runs]
+    changed = [dataclasses.replace(run, data_sha256="0" * 64) for run in there.runs]
+    plan.save(tmp_path / "plan.json", dataclasses.replace(there, runs=tuple(changed)))
+    with pytest.raises(InputError, match=r"config\.data: changed since the study was planned"):
+        study.study(settings, tmp_path)

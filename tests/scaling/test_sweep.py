@@ -71,18 +71,13 @@ def wait_for(condition, process, seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_sweep_stopped_half_way_finishes_on_the_second_call(how, tmp_path):
+def test_a_sweep_killed_half_way_finishes_on_the_second_call(tmp_path):
     plan = small_plan(budgets=(1e5, 6e5))
     planning.save(tmp_path / "plan.json", plan)
-    process = subprocess.Popen(
-        command(tmp_path), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    process = subprocess.Popen(command(tmp_path), cwd=ROOT, stderr=subprocess.DEVNULL)
     wait_for(lambda: len(list(tmp_path.glob("runs/*/record.json"))) >= 2, process)
-    process.send_signal(how)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == (130 if how == signal.SIGINT else -how)
-    assert ("goes on from here" in said) == (how == signal.SIGINT)
+    process.kill()
+    assert process.wait(timeout=60) == -signal.SIGKILL
     done = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in tmp_path.glob("runs/*/record.json")}
     assert 2 <= len(done) < len(plan.runs)
     results = sweep.sweep(tmp_path, plan, "fit", workers=2)

@@ -1,6 +1,7 @@
 """The entry points as a person meets them."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -72,7 +73,23 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, says, tmp_path):
     assert says in line
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_before_the_first_step_it_stops_at_once_and_leaves_no_claim(tmp_path):
+    command = ["-m", "train", "--config=configs/gpt.py", f"--workdir={tmp_path}", *TINY]
+    process = subprocess.Popen(
+        [sys.executable, *command], cwd=ROOT, text=True, stderr=subprocess.PIPE
+    )
+    while not (tmp_path / ".lock").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 75
+    (line,) = said.splitlines()
+    assert "nothing is lost" in line
+    assert not (tmp_path / "config.json").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGHUP, 75)])
 def test_one_run_stopped_resumed_and_finished(number, code, tmp_path):
     command = ["train", "--config=configs/gpt.py", f"--workdir={tmp_path}", *TINY]
     command.append("--config.steps=2000")
@@ -87,10 +104,12 @@ def test_one_run_stopped_resumed_and_finished(number, code, tmp_path):
     said, _ = process.communicate(timeout=60)
     assert process.returncode == code
     assert "the same command goes on from there" in said
-    if number == signal.SIGTERM:
+    if number == signal.SIGHUP:
         return
+    step = re.search(r"stopped after step (\d+) of 2000", said)[1]
     done = python(*command)
     assert done.returncode == 0, done.stderr
+    assert f"goes on from step {step} of 2000" in done.stdout
     result = record.load(tmp_path / "record.json")
     assert f"loss {result.loss:.4f}" in done.stdout
     again = python(*command)

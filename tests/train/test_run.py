@@ -1,19 +1,25 @@
+import dataclasses
 import json
+import math
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+from configs import linear
 from tests.conftest import ROOT
-from train import checkpoint, metrics, record, run, step
+from train import checkpoint, evaluation, metrics, record, run, step
 from train import config as configuration
 from train.cli import InputError
 
@@ -100,8 +106,14 @@ def test_a_stopped_run_goes_on_from_where_it_stopped(tiny, unbroken, tmp_path):
         run.run(config, tmp_path / "run", should_stop=lambda: steps.append(1) or len(steps) == 12)
     assert run.finished(tmp_path / "run") is None
     seen = []
-    run.run(config, tmp_path / "run", progress=lambda step, *_: seen.append(step))
-    assert seen == list(range(13, 41))
+    run.run(
+        config,
+        tmp_path / "run",
+        progress=lambda step, *_: seen.append(step),
+        resumed=lambda step: seen.append(f"from {step}"),
+        saved=lambda: seen.append("saved"),
+    )
+    assert seen == ["from 12", *range(13, 41), "saved"]
     assert_same_run(tmp_path / "run", unbroken, config)
 
 
@@ -119,6 +131,118 @@ def test_a_workdir_holds_one_run(tiny, tmp_path):
         run.run(tiny(steps=3), tmp_path)
 
 
+@pytest.mark.parametrize("when", ["before it is evaluated", "before its record is written"])
+def test_a_trained_run_is_on_disk_before_it_is_evaluated(when, tiny, unbroken, tmp_path):
+    config = tiny(**{"model.dropout": 0.1})
+    run.run(config, unbroken)
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_):
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run._Run, "evaluate" if "evaluated" in when else "record", die)
+        with pytest.raises(Killed):
+            run.run(config, tmp_path / "run")
+    assert (tmp_path / "run" / "checkpoints" / "40").is_dir()
+    seen = []
+    run.run(config, tmp_path / "run", progress=lambda step, loss: seen.append(step))
+    assert seen == []
+    assert_same_run(tmp_path / "run", unbroken, config)
+
+
+def test_a_stop_at_the_last_step_saves_it(tiny, unbroken, tmp_path):
+    config, polls = tiny(**{"model.dropout": 0.1}), []
+    run.run(config, unbroken)
+    with pytest.raises(run.Interrupted, match="after step 40 of 40"):
+        run.run(config, tmp_path / "run", should_stop=lambda: polls.append(1) or len(polls) == 40)
+    run.run(config, tmp_path / "run")
+    assert_same_run(tmp_path / "run", unbroken, config)
+
+
+def stop_at(config, workdir: Path, step: int) -> None:
+    """Leaves a run as a stop after some steps does."""
+    polls = []
+    with pytest.raises(run.Interrupted):
+        run.run(config, workdir, should_stop=lambda: polls.append(1) or len(polls) == step)
+
+
+def test_a_run_has_one_start_and_the_seconds_of_all_its_calls(tiny, tmp_path):
+    config = tiny()
+    stop_at(config, tmp_path, 5)
+    started = json.loads((tmp_path / "config.json").read_text())["started"]
+    beside = tmp_path / "checkpoints" / "5" / "run" / "metadata"
+    content = json.loads(beside.read_text())
+    assert content["seconds"]["total"] > 0
+    beside.write_text(json.dumps(content | {"seconds": {"train": 900.0, "log": 9.0, "total": 1e3}}))
+    result = run.run(config, tmp_path)
+    assert result.started == started
+    assert 900 < result.seconds["train"] < result.seconds["total"] - 9
+    assert 1e3 < result.seconds["total"] < 1e3 + 600
+    assert sum(v for k, v in result.seconds.items() if k != "total") == pytest.approx(
+        result.seconds["total"], abs=0.01
+    )
+
+
+def test_a_folder_of_version_1_goes_on(tiny, tmp_path):
+    config = tiny(**{"checkpoint.every": 0})
+    stop_at(config, tmp_path, 5)
+    shutil.rmtree(tmp_path / "checkpoints" / "5" / "run")
+    claim = tmp_path / "config.json"
+    claim.write_text(json.dumps(configuration.to_dict(config)))
+    os.utime(claim, (1e9, 1e9))
+    with pytest.raises(InputError, match=r"config.seed: 1, not 0; give a new workdir"):
+        run.run(tiny(seed=1), tmp_path)
+    seen = []
+    result = run.run(config, tmp_path, progress=lambda step, loss: seen.append(step))
+    assert seen[0] == 6
+    assert result.started.startswith("2001-09-09T01:46:40")
+    assert json.loads(claim.read_text())["data_sha256"] == result.data_sha256
+
+
+def table(path: Path, seed: int):
+    """A run of seconds on a table drawn from a seed."""
+    rows = np.random.default_rng(seed).normal(size=(64, 2))
+    path.write_text("a,y\n" + "".join(f"{a},{y}\n" for a, y in rows))
+    config = linear.get_config()
+    changes = {"source": f"csv:{path}", "target": "y", "features": 0, "eval_examples": 0}
+    config.update_from_flattened_dict({f"data.{k}": v for k, v in changes.items()})
+    config.model.features, config.steps, config.batch_size = 1, 6, 4
+    return configuration.resolve(config.to_dict())
+
+
+def test_data_that_changed_between_two_calls_are_refused(tmp_path):
+    file, workdir = tmp_path / "table.csv", tmp_path / "run"
+    stop_at(table(file, 0), workdir, 3)
+    config = table(file, 1)
+    with pytest.raises(InputError, match=r"config.data: the data have changed .*give a new work"):
+        run.run(config, workdir)
+    assert run.run(table(file, 0), workdir).status == "ok"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"model.vocab_size": 100}, {"mesh.data": 3}, {"model.activation": "relu"}]
+)
+def test_a_run_that_was_refused_claims_nothing(wrong, tiny, tmp_path):
+    with pytest.raises(InputError):
+        run.run(tiny(**wrong), tmp_path)
+    assert run.run(tiny(steps=1), tmp_path).status == "ok"
+
+
+def test_a_first_step_that_fails_claims_nothing(tiny, tmp_path, monkeypatch):
+    # As for want of memory, which only the step itself shows.
+    config = tiny(batch_size=8)
+    functions = step.compile_for(config, run.open_data(config).eval_batch(0, 1))
+    broken = functions._replace(train=lambda *_: 1 / 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(step, "compile_for", lambda *_: broken)
+        with pytest.raises(ZeroDivisionError):
+            run.run(config, tmp_path)
+    assert run.run(tiny(steps=1), tmp_path).status == "ok"
+
+
 def test_two_processes_cannot_share_a_workdir(tiny, tmp_path):
     with run.locked(tmp_path), pytest.raises(InputError, match="another process is at work here"):
         run.run(tiny(), tmp_path)
@@ -131,6 +255,46 @@ def test_a_run_that_diverges_says_so(tiny, tmp_path):
     assert re.fullmatch(r"(loss|grad_norm) (nan|inf) at step \d+", result.reason)
     assert result.loss is None
     assert record.load(tmp_path / "record.json") == result
+
+
+def test_a_run_that_ends_far_above_its_start_has_diverged(tmp_path):
+    values = linear.get_config()
+    values.optimizer.name, values.optimizer.learning_rate = "adamw", 1e6
+    values.data.features, values.data.eval_examples, values.model.features = 8, 64, 4
+    values.steps, values.log_every = 40, 20
+    result = run.run(configuration.resolve(values.to_dict()), tmp_path)
+    assert result.status == "diverged"
+    found = re.fullmatch(
+        r"validation loss (\S+) after step 40, far above the (\S+) of the first weights",
+        result.reason,
+    )
+    assert float(found[1]) == pytest.approx(result.evaluations[-1][1], rel=1e-5)
+    assert float(found[1]) > 1e3
+    assert 0.1 < float(found[2]) < 10
+    assert [point[0] for point in result.curve] == [1, 20, 40]
+    assert result.loss is None
+
+
+def test_a_run_that_learns_by_heart_is_not_taken_for_diverged(tiny, tmp_path, monkeypatch):
+    # Its validation loss rises, its training loss falls.
+    monkeypatch.setattr(run._Run, "mean_loss", lambda *_: (500.0, 1.0))
+    assert run.run(tiny(), tmp_path).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("loss", "initial", "error", "far"),
+    [
+        (6.8e11, 5.5, 0.1, True),
+        (11.2, 5.5, 0.1, True),
+        (10.0, 5.5, 0.1, False),
+        (-5.0, -5.5, 0.1, False),
+        (3.0, -1.0, 0.1, True),
+        (0.5, 0.01, 0.1, False),  # by chance, perhaps
+        (5.5, 5.5, math.inf, False),
+    ],
+)
+def test_far_above(loss, initial, error, far):
+    assert evaluation.far_above(loss, initial, error) == far
 
 
 def test_the_record_tells_all(tiny, tmp_path):
@@ -186,8 +350,8 @@ def test_the_vocabulary_must_hold_the_data(tiny, tmp_path):
     ("text", "says"),
     [
         ("{", "not JSON"),
-        ("[]", "not a record: list"),
-        ('{"version": 99}', "version: 99; must be 1"),
+        ("[]", "list where an object is expected"),
+        ('{"version": 99}', "version: 99; must be 1 to 2"),
         ('{"version": 1}', "missing"),
     ],
 )
@@ -200,7 +364,7 @@ def test_a_corrupt_record_is_named(text, says, tmp_path):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("loss", -1.0), ("loss", "low"), ("D", float("inf")), ("status", "fine"), ("N", 3)],
+    [("loss_se", -1.0), ("loss", "low"), ("D", -2.0), ("status", "fine"), ("N", 3)],
 )
 def test_a_record_with_a_wrong_number_is_refused(field, value, tiny, tmp_path):
     run.run(tiny(steps=1), tmp_path)
@@ -209,6 +373,18 @@ def test_a_record_with_a_wrong_number_is_refused(field, value, tiny, tmp_path):
     path.write_text(json.dumps(values | {field: value}))
     with pytest.raises(InputError, match=f"record.json: {field}"):
         record.load(path)
+
+
+@pytest.mark.parametrize("changes", [{"loss": -1.25}, {"version": 1}])
+def test_a_record_is_read_as_it_was_written(changes, tiny, tmp_path):
+    result = dataclasses.replace(run.run(tiny(steps=1), tmp_path), **changes)
+    record.save(tmp_path / "again.json", result)
+    assert record.load(tmp_path / "again.json") == result
+
+
+def test_versions_are_of_all_that_decides_numbers():
+    assert {"python", "jax", "jaxlib", "ml_dtypes"} <= set(record.versions())
+    assert record.versions().get("qwix") == (version("qwix") if find_spec("qwix") else None)
 
 
 def test_a_file_is_the_old_one_or_the_new_one(tmp_path):

@@ -161,3 +161,11 @@ def test_z_loss_is_minimised_but_not_reported(tiny):
     a, b = losses(plain, 2), losses(regularised, 2)
     assert a[0] == b[0]
     assert a[1] != b[1]
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_dropout_does_not_depend_on_how_a_batch_is_divided(parts, tiny):
+    whole = {"model.dropout": 0.5, "model.layers": 2}
+    divided = losses(tiny(**whole, accumulate=parts), 3)
+    assert divided == pytest.approx(losses(tiny(**whole), 3), rel=1e-5)
+    assert divided != pytest.approx(losses(tiny(**whole, seed=1), 3), rel=1e-3)
