@@ -315,6 +315,9 @@ def test_the_record_tells_all(tiny, tmp_path):
         result.seconds["total"], abs=0.01
     )
     assert record.load(tmp_path / "record.json") == result
+    assert result.throughput > 0
+    assert result.mfu is None  # of no peak
+    assert sum("tokens_per_second" in line for line in metrics.read(tmp_path)) > 10
     assert list((tmp_path / "tensorboard").iterdir())
 
 
