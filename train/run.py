@@ -115,9 +115,8 @@ def open_data(config: RunConfig) -> data.Dataset:
     except ValueError as error:
         raise InputError(f"config.data: {error}") from error
     if dataset.eval_examples < 2:
-        raise InputError(
-            f"config.data: {dataset.eval_examples} validation examples; at least 2, for an error of the loss"
-        )
+        found = f"config.data: {dataset.eval_examples} validation examples"
+        raise InputError(f"{found}; at least 2, for an error of the loss")
     allowed = getattr(config.model.config, "vocab_size", None)
     if allowed is not None and dataset.vocab_size is not None and allowed < dataset.vocab_size:
         raise InputError(
