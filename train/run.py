@@ -115,6 +115,9 @@ def open_data(config: RunConfig) -> data.Dataset:
         raise Unavailable(f"config.data: {error}") from error
     except ValueError as error:
         raise InputError(f"config.data: {error}") from error
+    if dataset.eval_examples < 2:
+        found = f"config.data: {dataset.eval_examples} validation examples"
+        raise InputError(f"{found}; at least 2, for an error of the loss")
     allowed = getattr(config.model.config, "vocab_size", None)
     if allowed is not None and dataset.vocab_size is not None and allowed < dataset.vocab_size:
         raise InputError(

@@ -124,6 +124,10 @@ def test_collectives_are_those_of_the_table(results, name):
             {"mesh.context": 8, "data.sequence_length": 24},
             "config.mesh.context: 8; twice that must divide the sequence length, 24",
         ),
+        (
+            {"mesh.context": 8, "model.dropout": 0.1},
+            "config.mesh.context: 8; must be 1 with config.model.dropout above 0",
+        ),
         ({"mesh.stage": 8}, "config.mesh.stage: 8; must divide the 2 layers of gpt"),
         (
             {"mesh.data": 4, "mesh.slice": 2, "batch_size": 4},
