@@ -1,11 +1,13 @@
 # make demo: a scaling study of a small language model, from nothing to a scored forecast.
 # make test: the tests, but for those marked slow. make test-all: all of them.
-# Each makes .venv first, from requirements.txt.
+# make env: .venv, from requirements.txt; the others make it first.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all lint
+.PHONY: env demo test test-all lint
+
+env: .venv/ready
 
 demo: .venv/ready
 	@$(BIN)/python -m scaling.study --config=configs/studies/demo.py --workdir=studies/demo
