@@ -181,6 +181,7 @@ class Fit:
         if fields.get("version") not in _READ:
             allowed = ", ".join(map(str, _READ))
             raise InputError(f"law.json: version {fields.get('version')!r}; allowed: {allowed}")
+        strict.check("law.json: ", fields, _SHAPE if fields["version"] == 1 else _SHAPE_2)
         try:
             return _from_fields(fields)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -268,7 +269,6 @@ def _from_fields(fields: dict[str, Any]) -> Fit:
     from scaling.engine import Objective
     from scaling.laws import LAWS
 
-    strict.check("law.json: ", fields, _SHAPE if fields["version"] == 1 else _SHAPE_2)
     if fields["law"] not in LAWS:
         raise InputError(f"law.json: law {fields['law']!r}; {nearest(fields['law'], LAWS)}")
     law = LAWS[fields["law"]]

@@ -111,9 +111,8 @@ def sweep(
             if retry_failed and before[run.run] and before[run.run].status == "failed":
                 records.set_aside(workdir, run)
                 todo.append(run)
-        for run in todo:
-            if role == "heldout":
-                sealing.begin(workdir, run.run)
+        for run in todo if role == "heldout" else ():
+            sealing.begin(workdir, run.run)
         kept: Mapping[str, str] = {}
         if todo:
             with (
