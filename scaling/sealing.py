@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 VERSION = 2
 READ = (1, VERSION)  # version 1 knew no configs, no data, no plan and no missing runs
-_KNOWN = ("run", "N", "D", "C", "loss", "loss_se", "seed")  # what a run brings into a forecast
+# What a run brings into a forecast; since version 2 also how often its data repeat.
+_KNOWN = ("run", "N", "D", "C", "loss", "loss_se", "seed")
+_KNOWN_2 = (*_KNOWN, "epochs")
 # What a folder may hold, beside hidden files, in which no step was ever taken.
 _NOT_STARTED = {"attempts.jsonl", "traceback.txt", "worker.log"}
 _PLANNED = {
@@ -137,7 +139,7 @@ def _forecast(study: Path, allow_missing: bool) -> dict[str, Any]:
     return {
         "version": VERSION,
         "created": datetime.datetime.now(datetime.UTC).isoformat(),
-        "runs_sha256": _runs_digest(runs),
+        "runs_sha256": _runs_digest(runs, VERSION),
         "plan_sha256": _plan_digest(planned),
         "missing": missing,
         **made,
@@ -168,7 +170,8 @@ def check_unchanged(study: Path, sealed: dict[str, Any]) -> None:
     """Raises InputError if a seal is of other runs or of another plan than the study has now."""
     path = study / "forecast.json"
     # A run that was missing and has ended since does not enter.
-    if _runs_digest(_runs(study, sealed.get("missing"))) != sealed["runs_sha256"]:
+    runs = _runs(study, sealed.get("missing"))
+    if _runs_digest(runs, sealed["version"]) != sealed["runs_sha256"]:
         raise InputError(
             f"{path}: sealed from other runs than {study / 'runs.csv'} holds now; a sealed "
             "forecast is never replaced: start a new study, or restore its runs"
@@ -277,7 +280,8 @@ def _plan_digest(planned: list[dict[str, Any]]) -> str:
     return digest(sorted([run["run"], run["role"], run["config_sha256"]] for run in planned))
 
 
-def _runs_digest(runs: "pd.DataFrame") -> str:
+def _runs_digest(runs: "pd.DataFrame", version: int) -> str:
     """Digest of what the runs bring into a forecast; neither row order nor other columns count."""
-    kept = [name for name in _KNOWN if name in runs.columns]
+    known = _KNOWN if version == 1 else _KNOWN_2
+    kept = [name for name in known if name in runs.columns]
     return digest(sorted([repr(value) for value in row] for row in runs[kept].to_numpy().tolist()))

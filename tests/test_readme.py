@@ -40,7 +40,9 @@ def test_every_command_runs_as_printed(tmp_path):
     if not (ROOT / ".venv" / "ready").exists():
         pytest.skip("the first command, `make env`, was not run: there is no .venv")
     fresh = tmp_path / "allometry"
-    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     for name in files.stdout.splitlines():
         (fresh / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, fresh / name)

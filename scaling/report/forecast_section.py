@@ -2,9 +2,11 @@
 
 import datetime
 
+from scaling.records import run_folder
 from scaling.report import page
 from scaling.report.files import Score, Study, Target
 from scaling.report.page import NONE, Cell, count, duration, loss, percent, scientific
+from scaling.sealing import seal_of
 
 
 def main_target(study: Study) -> Target | None:
@@ -63,10 +65,14 @@ def _seal(study: Study) -> tuple[str, list[str]]:
             "the seal is broken: forecast.json was changed after it was sealed, its content does "
             "not have the sha256 it states"
         )
-    sealed, gaps = _moment(forecast.created), []
+    sealed, gaps, knew = _moment(forecast.created), [], []
     for name, started in held:
-        began = _moment(started)
-        if sealed is None or began is None:
+        began, known = _moment(started), seal_of(run_folder(study.folder, name))
+        if known and known != forecast.sha256:
+            broken.append(f"{name} started under another seal: {known[:16]}")
+        elif known:
+            knew.append(name)
+        elif sealed is None or began is None:
             broken.append(f"whether the forecast was sealed before {name} started is not known")
         elif began < sealed:
             broken.append(f"{name} started {started}, before the forecast was sealed")
@@ -75,8 +81,10 @@ def _seal(study: Study) -> tuple[str, list[str]]:
     said = f"Sealed {forecast.created[:19]}, sha256 {forecast.sha256[:16]}."
     if broken:
         return said, broken
-    if gaps:
+    if gaps:  # by clocks alone
         after = f"the held-out run started {duration(min(gaps))} after it was sealed"
+    elif knew:
+        after = "the held-out run wrote this digest down before its first step"
     else:
         after = "no held-out run has ended yet"
     return f"{said} The seal holds: the content has this digest, and {after}.", []
