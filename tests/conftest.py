@@ -1,9 +1,12 @@
 """Settings of all tests: CPU, strict shapes, caches in the checkout; and a tiny run to try."""
 
 import os
+import signal
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+# Started under nohup, all that tests start would ignore it too.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Most of what tests do is compiling programs that run a few times: LLVM's optimiser can do little.
 # (Without any, refits take three times as long.)

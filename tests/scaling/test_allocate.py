@@ -282,7 +282,7 @@ def test_throughput_is_measured_by_a_record(tmp_path):
 
 def run(monkeypatch, **changes):
     names = "runs n d c loss split seed throughput price unique_tokens serve_tokens device out law"
-    names += " flops hours money n_unit d_unit c_unit metric"
+    names += " flops hours days money n_unit d_unit c_unit metric"
     given = dict.fromkeys(names.split(" ")) | {"mfu": 0.4, "devices": 1, "C": [], **changes}
     monkeypatch.setattr(allocate, "flags", SimpleNamespace(FLAGS=SimpleNamespace(**given)))
     allocate.main()

@@ -120,12 +120,12 @@ def test_a_study_that_cannot_be_sealed_writes_its_page_and_says_so(tmp_path, mon
 
     told = {}
 
-    def refuse(folder):
+    def refuse(folder, allow_missing):
         raise InputError("targets: too far")
 
     monkeypatch.setattr("scaling.study._plan", lambda settings, folder: None)
     monkeypatch.setattr("scaling.study._fit", lambda folder: None)
-    monkeypatch.setattr("scaling.sweep.sweep", lambda *_: None)
+    monkeypatch.setattr("scaling.sweep.sweep", lambda *_, **__: None)
     monkeypatch.setattr("scaling.records.save_table", lambda *_: None)
     monkeypatch.setattr("scaling.sealing.seal", refuse)
     monkeypatch.setattr("scaling.report.write", lambda folder, **given: told.update(given))

@@ -67,6 +67,7 @@ def test_a_sweep_shows_whole_numbers_on_a_narrow_terminal(width):
     run = SimpleNamespace(run="fit-c1.00e17-n64-s0", C={"forward": 1e17}, config={"steps": 12_000})
     progress = SweepProgress("demo", "fit", [run], [run])
     progress.console = Console(width=width)
+    progress.started(run)
     progress.moved(run.run, 6_500, 3.1234)
     with progress.console.capture() as captured:
         progress.console.print(progress._show())

@@ -38,7 +38,7 @@ def test_time_left_is_that_of_a_queue_of_runs_which_take_what_others_took(clock)
     shown.moved("c", 50, 1.0)
     # c has 15 of its 30 seconds left, then e comes; beside it d takes 20.
     assert shown._seconds_left() == pytest.approx(30.0)
-    shown.lost("c", "its worker died")
+    shown.lost("c", "its worker died", again=True)
     assert shown._seconds_left() == pytest.approx(35.0)  # c again, then nothing; d, then e
     for name in "cde":
         shown.started(runs[name])

@@ -13,10 +13,8 @@ from tests.conftest import ROOT
 from train import record
 
 TINY = [
-    "--config.model.width=16",
+    "--config=configs/gpt.py:width=16",
     "--config.model.layers=1",
-    "--config.model.heads=1",
-    "--config.model.kv_heads=1",
     "--config.data.sequence_length=32",
     "--config.data.eval_tokens=1024",
 ]
@@ -74,7 +72,7 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, says, tmp_path):
 
 
 def test_before_the_first_step_it_stops_at_once_and_leaves_no_claim(tmp_path):
-    command = ["-m", "train", "--config=configs/gpt.py", f"--workdir={tmp_path}", *TINY]
+    command = ["-m", "train", f"--workdir={tmp_path}", *TINY]
     process = subprocess.Popen(
         [sys.executable, *command], cwd=ROOT, text=True, stderr=subprocess.PIPE
     )
@@ -91,7 +89,7 @@ def test_before_the_first_step_it_stops_at_once_and_leaves_no_claim(tmp_path):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGHUP, 75)])
 def test_one_run_stopped_resumed_and_finished(number, code, tmp_path):
-    command = ["train", "--config=configs/gpt.py", f"--workdir={tmp_path}", *TINY]
+    command = ["train", f"--workdir={tmp_path}", *TINY]
     command.append("--config.steps=2000")
     process = subprocess.Popen(
         [sys.executable, "-m", *command], cwd=ROOT, text=True, stdout=subprocess.PIPE

@@ -22,7 +22,6 @@ from train import hosts, metrics, record, run, watch
 from train.cli import InputError
 
 RUN = [
-    "--config=configs/gpt.py",
     *TINY,
     "--config.batch_size=8",
     "--config.steps=40",

@@ -148,7 +148,7 @@ def test_a_trained_run_is_on_disk_before_it_is_evaluated(when, tiny, unbroken, t
             run.run(config, tmp_path / "run")
     assert (tmp_path / "run" / "checkpoints" / "40").is_dir()
     seen = []
-    run.run(config, tmp_path / "run", progress=lambda step, loss: seen.append(step))
+    run.run(config, tmp_path / "run", progress=lambda step, *_: seen.append(step))
     assert seen == []
     assert_same_run(tmp_path / "run", unbroken, config)
 
@@ -196,7 +196,7 @@ def test_a_folder_of_version_1_goes_on(tiny, tmp_path):
     with pytest.raises(InputError, match=r"config.seed: 1, not 0; give a new workdir"):
         run.run(tiny(seed=1), tmp_path)
     seen = []
-    result = run.run(config, tmp_path, progress=lambda step, loss: seen.append(step))
+    result = run.run(config, tmp_path, progress=lambda step, *_: seen.append(step))
     assert seen[0] == 6
     assert result.started.startswith("2001-09-09T01:46:40")
     assert json.loads(claim.read_text())["data_sha256"] == result.data_sha256
