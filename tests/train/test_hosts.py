@@ -105,7 +105,7 @@ def losses(workdir: Path) -> dict[tuple[int, str], float]:
 
 def config(*more: str) -> configuration.RunConfig:
     """The config of a job, for one process: this one."""
-    values = gpt.get_config()
+    values = gpt.get_config("width=16")
     for flag in [*RUN, *more]:
         name, _, value = flag.removeprefix("--config.").partition("=")
         if not flag.startswith("--config="):
