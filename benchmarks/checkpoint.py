@@ -26,15 +26,15 @@ def main() -> None:
     from rich.table import Table
 
     from configs import gpt
-    from train import checkpoint, compilation, run, step
+    from train import before, cache, checkpoint, step
     from train.config import resolve
 
     given = flags.FLAGS
-    compilation.use_cache()
+    cache.use_cache()
     values = gpt.recipe(given.width, 1e9)
     values.batch_size = given.batch_size
     config = resolve(values.to_dict())
-    dataset = run.open_data(config)
+    dataset = before.open_data(config)
     functions = step.compile_for(config, dataset.eval_batch(0, 1))
     hyper, state = step.hyper_of(config), None
     steps, held, whole = [], [], []

@@ -28,7 +28,7 @@ def synthetic(count: int = 240):
     import numpy as np
     import pandas as pd
 
-    from scaling.forecast import published
+    from scaling.fit.ready import published
 
     rng = np.random.default_rng(0)
     C = 10 ** rng.uniform(18, 22, count)
@@ -43,8 +43,8 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from scaling.fit import fit
-    from scaling.table import read_runs
+    from scaling.fit.fitting import fit
+    from scaling.runs.table import read_runs
 
     runs = read_runs(flags.FLAGS.runs) if flags.FLAGS.runs else synthetic()
     refits = flags.FLAGS.refits

@@ -51,8 +51,8 @@ def measure(width: int, batch_size: int) -> dict[str, float]:
     """Seconds of a step and of its parts at one width."""
     import jax
 
-    from scaling.ladder import Ladder
-    from train import run, step
+    from scaling.plan.ladder import Ladder
+    from train import before, step
 
     config, _ = Ladder("configs/gpt.py").at(width, 1e6)
     dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
@@ -60,10 +60,10 @@ def measure(width: int, batch_size: int) -> dict[str, float]:
     config = dataclasses.replace(
         config, batch_size=batch_size, model=dataclasses.replace(config.model, config=model)
     )
-    dataset = run.open_data(config)
+    dataset = before.open_data(config)
     functions, hyper = step.compile_for(config, dataset.eval_batch(0, 1)), step.hyper_of(config)
     state, batch = functions.init(hyper), dataset.train_batch(0, 0, batch_size)
-    account = run.account(config, dataset)
+    account = before.account(config, dataset)
 
     def one_step():
         nonlocal state
@@ -89,9 +89,9 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from train import compilation
+    from train import cache
 
-    compilation.use_cache()
+    cache.use_cache()
     best = peak()
     table = Table("width", "N", "step ms", "tokens/s", "GFLOP/s", "of peak", "batch ms")
     for width in map(int, flags.FLAGS.widths):

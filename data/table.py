@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data import files, order
+from data import order
+from data.sources import files
 
 EVAL_SHARE = 0.2
 MAX_FILE_BYTES = 1 << 30

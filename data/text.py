@@ -13,9 +13,10 @@ import hashlib
 
 import numpy as np
 
-from data import order, tokens
-from data.documents import find_documents
-from data.tokens import Streams, token_streams
+from data import order
+from data.sources import tokens
+from data.sources.documents import find_documents
+from data.sources.tokens import Streams, token_streams
 
 EVAL_SEED = 11
 

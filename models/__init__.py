@@ -4,10 +4,11 @@ linen).
 `Model(config).apply({"params": params}, batch, train=False)` maps a batch (dict of arrays) to the
 output that the family's task scores. What a model itself wants minimised beside that it adds to the
 collection "losses": float32 [B], per unit. A model knows no data source, no optimizer and no flags.
-Each parameter carries logical axis names; `train.sharding` maps them to a mesh. A family whose
-sequences can be split over devices, in the order of `models.ring`, says `SPLITS_LENGTH = True`; one
-whose layers can be, in the stages of `models.pipeline`, says `SPLITS_LAYERS = True`. Parameters
-whose path starts with `embedding` or `head` are counted as such, all others as body.
+Each parameter carries logical axis names; `train.devices.sharding` maps them to a mesh. A family
+whose sequences can be split over devices, in the order of `models.layers.ring`, says `SPLITS_LENGTH
+= True`; one whose layers can be, in the stages of `models.layers.pipeline`, says `SPLITS_LAYERS =
+True`. Parameters whose path starts with `embedding` or `head` are counted as such, all others as
+body.
 
 A new family is a new file here: `load` finds it by its name.
 """
@@ -16,13 +17,10 @@ import importlib
 import pkgutil
 import types
 
-# What families are made of.
-_SHARED = ("attention", "pipeline", "placement", "quantized", "ring", "transformer")
-
 
 def names() -> list[str]:
     """Names of the families, sorted."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _SHARED)
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg)
 
 
 def load(name: str) -> types.ModuleType:

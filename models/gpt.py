@@ -12,8 +12,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from models import quantized, transformer
-from models.placement import spread
+from models.layers import quantized, transformer
+from models.layers.placement import spread
 
 SPLITS_LENGTH = True
 SPLITS_LAYERS = True

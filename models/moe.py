@@ -26,8 +26,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from models import gpt, placement, quantized, transformer
-from models.placement import spread
+from models import gpt
+from models.layers import placement, quantized, transformer
+from models.layers.placement import spread
 
 
 @dataclasses.dataclass(frozen=True)

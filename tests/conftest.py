@@ -17,17 +17,12 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 from configs import gpt  # noqa: E402
-from train import compilation  # noqa: E402
+from train import cache  # noqa: E402
 from train.config import RunConfig, resolve  # noqa: E402
 
-compilation.use_cache()
+cache.use_cache()
 # An array that grows an axis by accident is a bug that no loss curve shows.
 jax.config.update("jax_numpy_rank_promotion", "raise")
-
-
-def pytest_configure(config):
-    """Makes the marks known."""
-    config.addinivalue_line("markers", "slow: takes tens of seconds; `-m 'not slow'` leaves it out")
 
 
 @pytest.fixture

@@ -60,11 +60,12 @@ def _join(values: dict[str, Any], workdir: Path, requests: stopping.Requests) ->
     # Before the first import of JAX, whose C++ parts would tell of a lost process in many lines.
     # What is an error for the run is raised as well.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from train import compilation, config, hosts
+    from train import cache, config
     from train.checkpoint import SaveError
+    from train.devices import hosts
 
     resolved = config.resolve(values)
-    compilation.use_cache()
+    cache.use_cache()
     given = flags.FLAGS
     try:
         with hosts.joined(given.coordinator, given.processes, given.process):
@@ -79,7 +80,8 @@ def _join(values: dict[str, Any], workdir: Path, requests: stopping.Requests) ->
 
 def _run(config: "RunConfig", workdir: Path, requests: stopping.Requests) -> int:
     """Runs, and says in process 0 how it ended."""
-    from train import hosts, terminal
+    from train import terminal
+    from train.devices import hosts
     from train.run import Interrupted, finished, run
 
     say = print if hosts.leads() else lambda *_, **__: None

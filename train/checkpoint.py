@@ -20,9 +20,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from train import config as configuration
-from train import hosts, record
+from train import record
 from train.cli import InputError, Unavailable
 from train.config import Checkpoint, RunConfig
+from train.devices import hosts
 from train.step import State
 
 _LOSS = "eval_loss"

@@ -17,6 +17,7 @@ flags.disclaim_key_flags()  # what `define_path` defines belongs to the file tha
 
 BAD_INPUT, NOT_SAVED, STOPPED = 2, 74, 130  # 74 is EX_IOERR of sysexits.h, 130 what shells use
 LARGEST = 1e60  # of numbers read: their products stay far from overflow
+SEED = {"lower_bound": 0, "upper_bound": 2**32 - 1}  # of flags
 CONFIG_HELP = (
     "What to train: FILE.py, or FILE.py:width=128,tokens=1e7 to turn the dials of its recipe."
 )
@@ -39,6 +40,12 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(name), allowed, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}allowed: {', '.join(allowed)}"
+
+
+def require(ok: bool, field: str, value: Any, allowed: str) -> None:
+    """Raises ValueError that names a config's field, what it holds and what is allowed."""
+    if not ok:
+        raise ValueError(f"{field}: {value!r}; {allowed}")
 
 
 def numbers(flag: str, given: Iterable[str]) -> list[float]:

@@ -15,7 +15,8 @@ from typing import Any
 import data
 import models
 from train import tasks
-from train.cli import InputError, nearest
+from train.cli import InputError, nearest, require
+from train.optimizer import Optimizer, Schedule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,49 +28,13 @@ class Choice:
 
 
 @dataclasses.dataclass(frozen=True)
-class Optimizer:
-    name: str  # see train.optimizer.OPTIMIZERS
-    learning_rate: float  # peak; an input of the compiled step
-    weight_decay: float  # a step takes rate x decay of a weight; an input of the compiled step
-    b1: float  # decay of the first moment; sgd: momentum
-    b2: float  # decay of the second moment; unused by sgd
-    eps: float
-    clip_norm: float  # global norm of the gradient; 0 = no clipping
-
-    def __post_init__(self):
-        from train.optimizer import OPTIMIZERS
-
-        _check(self.name in OPTIMIZERS, "name", self.name, nearest(self.name, OPTIMIZERS))
-        for field in ("learning_rate", "weight_decay", "clip_norm"):
-            _check(getattr(self, field) >= 0, field, getattr(self, field), "at least 0")
-        for field in ("b1", "b2"):
-            _check(0 <= getattr(self, field) < 1, field, getattr(self, field), "in [0, 1)")
-
-
-@dataclasses.dataclass(frozen=True)
-class Schedule:
-    name: str  # see train.optimizer.SCHEDULES
-    warmup: float  # linear warm-up, as a fraction of the run
-    cooldown: float  # wsd: linear decay at the end, as a fraction of the run
-    final: float  # last learning rate, as a fraction of the peak
-
-    def __post_init__(self):
-        from train.optimizer import SCHEDULES
-
-        _check(self.name in SCHEDULES, "name", self.name, nearest(self.name, SCHEDULES))
-        for field in ("warmup", "cooldown", "final"):
-            _check(0 <= getattr(self, field) <= 1, field, getattr(self, field), "in [0, 1]")
-        _check(self.warmup + self.cooldown <= 1, "warmup", self.warmup, "at most 1 - cooldown")
-
-
-@dataclasses.dataclass(frozen=True)
 class Evaluation:
     every: int  # steps between evaluations on the validation set; 0 = at the end only
     batch_size: int
 
     def __post_init__(self):
-        _check(self.every >= 0, "every", self.every, "at least 0")
-        _check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        require(self.every >= 0, "every", self.every, "at least 0")
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +44,9 @@ class Checkpoint:
     best: int  # and those of the lowest validation loss: one is saved at every evaluation; 0 = none
 
     def __post_init__(self):
-        _check(self.every >= 0, "every", self.every, "at least 0")
-        _check(self.keep >= 1, "keep", self.keep, "at least 1")
-        _check(self.best >= 0, "best", self.best, "at least 0")
+        require(self.every >= 0, "every", self.every, "at least 0")
+        require(self.keep >= 1, "keep", self.keep, "at least 1")
+        require(self.best >= 0, "best", self.best, "at least 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,8 +63,8 @@ class Mesh:
 
     def __post_init__(self):
         for field, size in dataclasses.asdict(self).items():
-            _check(size >= 1 or size == -1, field, size, "at least 1, or -1 for the rest")
-        _check(list(dataclasses.asdict(self).values()).count(-1) <= 1, "data", -1, "one -1 only")
+            require(size >= 1 or size == -1, field, size, "at least 1, or -1 for the rest")
+        require(list(dataclasses.asdict(self).values()).count(-1) <= 1, "data", -1, "one -1 only")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,13 +86,15 @@ class RunConfig:
 
     def __post_init__(self):
         for field in ("steps", "batch_size", "accumulate", "log_every"):
-            _check(getattr(self, field) >= 1, field, getattr(self, field), "at least 1")
+            require(getattr(self, field) >= 1, field, getattr(self, field), "at least 1")
         # The step is counted in int32 on the device, where a wider one is not to be had.
-        _check(self.steps < 2**31, "steps", self.steps, "below 2^31")
-        _check(self.microbatches >= 0, "microbatches", self.microbatches, "at least 0")
-        _check(0 <= self.seed < 2**31, "seed", self.seed, "in [0, 2^31)")
+        require(self.steps < 2**31, "steps", self.steps, "below 2^31")
+        require(self.microbatches >= 0, "microbatches", self.microbatches, "at least 0")
+        require(0 <= self.seed < 2**31, "seed", self.seed, "in [0, 2^31)")
         if self.checkpoint.best:
-            _check(self.evaluation.every >= 1, "evaluation.every", 0, "above 0 for checkpoint.best")
+            require(
+                self.evaluation.every >= 1, "evaluation.every", 0, "above 0 for checkpoint.best"
+            )
 
 
 _CHOICES = {"model": models, "data": data, "task": tasks}
@@ -201,11 +168,6 @@ def other_run(config: RunConfig, theirs: Mapping[str, Any]) -> list[str]:
     """Where `theirs`, a config read from JSON, is of another run than `config`; [] if it is not."""
     ours = json.loads(json.dumps(identity(config)))  # a tuple is a list there
     return differences(ours, {k: v for k, v in theirs.items() if k not in NOT_IDENTITY})
-
-
-def _check(ok: bool, field: str, value: Any, allowed: str) -> None:
-    if not ok:
-        raise ValueError(f"{field}: {value!r}; {allowed}")
 
 
 def build(cls: type, values: Any, path: str) -> Any:

@@ -4,15 +4,48 @@
 optimizer's state has no copy of them and runs that differ only there share one executable.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from train.config import Optimizer, Schedule
+from train.cli import nearest, require
 
 Scalar = jax.Array | float
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    name: str  # see OPTIMIZERS
+    learning_rate: float  # peak; an input of the compiled step
+    weight_decay: float  # a step takes rate x decay of a weight; an input of the compiled step
+    b1: float  # decay of the first moment; sgd: momentum
+    b2: float  # decay of the second moment; unused by sgd
+    eps: float
+    clip_norm: float  # global norm of the gradient; 0 = no clipping
+
+    def __post_init__(self):
+        require(self.name in OPTIMIZERS, "name", self.name, nearest(self.name, OPTIMIZERS))
+        for field in ("learning_rate", "weight_decay", "clip_norm"):
+            require(getattr(self, field) >= 0, field, getattr(self, field), "at least 0")
+        for field in ("b1", "b2"):
+            require(0 <= getattr(self, field) < 1, field, getattr(self, field), "in [0, 1)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    name: str  # see SCHEDULES
+    warmup: float  # linear warm-up, as a fraction of the run
+    cooldown: float  # wsd: linear decay at the end, as a fraction of the run
+    final: float  # last learning rate, as a fraction of the peak
+
+    def __post_init__(self):
+        require(self.name in SCHEDULES, "name", self.name, nearest(self.name, SCHEDULES))
+        for field in ("warmup", "cooldown", "final"):
+            require(0 <= getattr(self, field) <= 1, field, getattr(self, field), "in [0, 1]")
+        require(self.warmup + self.cooldown <= 1, "warmup", self.warmup, "at most 1 - cooldown")
 
 
 def cosine(config: Schedule, t: jax.Array) -> jax.Array:

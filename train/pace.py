@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from train import devices
+from train import peaks
 from train.config import RunConfig
 
 _WINDOW = 20  # lines of metrics; what is shown is the mean over them
@@ -47,12 +47,12 @@ class Pace:
 
         Args:
           config: of the run.
-          account: see `train.run.account`.
+          account: see `train.before.account`.
           eval_examples: of the validation set.
           used: the devices that it is computed on, all of one kind.
         """
         self._config, self._unit = config, account["unit"]
-        peak = devices.peak(used[0].device_kind)
+        peak = peaks.peak(used[0].device_kind)
         self._peak = None if peak is None else peak * len(used)
         self._units = account["D"] / config.steps
         self._flops = account["C"]["forward"] / config.steps

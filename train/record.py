@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from train import strict
+from train import config, strict
 from train.cli import InputError
 
 VERSION = 2  # in 1, `started` and `seconds` were of the last call alone
@@ -35,11 +35,11 @@ class Record:
     config: dict[str, Any]  # complete, see train.config
     config_sha256: str  # of what decides the numbers
     seed: int
-    N: dict[str, int]  # parameters by group, see scaling.accounting.count_parameters
+    N: dict[str, int]  # parameters by group, see train.accounting.count_parameters
     D: float  # units trained on: steps x batch size x units per example
     unit: str  # what D counts
     epochs: float | None  # passes over the training data; None for endless data
-    C: dict[str, float]  # FLOPs by convention, see scaling.accounting.training_flops
+    C: dict[str, float]  # FLOPs by convention, see train.accounting.training_flops
     loss: float | None  # of record: mean per unit over the whole validation set
     loss_se: float | None  # its standard error, over validation examples
     bits_per_byte: float | None  # text only: tokenizer-free
@@ -181,8 +181,6 @@ def save(path: Path, record: Record) -> None:
 
 def load(path: Path) -> Record:
     """Reads and checks a record. Raises InputError naming the file and the field."""
-    from train import config
-
     values = load_json(path)
     if values.get("version") not in range(1, VERSION + 1):
         raise InputError(f"{path}: version: {values.get('version')!r}; must be 1 to {VERSION}")

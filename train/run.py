@@ -9,8 +9,8 @@ same bits as if it had never stopped: batches and randomness are functions of th
 logged after the checkpoint is taken back. `started` and `seconds` of its record are over all calls;
 only what a killed call spent after its last checkpoint is in none of them.
 
-A run may be of several processes (`train.hosts`), which all call `run`; the first one decides and
-writes, the others compute with it and save their part of the checkpoints.
+A run may be of several processes (`train.devices.hosts`), which all call `run`; the first one
+decides and writes, the others compute with it and save their part of the checkpoints.
 """
 
 import contextlib
@@ -26,14 +26,12 @@ from typing import Any
 import jax
 import numpy as np
 
-import data
-from scaling import accounting
+from train import before, metrics, pace, record, step
 from train import config as configuration
-from train import hosts, metrics, pace, record, sharding, step
 from train import workdir as workdirs
 from train.checkpoint import Checkpoints
-from train.cli import InputError, Unavailable
 from train.config import RunConfig
+from train.devices import hosts, sharding
 from train.evaluation import bits_per_byte, far_above, mean_and_error
 from train.workdir import locked
 
@@ -102,45 +100,6 @@ def run(
         return _Run(config, workdir, name, progress, should_stop, resumed, saved, tell).go()
 
 
-def open_data(config: RunConfig) -> data.Dataset:
-    """Opens a run's dataset.
-
-    Raises:
-      Unavailable: a file of it is not there or cannot be read.
-      InputError: there is no such data, or it does not fit the model.
-    """
-    try:
-        dataset = data.open_dataset(config.data.name, dataclasses.asdict(config.data.config))
-    except OSError as error:
-        raise Unavailable(f"config.data: {error}") from error
-    except ValueError as error:
-        raise InputError(f"config.data: {error}") from error
-    if dataset.eval_examples < 2:
-        found = f"config.data: {dataset.eval_examples} validation examples"
-        raise InputError(f"{found}; at least 2, for an error of the loss")
-    allowed = getattr(config.model.config, "vocab_size", None)
-    if allowed is not None and dataset.vocab_size is not None and allowed < dataset.vocab_size:
-        raise InputError(
-            f"config.model.vocab_size: {allowed}; the data needs at least {dataset.vocab_size}"
-        )
-    return dataset
-
-
-def account(config: RunConfig, dataset: data.Dataset) -> dict[str, Any]:
-    """N by group, D, C by convention, epochs and unit of a run, before it is trained."""
-    N, forward = step.count(config, dataset.eval_batch(0, 1))
-    per_unit = {kind: flops / dataset.units_per_example for kind, flops in forward.items()}
-    examples = config.steps * config.batch_size
-    D = examples * dataset.units_per_example
-    return {
-        "N": N,
-        "D": D,
-        "C": accounting.training_flops(N, per_unit, D),
-        "epochs": examples / dataset.train_examples if dataset.train_examples else None,
-        "unit": dataset.unit,
-    }
-
-
 class _Run:
     """The state of one call of `run`."""
 
@@ -204,13 +163,13 @@ class _Run:
 
     def prepare(self) -> None:
         """Opens the data and makes the functions, or raises InputError."""
-        self.dataset = open_data(self.config)
+        self.dataset = before.open_data(self.config)
         self.tell(self.dataset.note)
         self.functions = step.compile_for(self.config, self.dataset.eval_batch(0, 1))
         self.hyper = step.hyper_of(self.config)
         used = self.functions.mesh.devices.flat
         self.batches = sharding.of_batch(self.functions.mesh)
-        self.account = account(self.config, self.dataset)
+        self.account = before.account(self.config, self.dataset)
         self.pace = pace.Pace(self.config, self.account, self.dataset.eval_examples, used)
 
     def begin_or_resume(self, checkpoints: Checkpoints) -> tuple[step.State, int]:

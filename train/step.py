@@ -17,10 +17,10 @@ import numpy as np
 import optax
 
 import models
-from models import placement
-from scaling import accounting
-from train import accumulate, dropout, optimizer, sharding, tasks
+from models.layers import placement
+from train import accounting, accumulate, dropout, optimizer, tasks
 from train.config import Checkpoint, Choice, RunConfig
+from train.devices import sharding
 
 # On CPU, LLVM's optimiser takes longer over a program that runs once than it can save.
 _RUN_ONCE = {"xla_backend_optimization_level": 0}
@@ -97,7 +97,7 @@ def abstract_params(config: RunConfig, example: dict[str, np.ndarray]) -> Any:
 def count(
     config: RunConfig, example: dict[str, np.ndarray]
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """N by group, and FLOPs by kind of one example's forward pass, see scaling.accounting."""
+    """N by group, and FLOPs by kind of one example's forward pass, see train.accounting."""
     return _count(config.model, _shapes(example))
 
 
@@ -122,28 +122,30 @@ def _count(chosen: Choice, shapes: tuple) -> tuple[dict[str, int], dict[str, int
     return N, forward
 
 
-@functools.lru_cache(maxsize=64)
-def _functions(
-    config: RunConfig, shapes: tuple, devices: tuple[jax.Device, ...] | None
-) -> Functions:
-    model = build_model(config)
-    task = tasks.load(config.task.name)
-    mesh = sharding.make_mesh(config.mesh, devices)
-    one = _zeros(shapes)
+class _Program:
+    """What is traced: the pure functions of one shape of run."""
 
-    def init(hyper: Hyper) -> State:
-        params = model.init(jax.random.key(hyper.seed), one)["params"]
-        tx = optimizer.build(config.optimizer, 0.0, 0.0)
+    def __init__(self, config: RunConfig, shapes: tuple, mesh: jax.sharding.Mesh):
+        self.config, self.mesh, self.one = config, mesh, _zeros(shapes)
+        self.model, self.task = build_model(config), tasks.load(config.task.name)
+        self.boxed = jax.eval_shape(self.init, hyper_of(config))
+        sharding.check(config, self.boxed.params, self.one, mesh)
+        self.sharding = sharding.of_tree(self.boxed, mesh)
+
+    def init(self, hyper: Hyper) -> State:
+        """The first state, its parameters boxed with the names of their axes."""
+        params = self.model.init(jax.random.key(hyper.seed), self.one)["params"]
+        tx = optimizer.build(self.config.optimizer, 0.0, 0.0)
         return State(jnp.zeros((), jnp.int32), params, tx.init(params))
 
-    def score(params, batch, **kwargs) -> tuple[tasks.Losses, dict[str, jax.Array]]:
+    def score(self, params, batch, **kwargs) -> tuple[tasks.Losses, dict[str, jax.Array]]:
         """Losses, and what the model itself measures, per unit [B]."""
-        batch = sharding.arrange(batch, mesh)
-        with placement.on(sharding.place(mesh, config.microbatches)):
-            outputs, own = model.apply(
+        batch = sharding.arrange(batch, self.mesh)
+        with placement.on(sharding.place(self.mesh, self.config.microbatches)):
+            outputs, own = self.model.apply(
                 {"params": params}, batch, mutable=["losses", "metrics"], **kwargs
             )
-        losses = task.losses(config.task.config, outputs, batch)
+        losses = self.task.losses(self.config.task.config, outputs, batch)
         # Both collections are per unit, [B] or [layers, B].
         extra = sum(x.reshape(-1, x.shape[-1]).sum(0) for x in jax.tree.leaves(own.get("losses")))
         measured = {
@@ -152,14 +154,13 @@ def _functions(
         }
         return losses._replace(objective=losses.objective + losses.units * extra), measured
 
-    def gradient(params, batch, key):
+    def gradient(self, params, batch, key):
         """Of the mean objective over a batch's units; the mean of each metric; the units."""
-
         examples = {name: x for name, x in batch.items() if name != _ROW}
 
         def mean_objective(params):
             with nn.intercept_methods(dropout.by_row(batch[_ROW])):
-                losses, measured = score(params, examples, train=True, rngs={"dropout": key})
+                losses, measured = self.score(params, examples, train=True, rngs={"dropout": key})
             units = jnp.sum(losses.units)
             means = {name: jnp.sum(x * losses.units) / units for name, x in measured.items()}
             means["loss"] = jnp.sum(losses.loss) / units
@@ -168,16 +169,17 @@ def _functions(
         grads, (means, units) = jax.grad(mean_objective, has_aux=True)(params)
         return grads, means, units
 
-    def train(state: State, batch, hyper: Hyper):
+    def train(self, state: State, batch, hyper: Hyper) -> tuple[State, dict[str, jax.Array]]:
+        """One step, and its metrics."""
         # The key of a step depends on seed and step alone: a resumed run draws what it would have
         # drawn.
-        key = jax.random.fold_in(jax.random.key(hyper.seed), state.step)
+        config, key = self.config, jax.random.fold_in(jax.random.key(hyper.seed), state.step)
         batch = batch | {_ROW: jnp.arange(len(batch["weight"]))}
         if config.accumulate == 1:
-            grads, means, _ = gradient(state.params, batch, key)
+            grads, means, _ = self.gradient(state.params, batch, key)
         else:
             grads, means = accumulate.mean(
-                gradient, state.params, batch, key, config.accumulate, state_sharding.params
+                self.gradient, state.params, batch, key, config.accumulate, self.sharding.params
             )
         rate = optimizer.learning_rate(
             config.schedule, state.step, hyper.steps, hyper.learning_rate
@@ -188,36 +190,41 @@ def _functions(
         metrics = means | {"grad_norm": optax.tree.norm(grads), "learning_rate": rate}
         return State(state.step + 1, params, opt_state), metrics
 
-    def evaluate(params, batch):
-        losses, _ = score(params, batch)
+    def evaluate(self, params, batch) -> tuple[jax.Array, jax.Array]:
+        """Loss and units of each example, [B] each."""
+        losses, _ = self.score(params, batch)
         return losses.loss, losses.units
 
-    boxed = jax.eval_shape(init, hyper_of(config))
-    sharding.check(config, boxed.params, one, mesh)
-    state_sharding = sharding.of_tree(boxed, mesh)
-    batch_sharding, copied = sharding.of_batch(mesh), sharding.copied(mesh)
+
+@functools.lru_cache(maxsize=64)
+def _functions(
+    config: RunConfig, shapes: tuple, devices: tuple[jax.Device, ...] | None
+) -> Functions:
+    mesh = sharding.make_mesh(config.mesh, devices)
+    program = _Program(config, shapes, mesh)
+    of_state, of_batch, copied = program.sharding, sharding.of_batch(mesh), sharding.copied(mesh)
     abstract = jax.tree.map(
         lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s),
-        nn.meta.unbox(boxed),
-        state_sharding,
+        nn.meta.unbox(program.boxed),
+        of_state,
     )
     return Functions(
         init=jax.jit(
-            lambda hyper: nn.meta.unbox(init(hyper)),
-            out_shardings=state_sharding,
+            lambda hyper: nn.meta.unbox(program.init(hyper)),
+            out_shardings=of_state,
             compiler_options=_RUN_ONCE if jax.default_backend() == "cpu" else None,
         ),
         # Outputs are pinned: left to the compiler, the state's sharding may change and step 2
         # recompile.
         train=jax.jit(
-            train,
-            in_shardings=(state_sharding, batch_sharding, copied),
-            out_shardings=(state_sharding, copied),
+            program.train,
+            in_shardings=(of_state, of_batch, copied),
+            out_shardings=(of_state, copied),
             donate_argnums=0,
         ),
         evaluate=jax.jit(
-            evaluate,
-            in_shardings=(state_sharding.params, batch_sharding),
+            program.evaluate,
+            in_shardings=(of_state.params, of_batch),
             out_shardings=(copied, copied),
         ),
         abstract=abstract,

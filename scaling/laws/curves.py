@@ -155,7 +155,7 @@ CURVE_LAWS = (
     Law(
         name="annealing",
         formula="L0 + A S1^-alpha - C S2",
-        source="Tissue et al. 2024 (arXiv:2408.11029), eq. 1; S1, S2 from scaling.schedules",
+        source="Tissue et al. 2024 (arXiv:2408.11029), eq. 1; S1, S2 from scaling.runs.schedules",
         parameters=(floor("L0"), coefficient("A"), scale("C", 0.01, 10.0), exponent("alpha")),
         form=lambda p, x: p["L0"] + p["A"] * power(x["S1"], -p["alpha"]) - p["C"] * x["S2"],
         natural=_annealing_natural,
@@ -169,7 +169,7 @@ CURVE_LAWS = (
         name="multi_power",
         formula="L0 + A (S1 + SW)^-alpha "
         "- B sum_k drop_k (1 - (1 + C after_k^-gamma rest_k)^-beta)",
-        source="Luo et al. 2025 (arXiv:2503.12811), multi-power law; see scaling.schedules",
+        source="Luo et al. 2025 (arXiv:2503.12811), multi-power law; see scaling.runs.schedules",
         parameters=(
             floor("L0"),
             coefficient("A"),

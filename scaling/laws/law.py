@@ -45,7 +45,7 @@ class Law:
       centred_as: columns that share another column's centre, because the form compares the two.
       wide: columns whose cells are vectors, all of one length.
       schedules: a law along one training: its rows are logged steps, its columns come from
-        scaling.schedules.
+        scaling.runs.schedules.
     """
 
     name: str

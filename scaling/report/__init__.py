@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scaling.fitted import Fit
+    from scaling.fit.fitted import Fit
 
 __all__ = ["write", "write_fit_page"]
 
@@ -42,7 +42,7 @@ def write_fit_page(fit: "Fit", runs: "pd.DataFrame", path: str | Path) -> Path:
 
     Args:
       fit: from `scaling.fit.fit`.
-      runs: the table it was fitted to, held-out rows included (see `scaling.table.read_runs`).
+      runs: the table it was fitted to, held-out rows included (see `scaling.runs.table.read_runs`).
       path: the page; figures go to the folder `figures` beside it.
 
     Returns:

@@ -10,7 +10,7 @@ def main() -> None:
     if not flags.FLAGS.workdir:
         raise InputError("--workdir: missing; the folder of a study, with its plan.json")
     from scaling import report
-    from train.compilation import use_cache
+    from train.cache import use_cache
 
     use_cache()
     print(report.write(flags.FLAGS.workdir, flags.FLAGS.out))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scaling import prices
+from scaling.plan import prices
 from scaling.report import page
 from scaling.report.files import Study
 from scaling.report.outlook import Outlook

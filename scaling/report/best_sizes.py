@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from scaling.envelope import EnvelopeFit
-from scaling.figures import GREEN, GREY, ORANGE, PINK, VERMILION, Axis, Figure, Series
+from scaling.fit.envelope import EnvelopeFit
+from scaling.report.drawing import GREEN, GREY, ORANGE, PINK, VERMILION, Axis, Figure, Series
 from scaling.report.files import Run, Study
 from scaling.report.findings import Findings
 from scaling.report.frontier import POINTS, contours

@@ -1,7 +1,7 @@
 """The figures of a study, as data."""
 
-from scaling.figures import GREEN, GREY, ORANGE, VERMILION, Axis, Figure, Series
 from scaling.report import best_sizes, exponents, loss_curves, outlook, residuals
+from scaling.report.drawing import GREEN, GREY, ORANGE, VERMILION, Axis, Figure, Series
 from scaling.report.files import Study, Target
 from scaling.report.findings import Findings
 from scaling.report.frontier import frontier

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from scaling import surface
-from scaling.envelope import EnvelopeFit, envelope
-from scaling.figures import BLUE, GREY, PINK, Axis, Figure, Series
+from scaling.fit import optimum
+from scaling.fit.envelope import EnvelopeFit, envelope
+from scaling.fit.ready import published
+from scaling.laws import PUBLISHED
 from scaling.report import page
+from scaling.report.drawing import BLUE, GREY, PINK, Axis, Figure, Series
 from scaling.report.files import Study
 from scaling.report.loss_curves import averaged
 from scaling.report.marks import fitted
@@ -72,15 +74,15 @@ def estimates(study: Study, first: EnvelopeFit | str, C: float) -> tuple[Estimat
         found.append(Estimate("approach 2", "IsoFLOP minima", iso.N_exponent, best, draws))
     if study.fit:
         try:
-            on, drawn = surface.surface(study.fit), surface.surface(study.fit, draws=True)
+            on, drawn = optimum.surface(study.fit), optimum.surface(study.fit, draws=True)
         except InputError:
             return tuple(found)
-        a, best = float(surface.elasticity(on, C)[0]), float(surface.best(on, C).N[0])
+        a, best = float(optimum.elasticity(on, C)[0]), float(optimum.best(on, C).N[0])
         if np.isfinite([a, best]).all():
             many = np.zeros((0, 2))
             if len(study.fit.draws):
-                sizes = surface.best(drawn, C).N
-                many = np.stack([surface.elasticity(drawn, C), sizes], axis=1)
+                sizes = optimum.best(drawn, C).N
+                many = np.stack([optimum.elasticity(drawn, C), sizes], axis=1)
             many = many[np.isfinite(many).all(axis=1)]
             found.append(Estimate("approach 3", f"the law {study.fit.law.name}", a, best, many))
     return tuple(found)
@@ -107,9 +109,6 @@ def cloud(found: tuple[Estimate, ...], C: float) -> Figure | None:
 
 def table(found: tuple[Estimate, ...]) -> str:
     """Exponents of this study beside those of published laws, as HTML."""
-    from scaling.forecast import published
-    from scaling.laws import PUBLISHED
-
     rows, classes = [], []
     for one in found:
         ends = np.quantile(one.draws[:, 0], _TAILS) if len(one.draws) else ()
@@ -119,7 +118,7 @@ def table(found: tuple[Estimate, ...]) -> str:
         classes.append("heldout")
     for name, entry in PUBLISHED.items():
         fit = published(name)
-        a = float(surface.elasticity(surface.surface(fit), _REFERENCE)[0])
+        a = float(optimum.elasticity(optimum.surface(fit), _REFERENCE)[0])
         tilts = [entry.params.get(k) for k in ("alpha", "beta")]
         tilts = [tilts[0], tilts[0] if entry.law == "tied" else tilts[1]]
         row = [f"{entry.law}: {entry.source}", number(a, 3), NONE, number(1 - a, 3)]

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaling.records import run_folder
+from scaling.fit import fitted, isoflop
+from scaling.forecast.sealing import digest
+from scaling.runs.records import run_folder
 from train.cli import InputError
 from train.record import Record, load, load_json
 
 if TYPE_CHECKING:
-    from scaling.fitted import Fit
-    from scaling.isoflop import IsoflopFit
+    from scaling.fit.fitted import Fit
+    from scaling.fit.isoflop import IsoflopFit
 
 PLAN_VERSION = FORECAST_VERSION = SCORE_VERSION = (1, 2)
 
@@ -120,8 +122,6 @@ class Study:
 
 def read(folder: Path) -> Study:
     """Reads a study's folder. Raises InputError naming the file and the field that is wrong."""
-    from scaling import fitted, isoflop
-
     path = folder / "plan.json"
     plan = load_json(path)
     _check_version(path, plan, PLAN_VERSION)
@@ -224,8 +224,6 @@ def _forecast(path: Path) -> Forecast:
 
 def _is_intact(sealed: Mapping[str, Any]) -> bool:
     """Whether a forecast's digest is that of its content."""
-    from scaling.sealing import digest
-
     content = {name: value for name, value in sealed.items() if name != "sha256"}
     try:
         return sealed.get("sha256") == digest(content)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from scaling.envelope import EnvelopeFit
+from scaling.fit.envelope import EnvelopeFit
 from scaling.report import outlook
 from scaling.report.exponents import Estimate, envelope_of, estimates
 from scaling.report.files import Study

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scaling.figures import GREY, ORANGE, Axis, Figure, Series
-from scaling.fitted import Fit
+from scaling.fit.fitted import Fit
 from scaling.report import page
+from scaling.report.drawing import GREY, ORANGE, Axis, Figure, Series
 from scaling.report.frontier import Advice, advise, contours, frontier
 from scaling.report.page import Cell
 

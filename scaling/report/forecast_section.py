@@ -2,11 +2,11 @@
 
 import datetime
 
-from scaling.records import run_folder
+from scaling.forecast.sealing import seal_of
 from scaling.report import page
 from scaling.report.files import Score, Study, Target
 from scaling.report.page import NONE, Cell, count, duration, loss, percent, scientific
-from scaling.sealing import seal_of
+from scaling.runs.records import run_folder
 
 
 def main_target(study: Study) -> Target | None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scaling.figures import GREEN, GREY, Axis, Figure, Series
+from scaling.report.drawing import GREEN, GREY, Axis, Figure, Series
 from scaling.report.files import Run, Study
 from scaling.report.marks import describe, loss_label, shades
 from scaling.report.page import scientific

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scaling.figures import Series
+from scaling.report.drawing import Series
 from scaling.report.files import Run, Study
 from scaling.report.page import count, number, scientific
 from scaling.report.page import loss as show_loss

@@ -8,18 +8,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scaling.figures import Series
+from scaling.design import expect
+from scaling.design import points as layout
+from scaling.fit.fitted import noise_of
+from scaling.fit.origins import CANDIDATES
+from scaling.forecast.forecasting import SPARE_SPAN, forecast
+from scaling.report.drawing import Series
 from scaling.report.files import Study
 from scaling.report.frontier import Advice, advise_at, split
 from scaling.report.page import count, scientific
 from scaling.report.page import loss as show_loss
+from scaling.runs.table import fit_rows, read_runs
 from train.cli import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scaling.forecast import Forecast
-    from scaling.layout import Design
+    from scaling.design.points import Design
+    from scaling.forecast.forecasting import Forecast
 
 _CURVE_POINTS = 24
 _AHEAD = (1, 10, 100, 1000)  # times the largest run fitted
@@ -68,8 +74,6 @@ def look(study: Study, refused: str = "") -> Outlook:
 
     Nothing is forecast before all runs to fit have ended.
     """
-    from scaling.table import fit_rows, read_runs
-
     table = study.folder / "runs.csv"
     if not table.exists() or not all(run.record for run in study.role("fit")):
         return Outlook(refused)
@@ -108,8 +112,6 @@ def _targets(study: Study) -> list:
 
 def _advice(study: Study, runs: "pd.DataFrame") -> Advice | None:
     """The law's best sizes at the budgets ahead that a forecast may reach."""
-    from scaling.forecast import SPARE_SPAN
-
     if study.fit is None:
         return None
     largest, span = runs["C"].max(), np.log10(runs["C"].max() / runs["C"].min())
@@ -129,9 +131,6 @@ def _forecast(
     The farthest budgets are given up until the forecast is not refused.
     """
     import pandas as pd
-
-    from scaling.forecast import forecast
-    from scaling.origins import CANDIDATES
 
     weights = study.forecast.weights if study.forecast else {}
     alone = next(iter(weights)) if len(weights) == 1 else None
@@ -216,25 +215,23 @@ def _following(study: Study) -> str:
 
 def _informative(study: Study) -> str:
     """The run that narrows the loss at ten times the largest run most, and by how much."""
-    from scaling import layout, promise
-
     fit, runs = study.fit, [run for run in study.runs if run.ok]
     if fit is None or tuple(fit.law.columns) != ("N", "D") or not runs:
         return ""
-    noise = promise.noise_of(fit)
+    noise = noise_of(fit)
     if not noise:
         return ""
     known = layout.Design("known", *(np.array([getattr(r, k) for r in runs]) for k in "NDC"))
     largest = float(known.C.max())
     decades = max(np.log10(largest / known.C.min()), 0.5)
     region = layout.Region(largest, min(decades, 12.0), _SPREAD)
-    target = promise.target_at(fit, 10 * largest)
+    target = expect.target_at(fit, 10 * largest)
     new = layout.most_informative(fit, known, region, 1, target)
     both = (np.append(known.N, new.N), np.append(known.D, new.D))
-    noise = min(noise, promise.MAX_NOISE)
+    noise = min(noise, expect.MAX_NOISE)
     rows = len(runs) + 1
     before, after = (
-        promise.promise(fit, N, D, noise, target, _STUDIES, rows=rows).loss_width / 2
+        expect.promise(fit, N, D, noise, target, _STUDIES, rows=rows).loss_width / 2
         for N, D in ((known.N, known.D), both)
     )
     return _advised(study, new, target.C, (before, after))

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scaling.figure_files import to_image
-from scaling.figures import Figure, plotly_script, to_html
+from scaling.report.drawing import Figure, plotly_script, to_html
+from scaling.report.drawing_files import to_image
 from train.cli import InputError
 from train.record import save_text
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scaling.figures import GREY, VERMILION, Axis, Figure, Series
+from scaling.report.drawing import GREY, VERMILION, Axis, Figure, Series
 from scaling.report.files import Study
 from scaling.report.marks import COMPUTE, SIZE, describe, shades
 from scaling.report.page import percent

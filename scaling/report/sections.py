@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from scaling.figures import Figure
 from scaling.report import ahead, appendix, exponents, fit_page, forecast_section, page
 from scaling.report.appendix import dig
+from scaling.report.drawing import Figure
 from scaling.report.files import Score, Study, Target
 from scaling.report.findings import Findings
 from scaling.report.forecast_section import main_target, score_of

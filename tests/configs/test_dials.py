@@ -8,7 +8,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from configs import base, gpt, gpt_large, linear
-from scaling.ladder import Ladder
+from scaling.plan.ladder import Ladder
 from tests.conftest import ROOT
 from train import config as configuration
 from train.dials import left_behind

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import data
-from data.documents import EmbeddedDocuments, FolderDocuments, find_documents, is_validation
-from data.tokens import token_streams
+from data.sources.documents import EmbeddedDocuments, FolderDocuments, find_documents, is_validation
+from data.sources.tokens import token_streams
 from tests.data.conftest import write_folder
 
 SEPARATOR = 256

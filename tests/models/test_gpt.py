@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models import gpt, transformer
+from models import gpt
+from models.layers import transformer
 
 B, L, V = 2, 12, 19
 

@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scaling import fitted, isoflop, records, scoring, sealing
-from scaling import plan as planning
-from scaling.forecast import published
-from tests.scaling.test_forecast import a_record
-from tests.scaling.test_sweep import small_plan
+from scaling.fit import fitted, isoflop
+from scaling.fit.ready import published
+from scaling.forecast import scoring, sealing
+from scaling.plan import planning
+from scaling.runs import records
+from tests.scaling.forecast.test_sealing import a_record
+from tests.scaling.sweep.test_sweeping import small_plan
 from train import record
 from train.cli import InputError
 

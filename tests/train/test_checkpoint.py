@@ -22,10 +22,10 @@ RESHARDED = """
 import dataclasses, json, sys
 from pathlib import Path
 import jax, numpy as np
-from train import checkpoint, config, run, step
+from train import before, checkpoint, config, step
 
 base, workdir = config.resolve(json.loads(sys.argv[1])), Path(sys.argv[2])
-example = run.open_data(base).eval_batch(0, 1)
+example = before.open_data(base).eval_batch(0, 1)
 
 def abstract(devices, **sizes):
     mesh = dataclasses.replace(base.mesh, **{"data": 1, **sizes})

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from train import devices, pace
+from train import pace, peaks
 from train.config import RunConfig
 
 
@@ -90,4 +90,4 @@ def test_the_record_has_the_medians():
     ],
 )
 def test_peaks_go_by_the_names_that_jax_gives(kind, peak):
-    assert devices.peak(kind) == peak
+    assert peaks.peak(kind) == peak

@@ -19,15 +19,15 @@ import pytest
 
 from configs import linear
 from tests.conftest import ROOT
-from train import checkpoint, evaluation, metrics, record, run, step
+from train import before, checkpoint, evaluation, metrics, record, run, step
 from train import config as configuration
 from train.cli import InputError
 
 KILLED_RUN = """
 import json, sys
 from pathlib import Path
-from train import compilation, config, run
-compilation.use_cache()
+from train import cache, config, run
+cache.use_cache()
 values, workdir = json.load(open(sys.argv[1])), Path(sys.argv[2])
 run.run(config.resolve(values), workdir,
         progress=lambda step, *_: print(step, flush=True))
@@ -35,8 +35,8 @@ run.run(config.resolve(values), workdir,
 
 
 def final_state(workdir: Path, config) -> step.State:
-    functions = step.compile_for(config, run.open_data(config).eval_batch(0, 1))
-    checkpoints = checkpoint.Checkpoints(workdir, config, run.open_data(config).digest)
+    functions = step.compile_for(config, before.open_data(config).eval_batch(0, 1))
+    checkpoints = checkpoint.Checkpoints(workdir, config, before.open_data(config).digest)
     state = checkpoints.restore(config.steps, functions.abstract)
     checkpoints.close()
     return jax.device_get(state)
@@ -234,7 +234,7 @@ def test_a_run_that_was_refused_claims_nothing(wrong, tiny, tmp_path):
 def test_a_first_step_that_fails_claims_nothing(tiny, tmp_path, monkeypatch):
     # As for want of memory, which only the step itself shows.
     config = tiny(batch_size=8)
-    functions = step.compile_for(config, run.open_data(config).eval_batch(0, 1))
+    functions = step.compile_for(config, before.open_data(config).eval_batch(0, 1))
     broken = functions._replace(train=lambda *_: 1 / 0)
     with monkeypatch.context() as patch:
         patch.setattr(step, "compile_for", lambda *_: broken)

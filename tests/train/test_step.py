@@ -5,12 +5,12 @@ import jax
 import numpy as np
 import pytest
 
-from train import evaluation, optimizer, run, step
+from train import before, evaluation, optimizer, step
 from train.config import Optimizer, Schedule
 
 
 def losses(config, steps: int) -> list[float]:
-    dataset = run.open_data(config)
+    dataset = before.open_data(config)
     functions = step.compile_for(config, dataset.eval_batch(0, 1))
     hyper = step.hyper_of(config)
     state, out = functions.init(hyper), []
@@ -31,7 +31,7 @@ def test_the_first_loss_is_log_v(tiny):
         {"model.width": 128, "model.heads": 4, "model.kv_heads": 4},
     ):
         config = tiny(**changes)
-        dataset = run.open_data(config)
+        dataset = before.open_data(config)
         functions = step.compile_for(config, dataset.eval_batch(0, 1))
         first = []
         for seed in range(4):
@@ -53,7 +53,7 @@ def test_a_tiny_model_learns_a_tiny_batch_by_heart(tiny):
     config = dataclasses.replace(
         config, optimizer=dataclasses.replace(config.optimizer, learning_rate=1e-2)
     )
-    dataset = run.open_data(config)
+    dataset = before.open_data(config)
     functions, hyper = step.compile_for(config, dataset.eval_batch(0, 1)), step.hyper_of(config)
     state, batch = functions.init(hyper), dataset.train_batch(0, 0, config.batch_size)
     for _ in range(config.steps):
@@ -70,16 +70,16 @@ def test_runs_of_one_shape_share_one_executable(tiny):
         log_every=3,
         optimizer=dataclasses.replace(base.optimizer, learning_rate=0.5, weight_decay=0.7),
     )
-    dataset = run.open_data(base)
+    dataset = before.open_data(base)
     example, batch = dataset.eval_batch(0, 1), dataset.train_batch(0, 0, base.batch_size)
     functions = step.compile_for(base, example)
     assert step.compile_for(other, example) is functions
-    before = functions.train._cache_size()
+    compiled = functions.train._cache_size()
     for config in (base, other):
         state = functions.init(step.hyper_of(config))
         for _ in range(2):
             state, metrics = functions.train(state, batch, step.hyper_of(config))
-    assert functions.train._cache_size() <= max(before, 1)
+    assert functions.train._cache_size() <= max(compiled, 1)
     # The first two steps warm up; rates are proportional to the peak over the run's own horizon.
     assert float(metrics["learning_rate"]) == pytest.approx(0.5 * 2 / 7.7)
 
@@ -96,7 +96,7 @@ def test_dropout_is_drawn_anew_each_step(tiny):
     frozen = dataclasses.replace(
         config, optimizer=dataclasses.replace(config.optimizer, learning_rate=0.0)
     )
-    dataset = run.open_data(frozen)
+    dataset = before.open_data(frozen)
     functions, hyper = step.compile_for(frozen, dataset.eval_batch(0, 1)), step.hyper_of(frozen)
     state, batch = functions.init(hyper), dataset.train_batch(0, 0, config.batch_size)
     seen = []

@@ -1,0 +1,1 @@
+"""WHERE BYTES COME FROM: folders, corpora, catalogues, tokenizers and their caches."""

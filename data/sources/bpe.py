@@ -1,0 +1,122 @@
+"""A byte-level BPE (Sennrich et al. 2016; Radford et al. 2019) in a process of its own.
+
+The library trains and encodes for minutes without a look at signals. Here it can be stopped at any
+moment: its process ends with the block that uses it, and with this process, however that ends.
+
+What passes between the two is a sequence of byte strings, each behind its length.
+"""
+
+import contextlib
+import os
+import select
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+COMMAND = (sys.executable, "-m", "data.sources.bpe")
+LENGTH = struct.Struct("<q")
+END = -1
+
+
+@contextlib.contextmanager
+def trained(
+    texts: Iterable[bytes], size: int
+) -> Iterator[tuple[Callable[[list[bytes]], list[np.ndarray]], np.ndarray]]:
+    """A tokenizer of at most `size` tokens, trained on UTF-8 texts.
+
+    Yields its encoder (a list of texts to one uint32 [T] each), and int32 [V], the bytes behind
+    each token. Raises OSError where its process ends, for example for want of memory.
+    """
+    process = subprocess.Popen(
+        [*COMMAND, str(size)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,  # where this package is found, and no other of its name
+        start_new_session=True,  # a signal to all processes of a terminal is ours to judge
+    )
+
+    def encode(texts: list[bytes]) -> list[np.ndarray]:
+        _send(process.stdin, texts)
+        return [np.frombuffer(ids, np.uint32) for ids in _receive(process.stdout)]
+
+    try:
+        _send(process.stdin, texts)
+        (token_bytes,) = _receive(process.stdout)
+        yield encode, np.frombuffer(token_bytes, np.int32)
+    except (EOFError, BrokenPipeError):
+        raise OSError(
+            f"data.tokenizer: its process ended with exit code {process.wait()}"
+        ) from None
+    finally:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+
+def _send(pipe: BinaryIO, contents: Iterable[bytes]) -> None:
+    for content in contents:
+        pipe.write(LENGTH.pack(len(content)))
+        pipe.write(content)
+    pipe.write(LENGTH.pack(END))
+    pipe.flush()
+
+
+def _receive(pipe: BinaryIO) -> Iterator[bytes]:
+    while (length := LENGTH.unpack(_exactly(pipe, LENGTH.size))[0]) != END:
+        yield _exactly(pipe, length)
+
+
+def _exactly(pipe: BinaryIO, length: int) -> bytes:
+    content = pipe.read(length)
+    if len(content) < length:
+        raise EOFError
+    return content
+
+
+def _end_with(pipe: BinaryIO) -> None:
+    """Ends this process when the other end of a pipe is closed."""
+    poll = select.poll()
+    poll.register(pipe, 0)  # asks for nothing, so that only the end is told
+    poll.poll()
+    os._exit(1)
+
+
+def _serve(size: int) -> None:
+    """Trains, then encodes until this process is ended."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    asked, answer = sys.stdin.buffer, sys.stdout.buffer
+    threading.Thread(target=_end_with, args=[asked], daemon=True).start()
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.train_from_iterator(
+        (text.decode() for text in _receive(asked)),
+        trainers.BpeTrainer(
+            vocab_size=size,
+            show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        ),
+    )
+    # In a byte-level vocabulary every byte is written as one character.
+    token_bytes = np.zeros(tokenizer.get_vocab_size(), np.int32)
+    for token, index in tokenizer.get_vocab().items():
+        token_bytes[index] = len(token)
+    _send(answer, [token_bytes.tobytes()])
+    while True:
+        texts = [text.decode() for text in _receive(asked)]
+        encoded = tokenizer.encode_batch_fast(texts)
+        _send(answer, (np.asarray(one.ids, np.uint32).tobytes() for one in encoded))
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(EOFError, BrokenPipeError):  # the other process is gone
+        _serve(int(sys.argv[1]))

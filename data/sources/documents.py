@@ -1,0 +1,147 @@
+"""Where text comes from: documents of UTF-8 bytes, each on the training or the validation side.
+
+Documents come out in one fixed pseudo-random order, so that every prefix of the stream has the mix
+of the whole. The side is that of the names that people gave, else it is decided by a hash of the
+document's key (its content, where it has no other), never by its place, so that it stays the same
+when documents are added (data.sources.split).
+"""
+
+import difflib
+import hashlib
+import json
+import lzma
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from data import order
+from data.sources import files, split
+from data.sources.folder import FolderDocuments
+from data.sources.split import is_validation
+
+EMBEDDED = Path(__file__).parent / "corpus" / "english.jsonl.xz"
+SHUFFLE_SEED = 5
+READ_AHEAD = 4096
+
+
+class Documents(Protocol):
+    """A shuffled, split collection of texts."""
+
+    fingerprint: str  # changes when the documents, their order or the split change
+    rule: str  # how the sides were chosen, known once all were read; "" = as ever
+    note: str  # what else there is to say, in one line; "" = nothing
+
+    def __iter__(self) -> Iterator[tuple[bool, bytes]]:
+        """(is validation, text) of each document."""
+        ...
+
+
+def find_documents(source: str) -> Documents:
+    """The documents of "embedded", "folder:PATH" or "tfds:NAME[/CONFIG][:TEXT_KEY]"."""
+    kind, _, rest = source.partition(":")
+    if source == "embedded":
+        return EmbeddedDocuments()
+    if kind == "folder" and rest:
+        return FolderDocuments(files.user_path(rest))
+    if kind == "tfds" and rest:
+        return TfdsDocuments(rest)
+    raise ValueError(
+        f"data.source: {source!r}; allowed: embedded, folder:PATH, tfds:NAME[/CONFIG][:TEXT_KEY]"
+    )
+
+
+class EmbeddedDocuments:
+    """The corpus of this repository: Bible chapters, scenes, poems (data/corpus/PROVENANCE.md)."""
+
+    rule = note = ""
+
+    def __init__(self):
+        self.fingerprint = hashlib.sha256(EMBEDDED.read_bytes()).hexdigest()
+
+    def read(self) -> list[dict[str, str]]:
+        """All documents in stream order: dicts of `key`, `source`, `title` and `text`."""
+        return [json.loads(line) for line in lzma.decompress(EMBEDDED.read_bytes()).splitlines()]
+
+    def __iter__(self) -> Iterator[tuple[bool, bytes]]:
+        for document in self.read():
+            yield is_validation(document["key"]), document["text"].encode()
+
+
+class TfdsDocuments:
+    """A text data set of the TensorFlow Datasets catalogue, read without TensorFlow.
+
+    The validation side is the data set's own "validation" split, else its "test" split, else the
+    documents of "train" that the hash holds out. $TFDS_DATA_DIR says where prepared data sets lie.
+    """
+
+    note = ""
+
+    def __init__(self, source: str):
+        import tensorflow_datasets as tfds
+
+        name, _, key = source.partition(":")
+        try:
+            builder = tfds.builder(name, file_format="array_record")
+        except tfds.core.DatasetNotFoundError:
+            # Community data sets are left out: listing them needs the network and TensorFlow.
+            names = tfds.list_builders(with_community_datasets=False)
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise ValueError(
+                f"data.source: tfds:{name}; {hint}allowed: a name that tfds.list_builders() gives"
+            ) from None
+        except Exception as error:
+            raise _unreadable(name, error) from error
+        self._key = _text_key(name, key, builder.info.features)
+        try:
+            builder.download_and_prepare()
+            splits = builder.info.splits
+            held_out = [split for split in ("validation", "test") if split in splits][:1]
+            self._parts = [
+                (builder.as_data_source(split=split), split != "train")
+                for split in ("train", *held_out)
+            ]
+        except Exception as error:
+            raise _unreadable(name, error) from error
+        self.rule = f"its split {held_out[0]!r}" if held_out else split.BY_HASH
+        sizes = [len(rows) for rows, _ in self._parts]
+        identity = f"tfds 1 {builder.info.full_name} {self._key} {held_out} {sizes}"
+        self.fingerprint = hashlib.sha256(identity.encode()).hexdigest()
+
+    def __iter__(self) -> Iterator[tuple[bool, bytes]]:
+        by_hash = len(self._parts) == 1
+        for rows, held_out in self._parts:
+            for start in range(0, len(rows), READ_AHEAD):
+                places = np.arange(start, min(start + READ_AHEAD, len(rows)))
+                for place in order.permute(places, len(rows), SHUFFLE_SEED, 0):
+                    text = rows[int(place)][self._key]
+                    text = text.encode() if isinstance(text, str) else bytes(text)
+                    if text:
+                        yield (is_validation(text) if by_hash else held_out), text
+
+
+def _unreadable(name: str, error: Exception) -> Exception:
+    """TFDS raises a dozen kinds of error, many of them pages long; this keeps the start.
+
+    What may pass, such as a full disk or no network, stays an OSError.
+    """
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    kind = OSError if isinstance(error, OSError) else ValueError
+    return kind(f"data.source: tfds:{name} cannot be read: {reason}")
+
+
+def _text_key(name: str, key: str, features: Any) -> str:
+    """The feature that holds the text: `key`, or the only text feature, or the one named "text"."""
+    import tensorflow_datasets as tfds
+
+    texts = [field for field in features if isinstance(features[field], tfds.features.Text)]
+    if key in texts:
+        return key
+    if not key and (len(texts) == 1 or "text" in texts):
+        return texts[0] if len(texts) == 1 else "text"
+    raise ValueError(
+        f"data.source: tfds:{name}:{key or '?'}; "
+        + (f"allowed: one of {', '.join(texts)}" if texts else "this data set has no text feature")
+    )

@@ -1,0 +1,242 @@
+"""Token streams: documents joined by a separator, encoded once, kept as memory-mapped arrays.
+
+They lie in the cache (data.cache) in a folder named by the hash of all that decides them, which
+holds their digest. It is computed again whenever they are opened, so that what is trained on is
+what the digest says: streams that were altered or damaged are built again. Where that would take
+more than a second, streams whose files nobody has written since they were last found whole (inode,
+size, and the times of the last change, of which the system alone sets one) are taken as they are.
+"""
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data.sources import bpe, cache
+from data.sources.documents import Documents
+
+FORMAT = 1
+BYTES = 256
+MIN_VOCABULARY, MAX_VOCABULARY = BYTES + 1, 1 << 20
+BPE_TRAINING_BYTES = 64 << 20  # a prefix of the shuffled stream has the mix of the whole
+GROUP_BYTES = 2 << 20
+CHECK_ALWAYS_BYTES = 512 << 20  # SHA-256 takes about a second
+CHECK_AT_ONCE = 8 << 20
+# What reading an entry raises that is absent, cut short or has other content.
+DAMAGES = (
+    FileNotFoundError,
+    NotADirectoryError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    RecursionError,
+)
+SIDES = ("train", "validation")
+# What encodes texts, and int32 [V - 1], the bytes behind each token but the separator.
+Encoder = tuple[Callable[[list[bytes]], list[np.ndarray]], np.ndarray]
+
+
+class Streams(NamedTuple):
+    """Token streams of both sides; the separator, the last id, stands before each document."""
+
+    train: np.ndarray  # uint16 or uint32 [T]
+    validation: np.ndarray  # uint16 or uint32 [T]
+    token_bytes: np.ndarray  # int32 [V]: bytes of text behind each token; 0 for the separator
+    digest: str  # sha256 over the three
+    note: str  # how much there is on either side and why, in one line; "" = as ever
+
+
+def token_streams(documents: Documents, tokenizer: str) -> Streams:
+    """The streams of `documents` under "bytes" or "bpe:VOCABULARY", cached.
+
+    Raises ValueError on another tokenizer, OSError where the cache cannot be read or written.
+    """
+    size = vocabulary(tokenizer)
+    identity = json.dumps([FORMAT, documents.fingerprint, tokenizer])
+    name = f"text-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
+    encoder = _byte_encoder if tokenizer == "bytes" else functools.partial(_bpe_encoder, size - 1)
+    return cache.entry(name, _open, lambda folder: _build(folder, documents, encoder))
+
+
+def vocabulary(tokenizer: str) -> int:
+    """How many tokens "bytes" or "bpe:SIZE" has at most, the separator included.
+
+    Raises ValueError on another tokenizer.
+    """
+    if tokenizer == "bytes":
+        return BYTES + 1
+    found = re.fullmatch(r"bpe:(\d{1,9})", tokenizer)
+    if not found or not MIN_VOCABULARY < int(found[1]) <= MAX_VOCABULARY:
+        raise ValueError(
+            f"data.tokenizer: {tokenizer!r}; allowed: bytes, bpe:VOCABULARY "
+            f"with a vocabulary of {MIN_VOCABULARY + 1} to {MAX_VOCABULARY}"
+        )
+    return int(found[1])
+
+
+def _open(entry: Path) -> Streams | None:
+    """The streams in `entry`, or None where it is absent or damaged; OSError where unreadable."""
+    files = [entry / f"{name}.npy" for name in (*SIDES, "bytes")]
+    try:
+        meta = json.loads((entry / "meta.json").read_text())
+        # Before they are opened: what is opened is not older than what was found whole.
+        states = [os.stat(file) for file in files]
+        arrays = [np.lib.format.open_memmap(file, mode="r") for file in files]
+        digest, shapes, note = meta["digest"], meta["shapes"], meta.get("note", "")
+    except DAMAGES:
+        return None
+    if shapes != _shapes(arrays):
+        return None
+    stream = _stream_type(len(arrays[2]))
+    if [array.dtype for array in arrays] != [stream, stream, np.int32]:
+        return None
+    state = {
+        "digest": digest,
+        "files": [[s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns] for s in states],
+    }
+    return Streams(*arrays, digest, note) if _is_whole(entry, arrays, state) else None
+
+
+def _is_whole(entry: Path, arrays: list[np.ndarray], state: dict[str, Any]) -> bool:
+    """Whether the arrays have the digest of `state`; see the module's docstring."""
+    stamp = entry / "checked.json"
+    large = sum(array.nbytes for array in arrays) > CHECK_ALWAYS_BYTES
+    with contextlib.suppress(OSError, ValueError):
+        if large and json.loads(stamp.read_text()) == state:
+            return True
+    found = hashlib.sha256(arrays[2].tobytes())
+    for array in arrays[:2]:
+        found.update(_sha256(array))
+    if found.hexdigest() != state["digest"]:
+        return False
+    if large:
+        with contextlib.suppress(OSError):  # a cache that can only be read
+            stamp.write_text(json.dumps(state))
+    return True
+
+
+def _sha256(array: np.ndarray) -> bytes:
+    """In parts, so that a signal need not wait for the whole."""
+    found = hashlib.sha256()
+    for start in range(0, len(array), CHECK_AT_ONCE):
+        found.update(array[start : start + CHECK_AT_ONCE])
+    return found.digest()
+
+
+def _stream_type(size: int) -> np.dtype:
+    """The type of streams of so many different tokens."""
+    return np.dtype(np.uint16 if size <= 1 << 16 else np.uint32)
+
+
+def _shapes(arrays: list[np.ndarray]) -> list[list[int]]:
+    return [list(array.shape) for array in arrays]
+
+
+def _build(
+    folder: Path,
+    documents: Documents,
+    encoder: Callable[[Documents], AbstractContextManager[Encoder]],
+) -> None:
+    counts, sizes = [0, 0], [0, 0]
+    with encoder(documents) as (encode, token_bytes):
+        token_bytes = np.append(token_bytes, 0).astype(np.int32)  # the separator's, the last
+        separator, dtype = len(token_bytes) - 1, _stream_type(len(token_bytes))
+        arrays = [_TokenFile(folder / f"{side}.npy", dtype) for side in SIDES]
+        for group in _groups(documents):
+            for (held_out, text), tokens in zip(group, encode([text for _, text in group])):
+                arrays[held_out].append(np.concatenate([[separator], tokens]).astype(dtype))
+                counts[held_out] += 1
+                sizes[held_out] += len(text)
+    digest = hashlib.sha256(token_bytes.tobytes())
+    for array in arrays:
+        digest.update(array.close())
+    np.save(folder / "bytes.npy", token_bytes)
+    meta = {
+        "digest": digest.hexdigest(),
+        "shapes": [[arrays[0].length], [arrays[1].length], [len(token_bytes)]],
+        "note": _note(counts, sizes, documents.rule),
+    }
+    with (folder / "meta.json").open("w") as file:
+        json.dump(meta, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _note(counts: list[int], sizes: list[int], rule: str) -> str:
+    if not rule:
+        return ""
+    train, held_out = (
+        f"{n:,} document{'s' * (n != 1)}, {size:,} bytes" for n, size in zip(counts, sizes)
+    )
+    share = sizes[1] / max(1, sum(sizes))
+    return f"{train} to train on; {held_out} ({share:.1%}) held out: {rule}"
+
+
+class _TokenFile:
+    """A .npy file of tokens that grows; its header is written again when its length is known."""
+
+    def __init__(self, path: Path, dtype: np.dtype):
+        self.length, self._dtype = 0, dtype
+        self._hash = hashlib.sha256()
+        self._file = path.open("wb")
+        self._write_header()
+
+    def append(self, tokens: np.ndarray) -> None:
+        self.length += len(tokens)
+        content = tokens.tobytes()
+        self._hash.update(content)
+        self._file.write(content)
+
+    def close(self) -> bytes:
+        """Finishes the file; the hash of its tokens."""
+        self._file.seek(0)
+        self._write_header()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        return self._hash.digest()
+
+    def _write_header(self) -> None:
+        # NumPy leaves room in the header for the first axis to grow.
+        header = {"descr": self._dtype.str, "fortran_order": False, "shape": (self.length,)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+
+def _groups(documents: Documents) -> Iterator[list[tuple[bool, bytes]]]:
+    """Documents some megabytes at a time: a tokenizer uses all cores, memory stays bounded."""
+    group, size = [], 0
+    for held_out, text in documents:
+        group.append((held_out, text))
+        size += len(text)
+        if size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    yield group
+
+
+@contextlib.contextmanager
+def _byte_encoder(documents: Documents) -> Iterator[Encoder]:
+    yield lambda texts: [np.frombuffer(text, np.uint8) for text in texts], np.ones(BYTES, np.int32)
+
+
+def _bpe_encoder(size: int, documents: Documents) -> AbstractContextManager[Encoder]:
+    return bpe.trained(_training_texts(documents), size)
+
+
+def _training_texts(documents: Documents) -> Iterable[bytes]:
+    left = BPE_TRAINING_BYTES
+    for held_out, text in documents:
+        if left <= 0:
+            return
+        if not held_out:
+            left -= len(text)
+            yield text

@@ -1,0 +1,107 @@
+"""Softmax attention: the one place where its back-end is chosen.
+
+Shape letters: B batch, H heads, G key/value heads (G divides H), L length, K head width.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from models.layers import placement, ring
+
+_QUERIES, _KEYS = ("batch", "heads", None, None), ("batch", "kv_heads", None, None)
+
+
+def attend(
+    q_BxHxLxK: jax.Array, k_BxGxLxK: jax.Array, v_BxGxLxK: jax.Array, *, causal: bool
+) -> jax.Array:
+    """Softmax attention, [B, H, L, K] -> [B, H, L, K], on whatever devices are traced for.
+
+    Raises:
+      ValueError: attention that is not causal, over a sequence that is split over devices.
+    """
+    if placement.ways("length") > 1:
+        if not causal:
+            raise ValueError("causal: False; a sequence split over devices needs causal attention")
+        return ring.attend(q_BxHxLxK, k_BxGxLxK, v_BxGxLxK)
+    L, K = q_BxHxLxK.shape[-2:]
+    backend = BACKENDS[choose(placement.platform(), q_BxHxLxK.dtype, L, K)]
+    return backend(q_BxHxLxK, k_BxGxLxK, v_BxGxLxK, causal=causal)
+
+
+def choose(platform: str, dtype: jnp.dtype, length: int, width: int) -> str:
+    """The fastest back-end that takes these shapes: a name in BACKENDS."""
+    # What cuDNN's flash attention takes forward and backward on any GPU since Ampere.
+    cudnn_takes = dtype in (jnp.bfloat16, jnp.float16) and width % 8 == 0 and width <= 128
+    if platform == "gpu" and cudnn_takes:
+        return "cudnn"
+    if platform == "tpu" and length % 128 == 0 and width % 64 == 0:
+        return "splash"
+    return "xla"
+
+
+def xla(q_BxHxLxK, k_BxGxLxK, v_BxGxLxK, *, causal: bool) -> jax.Array:
+    """Two matrix products and a softmax: runs anywhere, and holds all L x L scores.
+
+    Head-major operands make both products plain batched matrix products, which is what XLA:CPU runs
+    fast; the mask is added to the scores because a select breaks its fusion with the softmax.
+    """
+    L, K = q_BxHxLxK.shape[-2:]
+    k_BxHxLxK, v_BxHxLxK = (
+        jnp.repeat(x, q_BxHxLxK.shape[1] // x.shape[1], axis=1) for x in (k_BxGxLxK, v_BxGxLxK)
+    )
+    scores_BxHxLxL = jnp.einsum(
+        "bhlk,bhmk->bhlm", q_BxHxLxK * K**-0.5, k_BxHxLxK, preferred_element_type=jnp.float32
+    )
+    if causal:
+        mask_LxL = jnp.where(jnp.tri(L, dtype=bool), 0.0, -1e30).astype(jnp.float32)
+        scores_BxHxLxL += mask_LxL[None, None]
+    p_BxHxLxL = jax.nn.softmax(scores_BxHxLxL, axis=-1).astype(v_BxHxLxK.dtype)
+    return jnp.einsum("bhlm,bhmk->bhlk", p_BxHxLxL, v_BxHxLxK)
+
+
+def cudnn(q_BxHxLxK, k_BxGxLxK, v_BxGxLxK, *, causal: bool) -> jax.Array:
+    """Flash attention of NVIDIA's library, through `jax.nn.dot_product_attention`."""
+    length_major = (x.swapaxes(1, 2) for x in (q_BxHxLxK, k_BxGxLxK, v_BxGxLxK))
+    out_BxLxHxK = jax.nn.dot_product_attention(
+        *length_major, is_causal=causal, implementation="cudnn"
+    )
+    return out_BxLxHxK.swapaxes(1, 2)
+
+
+def splash(q_BxHxLxK, k_BxGxLxK, v_BxGxLxK, *, causal: bool, interpret: bool = False) -> jax.Array:
+    """Flash attention for TPU that skips what is masked: JAX's Pallas kernel.
+
+    `interpret` runs it on any device, slowly.
+    """
+    # Not at the top: this pulls in all of Pallas, which a run on CPU does not need.
+    from jax.experimental.pallas.ops.tpu import splash_attention as library
+
+    K = q_BxHxLxK.shape[-1]
+
+    def local(q_BxHxLxK, k_BxGxLxK, v_BxGxLxK):
+        H, L = q_BxHxLxK.shape[1:3]
+        mask = library.CausalMask((L, L)) if causal else library.FullMask((L, L))
+        block = next(b for b in (512, 256, 128) if L % b == 0)
+        sizes = library.BlockSizes(
+            block_q=block,
+            block_kv=block,
+            block_kv_compute=block,
+            block_q_dkv=block,
+            block_kv_dkv=block,
+            block_kv_dkv_compute=block,
+            use_fused_bwd_kernel=True,
+        )
+        kernel = library.make_splash_mha(
+            mask=library.MultiHeadMask([mask] * H),
+            head_shards=1,
+            q_seq_shards=1,
+            block_sizes=sizes,
+            interpret=interpret,
+        )
+        return jax.vmap(kernel)(q_BxHxLxK * K**-0.5, k_BxGxLxK, v_BxGxLxK)
+
+    arrays = (q_BxHxLxK, k_BxGxLxK, v_BxGxLxK)
+    return placement.each_device(local, arrays, (_QUERIES, _KEYS, _KEYS))
+
+
+BACKENDS = {"xla": xla, "cudnn": cudnn, "splash": splash}

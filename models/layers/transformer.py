@@ -1,0 +1,239 @@
+"""Layers that transformer families are made of.
+
+Shape letters: B batch, L length, D model width, H heads, G key/value heads, K head width, F hidden
+width. Parameters are float32; `dtype` is what matrix products are computed in. Normalisation,
+attention probabilities and anything that is summed over a vocabulary stay in float32.
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from models.layers import pipeline, placement, quantized, ring
+from models.layers.attention import attend
+from models.layers.placement import spread
+
+ACTIVATIONS = ("gelu", "swiglu")
+# What the backward pass of a block computes again: nothing, everything, or all but the products
+# with a weight. The more, the less memory; on CPU also the faster, since stacked residuals are slow
+# to write there.
+REMAT = {
+    "none": None,
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
+
+
+def gathered(w: jax.Array, axes: tuple[str | None, ...], dtype: jnp.dtype) -> jax.Array:
+    """A weight with these logical axes, in compute dtype, whole along its split `embed` axis.
+
+    Said here, the compiler gathers the weight (in few bytes) and not the larger activations; the
+    weight's own split, said first, is that of its gradient.
+    """
+    w = spread(w, *axes).astype(dtype)
+    return spread(w, *(None if axis == "embed" else axis for axis in axes))
+
+
+def matrix(module: nn.Module, name: str, shape, axes, fan_in: int, gain: float = 1.0):
+    """A float32 weight with entries N(0, gain^2 / fan_in), given in compute dtype."""
+    init = nn.with_logical_partitioning(nn.initializers.normal(gain / fan_in**0.5), axes)
+    return gathered(module.param(name, init, shape, jnp.float32), axes, module.dtype)
+
+
+def dense(x: jax.Array, w: jax.Array, quantize: str = "none") -> jax.Array:
+    """[..., D] times [D, ...] -> [..., ...], as one plain matrix product.
+
+    Quantized (models.layers.quantized), x is [B, L, D]. XLA:CPU runs the gradient of a product with
+    two batch axes at half the speed of the flattened one. Batch and length can only be flattened if
+    they are not both split.
+    """
+    if quantize != "none":
+        y = quantized.einsum(quantize, "bld,dn->bln", x, w.reshape(w.shape[0], -1))
+        return y.reshape(*x.shape[:-1], *w.shape[1:])
+    if placement.ways("length") > 1:
+        return jnp.tensordot(x, w, axes=1)
+    y = x.reshape(-1, x.shape[-1]) @ w.reshape(w.shape[0], -1)
+    return y.reshape(*x.shape[:-1], *w.shape[1:])
+
+
+def unembed(x_BxLxD: jax.Array, head_DxV: jax.Array) -> jax.Array:
+    """Logits float32 [B, L, V], split over the vocabulary where that is split.
+
+    Every device holds an equal part of V, so V is rounded up to a multiple of the ways it is split:
+    what is added are no tokens and has logits of -1e30, which leaves any softmax as it was.
+    """
+    V = head_DxV.shape[1]
+    extra = -V % placement.ways("vocab")
+    if extra:
+        head_DxV = jnp.pad(head_DxV, ((0, 0), (0, extra)))
+    logits_BxLxV = dense(x_BxLxD, spread(head_DxV, None, "vocab")).astype(jnp.float32)
+    if extra:
+        logits_BxLxV += jnp.where(jnp.arange(V + extra) < V, 0.0, -1e30)[None, None]
+    return spread(logits_BxLxV, "batch", "length", "vocab")
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square normalisation over the last axis (Zhang and Sennrich 2019)."""
+
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        # So small that it is copied to all devices.
+        init = nn.with_logical_partitioning(nn.initializers.ones, ("norm",))
+        scale = self.param("scale", init, (x.shape[-1],), jnp.float32)
+        x = x.astype(jnp.float32)
+        x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + 1e-6)
+        return (x * scale.reshape((1,) * (x.ndim - 1) + (-1,))).astype(self.dtype)
+
+
+def rotate(x_BxHxLxK: jax.Array, positions_L: jax.Array, base: float) -> jax.Array:
+    """Rotary position embedding (Su et al. 2021) in the half-split layout."""
+    K = x_BxHxLxK.shape[-1]
+    frequency_k = base ** (-jnp.arange(0, K, 2, dtype=jnp.float32) / K)
+    angle_Lxk = positions_L.astype(jnp.float32)[:, None] * frequency_k[None, :]
+    cos_Lxk, sin_Lxk = jnp.cos(angle_Lxk)[None, None], jnp.sin(angle_Lxk)[None, None]
+    a, b = jnp.split(x_BxHxLxK.astype(jnp.float32), 2, axis=-1)
+    rotated = jnp.concatenate([a * cos_Lxk - b * sin_Lxk, b * cos_Lxk + a * sin_Lxk], axis=-1)
+    return rotated.astype(x_BxHxLxK.dtype)
+
+
+class Attention(nn.Module):
+    """Self-attention with rotary positions, grouped key/value heads and optional QK-norm."""
+
+    heads: int
+    kv_heads: int
+    causal: bool
+    qk_norm: bool
+    rope_base: float
+    out_gain: float
+    dtype: jnp.dtype
+    quantize: str
+
+    @nn.compact
+    def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
+        D, H, G = x_BxLxD.shape[-1], self.heads, self.kv_heads
+        K = D // H
+        q_DxHxK = matrix(self, "query", (D, H, K), ("embed", "heads", "head_width"), D)
+        k_DxGxK = matrix(self, "key", (D, G, K), ("embed", "kv_heads", "head_width"), D)
+        v_DxGxK = matrix(self, "value", (D, G, K), ("embed", "kv_heads", "head_width"), D)
+        o_HxKxD = matrix(
+            self, "out", (H, K, D), ("heads", "head_width", "embed"), D, gain=self.out_gain
+        )
+        q_BxHxLxK = dense(x_BxLxD, q_DxHxK, self.quantize).swapaxes(1, 2)
+        k_BxGxLxK = dense(x_BxLxD, k_DxGxK, self.quantize).swapaxes(1, 2)
+        v_BxGxLxK = dense(x_BxLxD, v_DxGxK, self.quantize).swapaxes(1, 2)
+        if self.qk_norm:
+            q_BxHxLxK = RMSNorm(self.dtype, name="query_norm")(q_BxHxLxK)
+            k_BxGxLxK = RMSNorm(self.dtype, name="key_norm")(k_BxGxLxK)
+        positions_L = ring.positions(x_BxLxD.shape[1])
+        q_BxHxLxK = rotate(q_BxHxLxK, positions_L, self.rope_base)
+        k_BxGxLxK = rotate(k_BxGxLxK, positions_L, self.rope_base)
+        q_BxHxLxK = spread(q_BxHxLxK, "batch", "heads", "length", None)
+        k_BxGxLxK = spread(k_BxGxLxK, "batch", "kv_heads", "length", None)
+        v_BxGxLxK = spread(v_BxGxLxK, "batch", "kv_heads", "length", None)
+        a_BxHxLxK = attend(q_BxHxLxK, k_BxGxLxK, v_BxGxLxK, causal=self.causal)
+        a_BxLxD = a_BxHxLxK.swapaxes(1, 2).reshape(x_BxLxD.shape)
+        y_BxLxD = dense(a_BxLxD, o_HxKxD.reshape(D, D), self.quantize)
+        return spread(y_BxLxD, "batch", "length", None)
+
+
+class MLP(nn.Module):
+    """Two-layer perceptron with GELU, or gated with SiLU (SwiGLU, Shazeer 2020)."""
+
+    hidden: int
+    activation: str
+    out_gain: float
+    dtype: jnp.dtype
+    quantize: str
+
+    @nn.compact
+    def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
+        D, F = x_BxLxD.shape[-1], self.hidden
+        in_DxF = matrix(self, "in", (D, F), ("embed", "hidden"), D)
+        h_BxLxF = dense(x_BxLxD, in_DxF, self.quantize)
+        if self.activation == "swiglu":
+            gate_DxF = matrix(self, "gate", (D, F), ("embed", "hidden"), D)
+            gate_BxLxF = dense(x_BxLxD, gate_DxF, self.quantize)
+            h_BxLxF = nn.silu(gate_BxLxF) * h_BxLxF
+        else:
+            h_BxLxF = nn.gelu(h_BxLxF)
+        h_BxLxF = spread(h_BxLxF, "batch", "length", "hidden")
+        out_FxD = matrix(self, "out", (F, D), ("hidden", "embed"), F, self.out_gain)
+        return spread(dense(h_BxLxF, out_FxD, self.quantize), "batch", "length", None)
+
+
+class Block(nn.Module):
+    """Pre-norm residual block: x + attention(norm(x)), then x + mlp(norm(x)).
+
+    `perceptron` makes what stands in its place: a module from and to [B, L, D].
+    Takes and returns a carry and nothing, as `nn.scan` wants.
+    """
+
+    heads: int
+    kv_heads: int
+    hidden: int
+    activation: str
+    causal: bool
+    qk_norm: bool
+    rope_base: float
+    out_gain: float
+    dropout: float
+    train: bool
+    dtype: jnp.dtype
+    quantize: str
+    perceptron: Callable[..., nn.Module] = MLP
+
+    @nn.compact
+    def __call__(self, x_BxLxD: jax.Array, _=None) -> tuple[jax.Array, None]:
+        x_BxLxD = spread(x_BxLxD, "batch", "length", None)
+
+        def drop(y):
+            return nn.Dropout(self.dropout, deterministic=not self.train)(y)
+
+        attention = Attention(
+            self.heads,
+            self.kv_heads,
+            self.causal,
+            self.qk_norm,
+            self.rope_base,
+            self.out_gain,
+            self.dtype,
+            self.quantize,
+            name="attention",
+        )
+        mlp = self.perceptron(
+            hidden=self.hidden,
+            activation=self.activation,
+            out_gain=self.out_gain,
+            dtype=self.dtype,
+            quantize=self.quantize,
+            name="mlp",
+        )
+        x_BxLxD = x_BxLxD + drop(attention(RMSNorm(self.dtype, name="attention_norm")(x_BxLxD)))
+        x_BxLxD = x_BxLxD + drop(mlp(RMSNorm(self.dtype, name="mlp_norm")(x_BxLxD)))
+        return x_BxLxD, None
+
+
+def stack(layers: int, *, remat: str, **block) -> nn.Module:
+    """`layers` blocks as one scanned module with parameters stacked on a leading `layers` axis.
+
+    Scanning keeps compile time independent of depth. `remat` is a name in REMAT. Where the layers
+    are split over devices, each of these scans its own (models.layers.pipeline).
+    """
+    policy = REMAT[remat]
+    body = nn.remat(Block, prevent_cse=False, policy=policy) if policy else Block
+    stages = placement.ways("layers")
+    scanned = nn.scan(
+        body,
+        variable_axes={"params": 0, "losses": 0, "metrics": 0},
+        split_rngs={"params": True, "dropout": True},
+        length=layers // stages,
+        metadata_params={nn.PARTITION_NAME: "layers"},
+    )
+    if stages == 1:
+        return scanned(**block, name="blocks")
+    own = scanned(**block, parent=None)
+    return pipeline.Stages(lambda params, x: own.apply({"params": params}, x)[0], name="blocks")

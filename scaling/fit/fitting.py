@@ -1,0 +1,338 @@
+"""Fits a law to a table of runs: `python -m scaling.fit --runs=my.csv --n=params --d=tokens`."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scaling.fit import LEVEL, RESAMPLES, bootstrap, diagnosis, solve
+from scaling.fit.fitted import Fit, load
+from scaling.fit.hindsight import hindsight
+from scaling.fit.solve import OBJECTIVES, Objective, double_precision
+from scaling.laws import LAWS
+from scaling.runs import replicates
+from scaling.runs.table import fit_rows, validate
+from train.cli import SEED, InputError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scaling.fit.solve import Problem
+    from scaling.laws import Law
+
+__all__ = ["Fit", "fit", "load"]
+
+MAX_FIT_ROWS = 5_000
+
+
+def fit(
+    runs: "pd.DataFrame",
+    law: str = "chinchilla",
+    objective: str = "huber_log",
+    delta: float = 1e-3,
+    starts: int | None = None,
+    bootstrap: int | None = None,
+    seed: int = 0,
+    weights: Any = None,
+    *,
+    resample: str = "pairs",
+    level: float = LEVEL,
+    tau: float = 0.5,
+    fixed: dict[str, float] | None = None,
+    backtest: bool = False,
+) -> Fit:
+    """Fits `law` to the runs of the table that are not held out.
+
+    Args:
+      runs: table with the columns the law reads (see `scaling.runs.table.read_runs`).
+      law: a name in `scaling.laws.LAWS`.
+      objective: 'huber_log' (sum of Huber losses of log residuals), 'mse_log', 'mse', 'quantile'.
+      delta: where the Huber loss turns from quadratic to linear, in nats of log loss.
+      starts: random starts; None: 256, or 32 for a law whose rows are vectors, which is dear.
+      bootstrap: refits, 0 gives no intervals; None: 1000, or 100 for such a law.
+      seed: of the starts and the resamples.
+      weights: a positive weight for every row of `runs`, or the name of a column with them.
+      resample: 'pairs' draws whole runs, or where runs differ in seed alone their points and then
+        seeds (scaling.runs.replicates); 'residual' keeps (N, D) and redraws the residuals, blown up
+        by sqrt(n / (n - P)): for designed grids of few runs.
+      level: nominal level of all intervals.
+      tau: the quantile of 'quantile'.
+      fixed: parameters held at given natural values.
+      backtest: also refit from origins inside the runs (scaling.fit.hindsight; about doubles the
+      time).
+
+    Raises:
+      InputError: for unknown names, too few runs, or a column that does not vary enough.
+    """
+    check_choice("--law", law, LAWS)
+    check_choice("--objective", objective, OBJECTIVES)
+    check_choice("--resample", resample, RESAMPLES)
+    dear = bool(LAWS[law].wide)
+    starts = (32 if dear else 256) if starts is None else starts
+    bootstrap = (100 if dear else 1000) if bootstrap is None else bootstrap
+    _check_numbers(delta, starts, bootstrap, seed, level, tau)
+    with double_precision():
+        return _fit(
+            runs,
+            LAWS[law],
+            Objective(objective, delta, tau),
+            starts,
+            bootstrap,
+            seed,
+            weights,
+            resample,
+            level,
+            fixed,
+            backtest,
+        )
+
+
+def _fit(
+    runs, entry, objective, starts, refits, seed, weights, resample, level, fixed, backtest
+) -> Fit:
+
+    table, weight, notes = _rows(runs, entry, weights, seed)
+    columns = {
+        name: _vectors(table, name) if name in entry.wide else table[name].to_numpy(np.float64)
+        for name in (*entry.columns, entry.target)
+    }
+    centres = entry.centres(columns)
+    free = _free(entry, fixed)
+    _check_design(entry, columns, int(free.sum()), table.attrs.get("columns", {}))
+    problem = solve.make_problem(entry, objective, columns, columns[entry.target], centres)
+    theta = _starts(problem, starts, seed, fixed, centres)
+    theta = solve.project(problem, weight, theta, free)
+    found = solve.solve(problem, weight, theta, free)
+    if not np.isfinite(found.value).any():
+        raise InputError(
+            f"--law: {entry.name!r} gives no finite loss for these runs from any start"
+        )
+    best, at = solve.polish(problem, weight, found.theta[np.argmin(found.value)], free)
+    clusters = replicates.clusters(table, entry)
+    notes += [] if entry.schedules else replicates.mixed(table)
+    notes += [clusters.words] if clusters else []
+    if resample == "pairs":
+        draws, redrawn = bootstrap.resample_pairs(
+            problem, weight, best, free, refits, seed, clusters
+        )
+    else:
+        draws, redrawn = (
+            bootstrap.resample_residuals(problem, weight, best, at, free, refits, seed),
+            0,
+        )
+    share = diagnosis.start_share(found.value, at.value)
+    noise = None if entry.schedules else replicates.seed_noise(table, entry.columns, entry.target)
+    report = diagnosis.diagnose(
+        problem, weight, best, at, free, centres, level, share, redrawn, refits, tuple(notes), noise
+    )
+    past = hindsight(entry, table, objective, seed) if backtest else None
+    independent = clusters.point.max() + 1 if clusters and resample == "pairs" else len(table)
+    return _assemble(
+        problem,
+        table,
+        best,
+        at,
+        centres,
+        draws,
+        report,
+        level,
+        free,
+        np.mean(weight),
+        independent,
+        past,
+    )
+
+
+def check_choice(flag: str, given: Any, allowed: Any) -> None:
+    if given not in allowed:
+        raise InputError(f"{flag}: {given!r}; {nearest(given, allowed)}")
+
+
+def _check_numbers(delta, starts, bootstrap, seed, level, tau) -> None:
+    between = {"starts": (starts, 1, 100_000), "bootstrap": (bootstrap, 0, 100_000)}
+    between |= {"seed": (seed, 0, SEED["upper_bound"]), "delta": (delta, 1e-12, 1e12)}
+    for name, (value, low, high) in between.items():
+        if not low <= value <= high:
+            raise InputError(f"--{name}: {value!r}; between {low:g} and {high:g}")
+    for name, value in (("level", level), ("tau", tau)):
+        if not 0 < value < 1:
+            raise InputError(f"--{name}: {value!r}; between 0 and 1")
+
+
+def _rows(runs, law: "Law", weights: Any, seed: int):
+    """The rows to fit [n], their weights [n], and notes about what was left out."""
+    wanted = tuple(name for name in (*law.columns, law.target) if name not in law.wide)
+    table = validate(runs, wanted, law.nonnegative)
+    for name in law.columns:
+        if name not in table.columns:
+            raise InputError(
+                f"--{name.lower()}: the table has no {name}; law {law.name!r} needs it"
+            )
+    notes = list(table.attrs["notes"])
+    if weights is None:
+        weight = np.ones(len(table))
+    elif isinstance(weights, str):
+        weight = validate(runs, columns=(weights,))[weights].to_numpy()
+    else:
+        weight = np.asarray(weights, np.float64)
+    if weight.shape != (len(table),) or not np.all(np.isfinite(weight) & (weight > 0)):
+        raise InputError(f"--weights: shape {weight.shape}; {len(table)} positive numbers")
+    weight = weight / weight.mean() if weights is not None else weight
+    chosen = fit_rows(table)
+    weight = weight[np.isin(np.arange(len(table)), table.index.get_indexer(chosen.index))]
+    if len(chosen) < len(table):
+        notes.append(f"{len(table) - len(chosen)} held-out runs are not fitted")
+    if len(chosen) > MAX_FIT_ROWS:
+        notes.append(f"{len(chosen)} runs: a random {MAX_FIT_ROWS} of them are fitted")
+        pick = np.random.default_rng([seed, 3]).choice(len(chosen), MAX_FIT_ROWS, replace=False)
+        chosen, weight = chosen.iloc[np.sort(pick)], weight[np.sort(pick)]
+    return chosen, weight, notes
+
+
+def _vectors(table, name: str) -> np.ndarray:
+    """A column of equally long vectors as [n, K]."""
+    try:
+        values = np.stack([np.asarray(cell, np.float64) for cell in table[name]])
+    except (ValueError, TypeError):
+        values = np.zeros(0)
+    if values.ndim != 2 or not np.all(np.abs(values) < 1e60):
+        raise InputError(
+            f"{name}: not vectors of numbers of one length; see scaling.runs.schedules"
+        )
+    return values
+
+
+def _free(law: "Law", fixed: dict[str, float] | None) -> np.ndarray:
+    for name, value in (fixed or {}).items():
+        check_choice("fixed", name, law.names)
+        if not np.isfinite(value):
+            raise InputError(f"fixed: {name}={value!r}; a finite number")
+    return np.array([name not in (fixed or {}) for name in law.names])
+
+
+def _check_design(law: "Law", columns: dict[str, np.ndarray], parameters: int, names) -> None:
+    """Refuses tables that cannot determine the law whatever the noise."""
+    count = len(columns[law.target])
+    if count <= parameters:
+        raise InputError(
+            f"--runs: {count} runs to fit; law {law.name!r} has {parameters} free parameters and "
+            f"needs at least {parameters + 1} runs"
+        )
+    for name, needed in law.distinct.items():
+        found = len(np.unique(columns[name]))
+        if found < needed:
+            raise InputError(
+                f"--runs: {names.get(name) or name} takes {found} different "
+                f"value{'s' * (found > 1)}; law {law.name!r} needs at least {needed}"
+            )
+
+
+def _starts(problem: "Problem", count: int, seed: int, fixed, centres) -> np.ndarray:
+
+    law = problem.law
+    theta = solve.random_starts(law, count, seed)
+    if not fixed:
+        return theta
+    inverse = {name: 1 / value for name, value in centres.items()}
+    places = [law.names.index(name) for name in fixed]
+    settings = []
+    for start in solve.random_starts(law, 2, seed + 1):
+        values = {name: float(v) for name, v in solve.values_of(law, start).items()}
+        centred = dict(law.natural({**values, **fixed}, inverse))
+        settings.append(diagnosis.coordinates(problem, centred)[places])
+    if not np.allclose(settings[0], settings[1]):
+        raise InputError(
+            f"fixed: {', '.join(fixed)}; where a coefficient is fixed its exponent must be as well"
+        )
+    theta[:, places] = settings[0]
+    return theta
+
+
+def _intervals(law: "Law", runs: int, free, params, spread, level: float):
+    """The share of draws cut off at each end, and the interval of every parameter."""
+    from scipy import stats
+
+    # Percentiles of a bootstrap are too narrow by sqrt((n - P) / n) and by z against t: the
+    # "expanded percentile" interval of Hesterberg 2015 (arXiv:1411.5279).
+    dof = max(runs - int(free.sum()), 1)
+    tail = stats.norm.sf(stats.t.ppf((1 + level) / 2, dof) * np.sqrt(runs / dof))
+    intervals = {}
+    for name in law.names:
+        held = not free[law.names.index(name)]
+        if held or not len(spread[name]):
+            intervals[name] = (params[name],) * 2 if held else (-np.inf, np.inf)
+        else:
+            intervals[name] = tuple(map(float, np.quantile(spread[name], [tail, 1 - tail])))
+    return float(tail), intervals
+
+
+def _assemble(
+    problem,
+    table,
+    best,
+    at,
+    centres,
+    draws,
+    report,
+    level,
+    free,
+    mean_weight,
+    independent,
+    past,
+) -> Fit:
+    """Puts the pieces together in natural units."""
+    law, runs = problem.law, problem.runs
+
+    def centred_values(theta):
+        return {name: np.asarray(v) for name, v in solve.values_of(law, theta).items()}
+
+    centred = {name: float(v) for name, v in centred_values(best).items()}
+    values = centred_values(draws.T)
+    params = {name: float(v) for name, v in law.natural(centred, centres).items()}
+    spread = {name: np.asarray(v) for name, v in law.natural(values, centres).items()}
+    tail, intervals = _intervals(law, independent, free, params, spread, level)
+    value = at.value
+    if problem.objective.name != "huber_log":
+        value = value / (runs * mean_weight)
+    if problem.objective.name == "mse":
+        value = value * centres[law.target] ** 2
+    ratio = None
+    if {"N", "D", "C"} <= set(table.columns):
+        ratio = np.exp(np.mean(np.log(table["C"] / table["N"] / table["D"])))
+    prediction_error = at.residual
+    if not problem.objective.logarithmic:
+        target = problem.target[:runs]
+        prediction_error = np.log(np.maximum(target + at.residual, 1e-300) / target)
+    seen = [name for name in ("N", "D", "C", *law.columns, law.target) if name in table.columns]
+    seen = [name for name in seen if name not in law.wide]
+    return Fit(
+        law=law,
+        params=params,
+        intervals=intervals,
+        objective=problem.objective,
+        value=float(value),
+        n=runs,
+        diagnostics=report,
+        residuals=-prediction_error,
+        runs=tuple(_labels(law, table)),
+        draws=np.stack([values[name] for name in law.names], axis=-1),
+        centred=centred,
+        centres=dict(centres),
+        data_range={k: (float(table[k].min()), float(table[k].max())) for k in dict.fromkeys(seen)},
+        level=level,
+        tail=tail,
+        flops_per_nd=float(ratio) if ratio is not None else 6.0,
+        c_convention=table.attrs.get("c_convention", "C = 6 N D"),
+        backtest=past,
+    )
+
+
+def _labels(law: "Law", table) -> Iterable[str]:
+    """What each row is called."""
+    if law.schedules and {"schedule", "step"} <= set(table.columns):
+        return table["schedule"].astype(str) + " step " + table["step"].astype(int).astype(str)
+    if "run" in table.columns:
+        return table["run"].astype(str)
+    if table.attrs.get("lines"):
+        return [f"line {row + 2}" for row in table.index]
+    return [f"row {row}" for row in table.index]

@@ -1,0 +1,129 @@
+"""Prints a fit for a person to read."""
+
+import numpy as np
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table
+
+from scaling.console.printed import console, show, table
+from scaling.fit.fitted import Fit
+from scaling.fit.isoflop import IsoflopFit
+from scaling.laws import LAWS, PUBLISHED
+from scaling.runs.schedules import NEEDED
+from scaling.runs.table import heldout_rows
+
+_WORST = 3
+
+
+def number(value: float | None) -> str:
+    """Four significant digits, a unit exponent only where the number is long."""
+    if value is None or not np.isfinite(value):
+        return "open"
+    return f"{value:.4g}"
+
+
+def print_laws() -> None:
+    """Lists the laws and the published parameter sets."""
+    on = console()
+    laws = table("Laws", "name", "formula", "columns", "source")
+    for law in LAWS.values():
+        formula = f"{law.target} = {law.formula}"
+        columns = NEEDED[:-1] if law.schedules else law.columns
+        laws.add_row(law.name, escape(formula), " ".join(columns), escape(law.source))
+    show(on, laws)
+    on.print(
+        "Laws that read schedule, step and lr: one row a logged step; without a column schedule "
+        "each file is one (--runs='curves/*.csv'). Give --warmup in steps.",
+        highlight=False,
+    )
+    published = table("Published parameters", "name", "law", "parameters", "source")
+    for name, entry in PUBLISHED.items():
+        values = " ".join(f"{key}={number(value)}" for key, value in entry.params.items())
+        published.add_row(name, entry.law, values, escape(entry.source))
+    show(on, published)
+
+
+def print_fit(
+    fit: Fit, runs: pd.DataFrame, out: str | None = None, minima: IsoflopFit | None = None
+) -> None:
+    """Parameters with intervals and back-test, diagnostics, worst runs, held-out errors, notes.
+
+    `minima` is approach 2 on the same runs, shown with its bias beside what the law advises.
+    """
+    on = console()
+    law = fit.law
+    on.print(f"[bold]{law.name}[/]: {law.target} = {escape(law.formula)}", highlight=False)
+    on.print(f"{escape(law.source)}; {fit.n} runs; {fit.c_convention}", highlight=False)
+    show(on, _parameters(fit))
+    for line in fit.backtest.lines() if fit.backtest else ():
+        on.print(escape(line), highlight=False, soft_wrap=True)
+    if minima is not None:
+        show(on, _optimum(fit, minima))
+        for line in minima.warnings:
+            on.print(f"[yellow]note[/] {escape(line)}", highlight=False)
+    show(on, _quality(fit))
+    show(on, _worst_runs(fit))
+    held = heldout_rows(runs)
+    if len(held) and set(law.columns) <= set(held.columns):
+        show(on, _heldout(fit, held))
+    for warning in fit.diagnostics.warnings:
+        on.print(f"[yellow]note[/] {escape(warning)}", highlight=False)
+    if out:
+        on.print(f"written: {escape(out)}", highlight=False)
+
+
+def _parameters(fit: Fit) -> Table:
+    percent = f"{fit.level:.0%}"
+    made = table("Parameters", "", "estimate", f"{percent} from", "to", "profile from", "to")
+    for name, value in fit.params.items():
+        low, high = fit.intervals[name]
+        ends = fit.diagnostics.profiles.get(name, (None, None))
+        made.add_row(name, *map(number, (value, low, high, *ends)))
+    return made
+
+
+def _optimum(fit: Fit, minima: IsoflopFit) -> Table:
+    """N* at the largest budget with a minimum, and its exponent, by approach 2, with its bias."""
+    C = max(b.C for b in minima.budgets if not b.problem)
+    title = f"Best size at C = {C:.3g}, and N* ~ C^a"
+    made = table(title, "", "N*", f"{fit.level:.0%} from", "to", "a", "from", "to")
+    at = minima.optimum(C)
+    ends = (*at["intervals"]["N"], minima.N_exponent, *minima.intervals["N_exponent"])
+    made.add_row("approach 2", *map(number, (at["N"], *ends)))
+    if minima.bias:
+        shift, N = minima.bias["exponent_bias"], f"{minima.bias['N_bias']:+.1%}"
+        made.add_row("its bias here", N, "", "", f"{shift:+.4f}", "", "")
+    return made
+
+
+def _quality(fit: Fit) -> Table:
+    report, objective = fit.diagnostics, fit.objective
+    made = table("Fit", "", "")
+    shown = f", delta {objective.delta:g}" if objective.name == "huber_log" else ""
+    made.add_row(f"objective ({objective.name}{shown})", f"{fit.value:.7g}")
+    made.add_row("residual standard deviation", f"{fit.residual_std:.3%}")
+    if report.seed_noise is not None:
+        made.add_row("noise between seeds", f"{report.seed_noise:.3%}")
+    made.add_row("starts that reached the optimum", f"{report.start_share:.1%}")
+    made.add_row("largest gradient / objective", f"{report.gradient:.1e}")
+    made.add_row("condition number", f"{report.condition:.3g}")
+    made.add_row("bootstrap refits", f"{len(fit.draws)} ({report.redrawn} redrawn)")
+    return made
+
+
+def _worst_runs(fit: Fit) -> Table:
+    made = table("Runs furthest from the law", "run", f"{fit.law.target} against law")
+    for place in np.argsort(-np.abs(fit.residuals))[:_WORST]:
+        made.add_row(escape(fit.runs[place]), f"{np.expm1(fit.residuals[place]):+.2%}")
+    return made
+
+
+def _heldout(fit: Fit, held: pd.DataFrame) -> Table:
+    target = held[fit.law.target].to_numpy()
+    prediction = fit.predict(**{name: held[name].to_numpy() for name in fit.law.columns})
+    error = prediction / target - 1
+    made = table("Held-out runs (not fitted)", "", "")
+    made.add_row("runs", str(len(held)))
+    made.add_row("median |error|", f"{np.median(np.abs(error)):.2%}")
+    made.add_row("largest |error|", f"{np.max(np.abs(error)):.2%}")
+    return made

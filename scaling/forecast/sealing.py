@@ -1,0 +1,279 @@
+"""A forecast on record: sealed before its runs are trained (and scored after,
+`scaling.forecast.scoring`).
+
+DIR/forecast.json is written once. Its `sha256` is of all its other content; in that stand digests
+of the runs it was made from, of the plan, and of the config and data of each held-out run. A
+held-out run writes down, before its first step, under which seal it starts (seal.sha256 in its
+folder), so that a seal made anew after the outcome is not the one that the run knows. That order
+needs no clock; clocks of two machines may disagree.
+"""
+
+import datetime
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaling.forecast import words
+from scaling.forecast.forecasting import forecast
+from scaling.runs.records import run_folder
+from scaling.runs.table import fit_rows, read_csv, read_runs
+from train.cli import InputError, Unavailable
+from train.record import load_json, save_text
+from train.strict import check
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VERSION = 2
+READ = (1, VERSION)  # version 1 knew no configs, no data, no plan and no missing runs
+# What a run brings into a forecast; since version 2 also how often its data repeat.
+_KNOWN = ("run", "N", "D", "C", "loss", "loss_se", "seed")
+_KNOWN_2 = (*_KNOWN, "epochs")
+# What a folder may hold, beside hidden files, in which no step was ever taken.
+_NOT_STARTED = {"attempts.jsonl", "traceback.txt", "worker.log"}
+_PLANNED = {
+    **dict.fromkeys(("run", "role", "config_sha256"), str),
+    "D": float,
+    "N": {"total": float, str: float},
+    "C": {"forward": float, str: float},
+}
+_TARGET = {
+    "run": str,
+    **dict.fromkeys(("N", "D", "C", "decades", "median"), float),
+    **{name: [float, float] for name in ("interval50", "interval90")},
+    "by_law": {str: float},
+}
+_SEALED = {
+    **dict.fromkeys(("created", "law", "runs_sha256", "sha256"), str),
+    **{name: [str] for name in ("reasons", "warnings")},
+    "weights": {str: float},
+    "targets": [_TARGET],
+}
+# What version 2 has besides.
+_TARGET_2 = _TARGET | {"config_sha256": str, "data_sha256": str}
+_SEALED_2 = _SEALED | {"plan_sha256": str, "missing": {str: str}, "targets": [_TARGET_2]}
+
+
+def seal(study: Path, allow_missing: bool = False) -> Path:
+    """Forecasts a study's held-out runs from its finished ones and writes DIR/forecast.json, once.
+
+    Reads DIR/runs.csv (role fit, status ok) and the targets from DIR/plan.json. A seal that is
+    there already and fits the runs is left as it is.
+
+    Args:
+      study: the folder.
+      allow_missing: whether runs to fit may be missing, because they failed or are not finished;
+        the seal then says which. One that diverged is not missing: that is an outcome.
+
+    Raises:
+      InputError: the runs or the plan changed since the seal, the seal was altered, a held-out run
+        has started, a run to fit is missing, or the runs cannot carry the forecast.
+      Unavailable: the file cannot be written.
+    """
+    path = study / "forecast.json"
+    if not path.exists():
+        content = _forecast(study, allow_missing)
+        _create(path, json.dumps(content | {"sha256": digest(content)}, indent=1) + "\n")
+    check_unchanged(study, load(path))
+    return path
+
+
+def begin(study: Path, name: str) -> None:
+    """Writes into the folder of a held-out run, before its first step, which seal it starts under.
+
+    Without a seal nothing is written, nor into a run that started without one.
+
+    Raises:
+      InputError: the run started under another seal than the one that is there.
+      Unavailable: the file cannot be written.
+    """
+    if not (study / "forecast.json").exists():
+        return
+    sealed, folder = load(study / "forecast.json"), run_folder(study, name)
+    if not _started(folder):
+        _create(folder / "seal.sha256", sealed["sha256"] + "\n")
+    check_seal_of(folder, sealed)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Reads a sealed forecast. Raises InputError naming the field, or if it was altered."""
+    sealed = load_json(path)
+    version = sealed.get("version") if isinstance(sealed, dict) else None
+    if version not in READ:
+        raise InputError(f"{path}: version: {version!r}; a sealed forecast's must be one of {READ}")
+    check(f"{path}: ", sealed, _SEALED if version == 1 else _SEALED_2)
+    content = {name: value for name, value in sealed.items() if name != "sha256"}
+    if sealed["sha256"] != digest(content):
+        raise InputError(f"{path}: sha256: its content was changed after it was sealed")
+    for target in sealed["targets"]:
+        run_folder(path.parent, target["run"])
+    moment(path, "created", sealed["created"])
+    return sealed
+
+
+def _forecast(study: Path, allow_missing: bool) -> dict[str, Any]:
+    """The content of a seal, but for its own digest."""
+    planned = _plan(study)
+    held = [run for run in planned if run["role"] == "heldout"]
+    path = study / "plan.json"
+    if not held:
+        raise InputError(f"{path}: runs: none has role 'heldout'; there is nothing to forecast")
+    missing = _missing(study, [run["run"] for run in planned if run["role"] == "fit"])
+    if missing and not allow_missing:
+        name, why = next(iter(missing.items()))
+        raise InputError(
+            f"{study}: {len(missing)} of the runs to fit are missing ({name}: {why}): finish them,"
+            " failed ones by scaling.sweep --retry=failed, or say --allow_missing"
+        )
+    for run in held:
+        folder = run_folder(study, run["run"])
+        if _started(folder):
+            raise InputError(f"{folder}: held out, has started; a forecast is sealed first")
+    runs = _runs(study)
+    made = words.to_json(forecast(runs, _targets(held)))
+    for run, target in zip(held, made["targets"]):
+        target |= {name: run[name] for name in ("run", "config_sha256")}
+        target["data_sha256"] = str(run.get("data_sha256", ""))
+    return {
+        "version": VERSION,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(),
+        "runs_sha256": _runs_digest(runs, VERSION),
+        "plan_sha256": _plan_digest(planned),
+        "missing": missing,
+        **made,
+    }
+
+
+def _missing(study: Path, names: list[str]) -> dict[str, str]:
+    """The runs to fit that have no outcome of their own, and why."""
+    table = read_csv(str(study / "runs.csv"))
+    if not {"run", "status"} <= set(table.columns):
+        raise InputError(f"{study / 'runs.csv'}: has no columns run and status")
+    statuses = dict(zip(table["run"].astype(str), table["status"].astype(str)))
+    found = {name: statuses.get(name, "not finished") for name in names}
+    return {name: status for name, status in found.items() if status not in ("ok", "diverged")}
+
+
+def _runs(study: Path, but: Mapping[str, str] | None = None) -> "pd.DataFrame":
+    """The runs of DIR/runs.csv that a forecast is made from, without some."""
+    runs = fit_rows(read_runs(str(study / "runs.csv"), split="role"))
+    return runs[~runs["run"].astype(str).isin(list(but))] if but and "run" in runs else runs
+
+
+def check_unchanged(study: Path, sealed: dict[str, Any]) -> None:
+    """Raises InputError if a seal is of other runs or of another plan than the study has now."""
+    path = study / "forecast.json"
+    # A run that was missing and has ended since does not enter.
+    runs = _runs(study, sealed.get("missing"))
+    if _runs_digest(runs, sealed["version"]) != sealed["runs_sha256"]:
+        raise InputError(
+            f"{path}: sealed from other runs than {study / 'runs.csv'} holds now; a sealed "
+            "forecast is never replaced: start a new study, or restore its runs"
+        )
+    if sealed.get("plan_sha256", now := _plan_digest(_plan(study))) != now:
+        raise InputError(
+            f"{path}: sealed for another plan than {study / 'plan.json'} is now; start a new "
+            "study, or restore its plan"
+        )
+
+
+def seal_of(folder: Path) -> str:
+    """The digest of the seal that a held-out run started under; "" if it wrote none down."""
+    path = folder / "seal.sha256"
+    try:
+        with path.open("rb") as file:
+            return file.read(100).decode(errors="replace").strip() or "nothing"
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise Unavailable(f"{path}: {error.strerror}") from None
+
+
+def check_seal_of(folder: Path, sealed: dict[str, Any]) -> bool:
+    """Whether a run wrote down this seal. Raises InputError if it was another one."""
+    known = seal_of(folder)
+    if known not in ("", sealed["sha256"]):
+        raise InputError(
+            f"{folder / 'seal.sha256'}: the run started under the seal {known!r}, not under that"
+            f" of forecast.json: {sealed['sha256']}"
+        )
+    return bool(known)
+
+
+def _started(folder: Path) -> bool:
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise Unavailable(f"{folder}: {error.strerror}") from None
+    return any(not name.startswith(".") for name in names - _NOT_STARTED)
+
+
+def _plan(study: Path) -> list[dict[str, Any]]:
+    """The runs of DIR/plan.json, as far as a seal reads them."""
+    path = study / "plan.json"
+    plan = load_json(path)
+    check(f"{path}: ", plan, {"runs": [_PLANNED]})
+    for run in plan["runs"]:
+        run_folder(study, run["run"])
+        check(f"{path}: {run['run']}: epochs", run.get("epochs"), (float, None))
+    return plan["runs"]
+
+
+def _targets(held: list[dict[str, Any]]) -> "pd.DataFrame":
+    """Held-out runs as targets: N, D, C and, where the plan knows, epochs."""
+    import pandas as pd
+
+    def number(value: Any) -> float:
+        return float("nan") if value is None else float(value)
+
+    return pd.DataFrame(
+        [
+            {
+                "N": number(run["N"]["total"]),
+                "D": number(run["D"]),
+                "C": number(run["C"]["forward"]),
+                "epochs": number(run.get("epochs")),
+            }
+            for run in held
+        ]
+    )
+
+
+def _create(path: Path, text: str) -> None:
+    """Writes a file, unless it is there. Raises Unavailable if it cannot be written."""
+    try:
+        save_text(path, text, once=True)
+    except FileExistsError:  # another process was first: its file counts
+        return
+    except OSError as error:
+        raise Unavailable(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def moment(path: Path, field: str, text: Any) -> datetime.datetime:
+    try:
+        moment = datetime.datetime.fromisoformat(str(text))
+    except ValueError:
+        raise InputError(f"{path}: {field}: {text!r}; a date and time in ISO 8601") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+
+
+def digest(value: Any) -> str:
+    """sha256 of a JSON value, however it is laid out."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plan_digest(planned: list[dict[str, Any]]) -> str:
+    """Digest of which runs a plan has; neither their order nor what else it says counts."""
+    return digest(sorted([run["run"], run["role"], run["config_sha256"]] for run in planned))
+
+
+def _runs_digest(runs: "pd.DataFrame", version: int) -> str:
+    """Digest of what the runs bring into a forecast; neither row order nor other columns count."""
+    known = _KNOWN if version == 1 else _KNOWN_2
+    kept = [name for name in known if name in runs.columns]
+    return digest(sorted([repr(value) for value in row] for row in runs[kept].to_numpy().tolist()))

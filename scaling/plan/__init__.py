@@ -1,0 +1,1 @@
+"""A study before it is trained: its runs, what they cost in compute, time, memory and money."""

@@ -1,0 +1,116 @@
+"""A ladder: the sizes of a family, made by the recipe that its experiment file holds.
+
+The recipe is opinion and lives in `configs/<experiment>.py` as `recipe(size, D) -> ConfigDict`: one
+dial and a number of training units give every hyper-parameter. This module is mechanics: it turns a
+size and a budget of units or FLOPs into the exact run.
+"""
+
+import importlib.util
+import inspect
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from absl import flags
+
+from data import Dataset
+from train import before
+from train import config as configuration
+from train.cli import InputError
+from train.compile import ahead
+from train.config import Choice, RunConfig
+
+
+class Planned(NamedTuple):
+    """A run before it is trained."""
+
+    config: RunConfig
+    account: dict[str, Any]  # N, D, C, epochs, unit: see train.before.account
+    data_sha256: str  # digest of its data; "" for those that are not here
+
+
+class Stated:
+    """Text of a stated size that need not be here: a plan needs its shapes and its size alone."""
+
+    unit = "token"
+    digest = ""  # unknown
+
+    def __init__(self, config: RunConfig, unique: float):
+        """Raises InputError if the run reads no text, of which alone the shapes are known."""
+        length = getattr(config.data.config, "sequence_length", None)
+        if length is None:
+            raise InputError(f"study.unique: {unique:g}; must be 0 for data {config.data.name!r}")
+        self.units_per_example = length
+        self.train_examples = max(1, int(unique // length))
+        self._example = ahead.example_of(config)
+
+    def eval_batch(self, index: int, batch_size: int) -> dict[str, Any]:
+        """One example, of which only shapes and types matter."""
+        return self._example
+
+
+class Ladder:
+    """The sizes of one experiment.
+
+    Attributes:
+      dial: the name of what a size is, e.g. "width".
+    """
+
+    def __init__(self, experiment: str, unique: float = 0.0):
+        """`unique` is the number of training units that the data will have; 0: they are here.
+
+        Raises:
+          InputError: the experiment's file is missing or has no recipe.
+        """
+        self._module = _load(experiment)
+        if not callable(getattr(self._module, "recipe", None)):
+            raise InputError(f"{experiment}: has no function recipe(size, D)")
+        self.dial = next(iter(inspect.signature(self._module.recipe).parameters))
+        self._unique = unique
+        self._datasets: dict[Choice, Dataset | Stated] = {}
+        self._one_step: dict[int, dict[str, Any]] = {}
+
+    def at(self, size: int, D: float) -> Planned:
+        """The run of this size on D units, to the nearest whole step (at least one).
+
+        Raises:
+          InputError: the recipe has no such size.
+        """
+        try:
+            values = self._module.recipe(size, D).to_dict()
+        except flags.Error as error:
+            raise InputError(f"study.sizes: {error}") from None
+        config = configuration.resolve(values | {"steps": 1})
+        if config.data not in self._datasets:
+            here = before.open_data(config) if not self._unique else Stated(config, self._unique)
+            self._datasets[config.data] = here
+        dataset = self._datasets[config.data]
+        steps = max(1, round(D / (config.batch_size * dataset.units_per_example)))
+        config = configuration.resolve(values | {"steps": steps})
+        return Planned(config, before.account(config, dataset), dataset.digest)
+
+    def at_budget(self, size: int, C: float) -> Planned:
+        """The run of this size that costs C training FLOPs (the "forward" convention)."""
+        account = self._smallest(size)
+        return self.at(size, C * account["D"] / account["C"]["forward"])
+
+    def N(self, size: int) -> int:
+        """Parameters of this size, in total."""
+        return self._smallest(size)["N"]["total"]
+
+    def _smallest(self, size: int) -> dict[str, Any]:
+        """The account of one step, for what does not depend on D."""
+        if size not in self._one_step:
+            self._one_step[size] = self.at(size, 1.0).account
+        return self._one_step[size]
+
+
+def _load(experiment: str) -> ModuleType:
+    """Runs an experiment's file, which the user named, and returns it as a module."""
+    path = Path(experiment).expanduser()
+    if path.suffix != ".py" or not path.is_file():
+        raise InputError(f"study.experiment: {experiment!r}; no such Python file")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

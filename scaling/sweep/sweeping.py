@@ -1,0 +1,255 @@
+"""Trains the runs of a plan side by side: on this machine, one process a core on CPU and one for
+the accelerators; or on a cluster run on Ray.
+
+    python -m scaling.sweep --workdir=studies/demo --role=fit
+    python -m scaling.sweep --workdir=/shared/demo --executor=ray --gpus_per_run=1
+
+A run that came to an end of its own leaves a record, the same one on any executor: it is ok, it
+diverged, or its config or code failed. Called again, a sweep does what is left: a finished run is
+never done twice, one that was stopped or killed goes on from its checkpoint. What kept a run from
+its end and may pass (a lock, a missing file, a full disk, a worker that died or hung) leaves no
+record: why stands in runs/<run>/attempts.jsonl, what libraries said in worker.log; the others go
+on, and the next call tries that run again. For what a cluster needs see scaling/sweep/cluster.py.
+
+Exit codes: 0 all runs have ended, 2 bad input, 130 stopped by Ctrl-C, and 75 to be started again:
+some runs are not finished, or it was stopped by SIGTERM or SIGHUP.
+"""
+
+import contextlib
+import datetime
+import json
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from scaling.forecast import sealing
+from scaling.runs import records
+from scaling.runs.records import failed, run_folder
+from scaling.sweep import HANG_MINUTES
+from scaling.sweep.cluster import RayWorkers
+from scaling.sweep.ending import Stopped, Unfinished, handled
+from scaling.sweep.progress import SweepProgress
+from scaling.sweep.worker import Processes, default_workers
+from train import record
+from train import run as training
+from train.cli import InputError
+
+if TYPE_CHECKING:
+    from scaling.plan.planning import Plan, PlannedRun
+    from scaling.sweep.cluster import Cluster
+    from train.record import Record
+
+# Longer than any compilation, evaluation or save: what is silent for so long will not come back.
+
+
+class Executor(Protocol):
+    """Where runs are trained. It knows workers; of plans, tries and records it knows nothing."""
+
+    tries: int  # workers that may die under a run before it is left for the next call
+
+    def room(self, waiting: int) -> bool:
+        """Whether a run can be started now; `waiting` of them are to be."""
+
+    def start(self, run: str, config: dict[str, Any], data_sha256: str, folder: Path) -> None:
+        """Starts a run. Called only when there is room. For the arguments see `worker.train`."""
+
+    def messages(self, seconds: float) -> Iterable[tuple]:
+        """What happened, waiting up to some seconds for it.
+
+        ("progress", run, step, loss) and ("alive", run), then one of ("done", run, status),
+        ("stopped", run), ("failed", run, reason) by itself, ("kept", run, reason) from its end by
+        what may pass, or ("died", run, reason): its worker is gone, the run may go on elsewhere.
+        Also ("refused", "", reason): workers cannot be used at all.
+        """
+
+    def kill(self, run: str) -> None:
+        """Ends the worker of a run, which has hung; no message of it follows."""
+
+    def stop(self) -> None:
+        """Asks for all runs to be saved; each still sends its last message."""
+
+    def close(self) -> None:
+        """Ends all workers."""
+
+
+def sweep(
+    workdir: Path,
+    plan: "Plan",
+    role: str,
+    *,
+    workers: int = 0,
+    cluster: "Cluster | None" = None,
+    retry_failed: bool = False,
+    hang_minutes: float = HANG_MINUTES,
+) -> list["Record"]:
+    """Trains all runs of a role that are not finished, and returns the records of all of them.
+
+    It leaves runs.csv with the finished runs of all roles.
+
+    Args:
+      workdir: the study's folder; on a cluster, one that all nodes share.
+      plan: the study's plan.
+      role: "fit" or "heldout". A held-out run starts under the seal that is there, if any.
+      workers: most runs at a time; 0 = `scaling.sweep.worker.default_workers()`, or all that the
+        cluster has room for.
+      cluster: where to train; None = this machine.
+      retry_failed: whether runs that are recorded as failed are tried again; those records are kept
+        beside the new ones.
+      hang_minutes: silence of a worker after which it is killed.
+
+    Raises:
+      InputError: a record there cannot be read or is of another run, or the cluster cannot train
+        these runs.
+      Unavailable: another sweep is at work in this folder, or it cannot be written.
+      Unfinished: some runs did not come to their end, for reasons that may pass.
+      Stopped: by a signal, after all workers have saved.
+    """
+    chosen = [run for run in plan.runs if run.role == role]
+    with training.locked(workdir):
+        before = {run.run: records.finished(workdir, run) for run in chosen}
+        todo = [run for run in chosen if before[run.run] is None]
+        for run in chosen:
+            if retry_failed and before[run.run] and before[run.run].status == "failed":
+                records.set_aside(workdir, run)
+                todo.append(run)
+        for run in todo if role == "heldout" else ():
+            sealing.begin(workdir, run.run)
+        kept: Mapping[str, str] = {}
+        if todo:
+            with (
+                _progress(plan, role, chosen, todo) as progress,
+                _executor(workdir, len(todo), workers, cluster) as executor,
+            ):
+                kept = _Sweep(workdir, executor, progress, 60 * hang_minutes).go(todo)
+        try:
+            records.save_table(workdir, plan)
+        except OSError:
+            if not kept:
+                raise
+        if kept:
+            raise Unfinished(role, len(chosen), kept)
+        return [records.finished(workdir, run) for run in chosen]
+
+
+def _progress(plan: "Plan", role: str, chosen: Sequence, todo: Sequence) -> Any:
+
+    return SweepProgress(plan.study["name"], role, chosen, todo)
+
+
+@contextlib.contextmanager
+def _executor(
+    workdir: Path, runs: int, workers: int, cluster: "Cluster | None"
+) -> Iterator[Executor]:
+    if cluster is None:
+        executor = Processes(min(workers or default_workers(), runs))
+    else:
+        executor = RayWorkers(cluster, workdir, workers)
+    try:
+        yield executor
+    finally:
+        executor.close()
+
+
+class _Sweep:
+    """One call of `sweep`: which run is next, which is tried again, what is recorded."""
+
+    def __init__(self, workdir: Path, executor: Executor, progress: Any, patience: float):
+        self.workdir, self.executor, self.progress = workdir, executor, progress
+        self.patience = patience  # seconds of silence
+        self.active: dict[str, PlannedRun] = {}
+        self.heard: dict[str, float] = {}  # when an active run last was
+        self.died: Counter[str] = Counter()
+        self.kept: dict[str, str] = {}  # runs that are not finished, and why
+        self.stopped_by = 0
+        self.refusal = ""
+
+    def go(self, todo: Iterable["PlannedRun"]) -> dict[str, str]:
+        # The longest first: the last ones then are short, and no core idles long.
+        self.queue = deque(sorted(todo, key=lambda run: -run.C["forward"]))
+        with handled(self._ask_to_stop):
+            while self.active or (self.queue and not self.stopping):
+                if self.stopping:
+                    self.executor.stop()
+                else:
+                    self._hand_out()
+                for message in self.executor.messages(1.0):
+                    self._take(*message)
+                self._end_silent()
+                self.progress.tick()
+        if self.refusal:
+            raise InputError(self.refusal)
+        if self.stopping:
+            raise Stopped(self.stopped_by, self.kept)
+        return self.kept
+
+    @property
+    def stopping(self) -> bool:
+        return bool(self.stopped_by or self.refusal)
+
+    def _ask_to_stop(self, number: int, _frame: Any) -> None:
+        # In a signal handler: the executor is told by the loop, whose locks this might be inside.
+        self.stopped_by = number
+        self.progress.stopping()
+
+    def _hand_out(self) -> None:
+
+        while self.executor.room(len(self.queue)):
+            run = self.queue.popleft()
+            self.active[run.run], self.heard[run.run] = run, time.monotonic()
+            self.progress.started(run)
+            folder = run_folder(self.workdir, run.run)
+            self.executor.start(run.run, run.config, run.data_sha256, folder)
+
+    def _take(self, kind: str, name: str, *rest: Any) -> None:
+        self.heard[name] = time.monotonic()
+        if kind == "progress":
+            self.progress.moved(name, *rest)
+        elif kind == "refused":
+            self.refusal = rest[0]
+            self.progress.stopping()
+        elif kind != "alive":
+            self._end(self.active.pop(name), kind, *rest)
+
+    def _end_silent(self) -> None:
+        for name in [n for n in self.active if time.monotonic() - self.heard[n] > self.patience]:
+            self.executor.kill(name)
+            reason = f"its worker took no step for {self.patience / 60:g} minutes and was killed"
+            self._end(self.active.pop(name), "died", reason)
+
+    def _end(self, run: "PlannedRun", kind: str, what: str = "") -> None:
+        if kind == "failed":
+            kind, what = self._record_failure(run, what)
+        elif kind in ("died", "kept"):
+            self._note(run, what)
+        if kind == "died":
+            self.died[run.run] += 1
+            if self.died[run.run] < self.executor.tries and not self.stopping:
+                self.queue.appendleft(run)
+                self.progress.lost(run.run, what, again=True)
+                return
+            kind, what = "kept", f"{what} ({self.died[run.run]} of {self.executor.tries} tries)"
+        if kind == "kept":
+            self.kept[run.run] = what
+            self.progress.lost(run.run, what, again=False)
+        elif kind == "done":
+            self.progress.ended(run.run, what)
+
+    def _record_failure(self, run: "PlannedRun", reason: str) -> tuple[str, str]:
+
+        try:
+            record.save(run_folder(self.workdir, run.run) / "record.json", failed(run, reason))
+        except OSError as error:
+            return "kept", f"its record cannot be written: {error.strerror}"
+        return "done", "failed"
+
+    def _note(self, run: "PlannedRun", reason: str) -> None:
+        """Keeps beside the run what kept it from its end."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        # Where this cannot be written either, the reason is still printed.
+        with contextlib.suppress(OSError):
+            folder = run_folder(self.workdir, run.run)
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / "attempts.jsonl").open("a") as file:
+                file.write(json.dumps({"ended": now, "reason": reason}) + "\n")

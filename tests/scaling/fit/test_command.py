@@ -1,0 +1,86 @@
+"""`python -m scaling.fit`, as a person meets it."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scaling.fit.fitting import load
+from scaling.runs.schedules import annealing_columns
+from tests.scaling.fit.test_fitting import study
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "scaling.fit", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+
+
+def test_command_prints_the_law_and_writes_it(tmp_path):
+    csv, out = tmp_path / "my.csv", tmp_path / "law.json"
+    study().rename(columns={"N": "params", "D": "tokens", "loss": "val"}).to_csv(csv, index=False)
+    done = command(
+        f"--runs={csv}", "--n=params", "--d=tokens", "--loss=val", "--law=tied", f"--out={out}",
+        "--bootstrap=50", "--starts=16",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    words = ("alpha", "residual standard deviation", "starts that reached", "line ")
+    for word in (*words, "back-test in compute: median", "approach 2"):
+        assert word in done.stdout
+    assert load(str(out)).law.name == "tied"
+    assert len(load(str(out)).backtest.beyond) == 2
+
+
+def test_command_fits_a_law_of_schedules_to_logged_curves(tmp_path):
+    step = np.linspace(1000, 20000, 25)
+    share = (step - 1000) / 19000
+    rates = {
+        "constant": np.full(25, 3e-4),
+        "cosine": 3e-5 + 2.7e-4 * (1 + np.cos(np.pi * share)) / 2,
+        "drop": np.where(share < 0.5, 3e-4, 3e-5),
+    }
+    for name, rate in rates.items():
+        curve = pd.DataFrame({"schedule": name, "step": step, "lr": rate, "loss": 1.0})
+        curve = annealing_columns(curve, warmup=500)
+        curve["val"] = 2.9 + 0.6 * curve["S1"] ** -0.4 - 0.35 * curve["S2"]
+        curve[["step", "lr", "val"]].to_csv(tmp_path / f"{name}.csv", index=False)
+    out = tmp_path / "law.json"
+    given = (f"--runs={tmp_path}/*.csv", "--loss=val", "--warmup=500", "--bootstrap=0")
+    done = command(*given, "--law=annealing", "--starts=32", f"--out={out}")
+    assert done.returncode == 0, done.stderr
+    assert load(str(out)).params["C"] == pytest.approx(0.35, rel=1e-5)
+    assert load(str(out)).n == 75
+    done = command(f"--runs={tmp_path}/drop.csv", "--law=multi_power")
+    assert done.returncode == 2
+    assert "no column 'loss'" in done.stderr
+    assert "schedule, step, lr, loss" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "--runs: not given"),
+        (("--runs=/nowhere.csv", "--law=chinchila"), "did you mean"),
+        (("--runz=x",), "runz"),
+    ],
+)
+def test_command_refuses_in_one_line(arguments, words):
+    done = command(*arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_entry_point_imports_nothing_heavy():
+    code = (
+        "import sys, scaling.fit\n"
+        "heavy = {'jax', 'pandas', 'scipy', 'rich', 'matplotlib'} & set(sys.modules)\n"
+        "sys.exit(' '.join(heavy) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

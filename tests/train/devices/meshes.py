@@ -1,0 +1,91 @@
+"""Trains one run on several meshes: `python -m tests.train.devices.meshes CONFIG CHANGES`.
+
+A process of its own, since the number of devices is fixed when JAX starts: `train_on` starts it.
+Both arguments are JSON: a complete config, and a list of changes {"mesh": {...}, ...}. Prints a
+line of JSON for each.
+"""
+
+import collections
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+
+import jax
+
+from tests.conftest import ROOT
+from train import before, cache, config, step
+from train.devices import sharding
+
+ONE = dict.fromkeys(sharding.AXES, 1)
+STEPS = 10
+COLLECTIVE = re.compile(
+    r" = [^=]*? (all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
+)
+SHAPE = re.compile(r"\bf32\[([\d,]+)\]")
+
+
+def train_on(base: config.RunConfig, *changes: dict, devices: int = 8) -> list[dict]:
+    """What each change of a config does; axes that its mesh does not name are 1."""
+    whole = [change | {"mesh": ONE | change.get("mesh", {})} for change in changes]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.train.devices.meshes"]
+        + [json.dumps(x) for x in (config.to_dict(base), whole)],
+        cwd=ROOT,
+        env=os.environ | {"JAX_NUM_CPU_DEVICES": str(devices)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def main(base: dict, changes: list[dict]) -> None:
+    """Prints the result of each change."""
+    cache.use_cache()
+    dataset = before.open_data(config.resolve(base))
+    first = None
+    for change in changes:
+        c = config.resolve(base | change)
+        devices = jax.devices()[: math.prod(change["mesh"].values())]
+        functions = step.compile_for(c, dataset.eval_batch(0, 1), devices)
+        hyper = step.hyper_of(c)
+        # Compiling the initialisation for each mesh would take most of the time: one has its own.
+        if first is None or change["mesh"]["fsdp"] == 8:
+            first = jax.device_get(functions.init(hyper))
+        state = jax.device_put(first, jax.tree.map(lambda a: a.sharding, functions.abstract))
+        batch = dataset.train_batch(c.seed, 0, c.batch_size)
+        compiled = functions.train.lower(functions.abstract, batch, hyper).compile()
+        losses = []
+        for now in range(STEPS):
+            batch = dataset.train_batch(c.seed, now, c.batch_size)
+            batch = jax.device_put(batch, compiled.input_shardings[0][1])
+            state, metrics = compiled(state, batch, hyper)
+            losses.append(float(metrics["loss"]))
+        text = compiled.as_text()
+        shapes = ([int(n) for n in found.split(",")] for found in SHAPE.findall(text))
+        result = {
+            "losses": losses,
+            "metrics": {name: float(value) for name, value in metrics.items()},  # of the last step
+            "split": {"params": split(state.params), "opt_state": split(state.opt_state)},
+            "collectives": dict(collections.Counter(COLLECTIVE.findall(text))),
+            "largest": max(map(math.prod, shapes)),
+        }
+        print(json.dumps(result), flush=True)
+
+
+def split(tree) -> dict[str, list[str]]:
+    """Names of the mesh axes that arrays are split over, by the end of their path, for all moments
+    alike."""
+    found: dict[str, list[str]] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        name = "/".join(key.key for key in path if isinstance(key, jax.tree_util.DictKey))
+        axes = sorted(jax.tree.leaves(tuple(leaf.sharding.spec)))
+        assert found.setdefault(name, axes) == axes, f"{name}: {axes}, not {found[name]}"
+    return found
+
+
+if __name__ == "__main__":
+    main(*map(json.loads, sys.argv[1:]))

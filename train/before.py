@@ -1,0 +1,48 @@
+"""A run before it is trained: its data, and what it comes to in N, D and C."""
+
+import dataclasses
+from typing import Any
+
+import data
+from train import accounting, step
+from train.cli import InputError, Unavailable
+from train.config import RunConfig
+
+
+def open_data(config: RunConfig) -> data.Dataset:
+    """Opens a run's dataset.
+
+    Raises:
+      Unavailable: a file of it is not there or cannot be read.
+      InputError: there is no such data, or it does not fit the model.
+    """
+    try:
+        dataset = data.open_dataset(config.data.name, dataclasses.asdict(config.data.config))
+    except OSError as error:
+        raise Unavailable(f"config.data: {error}") from error
+    except ValueError as error:
+        raise InputError(f"config.data: {error}") from error
+    if dataset.eval_examples < 2:
+        found = f"config.data: {dataset.eval_examples} validation examples"
+        raise InputError(f"{found}; at least 2, for an error of the loss")
+    allowed = getattr(config.model.config, "vocab_size", None)
+    if allowed is not None and dataset.vocab_size is not None and allowed < dataset.vocab_size:
+        raise InputError(
+            f"config.model.vocab_size: {allowed}; the data needs at least {dataset.vocab_size}"
+        )
+    return dataset
+
+
+def account(config: RunConfig, dataset: data.Dataset) -> dict[str, Any]:
+    """N by group, D, C by convention, epochs and unit of a run, before it is trained."""
+    N, forward = step.count(config, dataset.eval_batch(0, 1))
+    per_unit = {kind: flops / dataset.units_per_example for kind, flops in forward.items()}
+    examples = config.steps * config.batch_size
+    D = examples * dataset.units_per_example
+    return {
+        "N": N,
+        "D": D,
+        "C": accounting.training_flops(N, per_unit, D),
+        "epochs": examples / dataset.train_examples if dataset.train_examples else None,
+        "unit": dataset.unit,
+    }
