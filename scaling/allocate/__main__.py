@@ -10,15 +10,10 @@ that does best in a back-test, and the average of laws that a forecast would tak
 the optimum's estimate, not of a run's loss: for that see scaling.forecast.
 """
 
-from typing import TYPE_CHECKING
-
 from absl import flags
 
 from scaling.console import budget, tables
 from train.cli import SEED, define_path, run_main
-
-if TYPE_CHECKING:
-    pass
 
 
 def _define_flags() -> None:

@@ -1,14 +1,4 @@
-"""How to spend a training budget: N*, D* and the loss, how sure they are, and what else it costs.
-
-    python -m scaling.allocate --law=hoffmann2022_a3 --C=1e21
-    python -m scaling.allocate --runs=my.csv --C=1e20,1e21 --device=h100
-    python -m scaling.allocate --law=law.json --C=1e21 --serve_tokens=1e13
-    python -m scaling.allocate --law=hoffmann2022_a3 --C=1e24 --unique_tokens=2e11
-
-With runs, all three approaches of Hoffmann et al. 2022 are shown that the runs can carry, the law
-that does best in a back-test, and the average of laws that a forecast would take. Intervals are of
-the optimum's estimate, not of a run's loss: for that see scaling.forecast.
-"""
+"""The best N and D for a budget by each approach, and what it costs to choose otherwise."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -216,7 +206,6 @@ def _without_law(runs, C: list[float], fit: "Fit", seed: int) -> tuple[list[Allo
 
 
 def _bias_in_words(fit: "Fit", runs: "pd.DataFrame", C: float, seed: int) -> str:
-
     try:
         bias = parabola_bias(fit, runs, C, seed=seed)
     except InputError as error:

@@ -9,16 +9,11 @@ simulated and refitted; the table shows the 90% width to expect of N*, of the ex
 N* ~ C^a and of the loss at the target.
 """
 
-from typing import TYPE_CHECKING
-
 from absl import flags
 
 from scaling.console import budget, tables
 from scaling.design import BUDGETS, DECADES, SIZES, SPREADS, STUDIES
 from train.cli import SEED, define_path, run_main
-
-if TYPE_CHECKING:
-    pass
 
 
 def _define_flags() -> None:

@@ -1,13 +1,4 @@
-"""Compares designs of a study by what they will be able to say, before any compute is spent.
-
-    python -m scaling.design --law=besiroglu2024 --flops=1e21 --target=1e23 --noise=0.003
-    python -m scaling.design --law=law.json --money=500 --device=h100 --out=design.csv
-    python -m scaling.design --next --runs=my.csv --flops=1e19 --target=1e21
-
-Every design spends the same budget. From a prior law and the noise of one loss, studies are
-simulated and refitted; the table shows the 90% width to expect of N*, of the exponent a of
-N* ~ C^a and of the loss at the target.
-"""
+"""Designs of one cost, compared by what their studies will be able to say."""
 
 import dataclasses
 import json

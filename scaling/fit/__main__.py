@@ -1,15 +1,10 @@
 """Fits a law to a table of runs: `python -m scaling.fit --runs=my.csv --n=params --d=tokens`."""
 
-from typing import TYPE_CHECKING
-
 from absl import flags
 
 from scaling.console import tables
 from scaling.fit import LEVEL, RESAMPLES
 from train.cli import SEED, define_path, run_main
-
-if TYPE_CHECKING:
-    pass
 
 
 def _define_flags() -> None:

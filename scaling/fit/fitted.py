@@ -123,7 +123,6 @@ class Fit:
         return points
 
     def _evaluate(self, values, points) -> np.ndarray:
-
         scaled = {name: points[name] / self.centres[name] for name in self.law.columns}
         if self.law.wide:
             with double_precision():
@@ -271,7 +270,6 @@ _SHAPE_2 = _SHAPE | {
 
 
 def _from_fields(fields: dict[str, Any]) -> Fit:
-
     if fields["law"] not in LAWS:
         raise InputError(f"law.json: law {fields['law']!r}; {nearest(fields['law'], LAWS)}")
     law = LAWS[fields["law"]]

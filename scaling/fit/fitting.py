@@ -90,7 +90,6 @@ def fit(
 def _fit(
     runs, entry, objective, starts, refits, seed, weights, resample, level, fixed, backtest
 ) -> Fit:
-
     table, weight, notes = _rows(runs, entry, weights, seed)
     columns = {
         name: _vectors(table, name) if name in entry.wide else table[name].to_numpy(np.float64)
@@ -228,7 +227,6 @@ def _check_design(law: "Law", columns: dict[str, np.ndarray], parameters: int, n
 
 
 def _starts(problem: "Problem", count: int, seed: int, fixed, centres) -> np.ndarray:
-
     law = problem.law
     theta = solve.random_starts(law, count, seed)
     if not fixed:

@@ -13,7 +13,7 @@ of the runs is computed where a law is given (scaling.fit.bias).
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,9 +22,6 @@ from scaling.fit.fitted import read_text, write_text
 from scaling.runs.table import fit_rows, validate
 from train import strict
 from train.cli import InputError, nearest
-
-if TYPE_CHECKING:
-    pass
 
 FORMAT, VERSION = "allometry-isoflop", 2
 _READ = (1, VERSION)  # version 1 had no bias

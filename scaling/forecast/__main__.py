@@ -11,15 +11,10 @@ larger of them from the smaller; the interval comes from the same back-test
 (scaling.forecast.calibration).
 """
 
-from typing import TYPE_CHECKING
-
 from absl import flags
 
 from scaling.console import tables
 from train.cli import define_path, run_main
-
-if TYPE_CHECKING:
-    pass
 
 
 def _define_flags() -> None:

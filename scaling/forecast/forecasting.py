@@ -1,15 +1,4 @@
-"""Forecasts the loss of runs that were not trained yet, with calibrated intervals.
-
-    python -m scaling.forecast --runs=my.csv --N=7e9 --D=1.4e11
-    python -m scaling.forecast --law=law.json --N=7e9 --D=1.4e11           a fitted law, no runs
-    python -m scaling.forecast --law=hoffmann2022_a3 --N=7e9 --D=1.4e11    a published law, no data
-    python -m scaling.forecast --runs=my.csv --law=data_constrained --unique=1e10 --N=7e9 --D=1.4e11
-    python -m scaling.forecast --workdir=DIR [--score]   seals DIR/forecast.json, or scores it
-
-With no law named, five laws are back-tested on the runs and averaged by how well each forecast the
-larger of them from the smaller; the interval comes from the same back-test
-(scaling.forecast.calibration).
-"""
+"""The loss of runs not trained yet: laws averaged by their back-test, and its intervals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -173,7 +162,6 @@ def _needs_unique(law: str, columns: Sequence[str], targets: "pd.DataFrame") -> 
 
 
 def _checked(runs: "pd.DataFrame", columns: Sequence[str]) -> "pd.DataFrame":
-
     if "split" not in runs.columns and "role" in runs.columns:
         runs = runs.assign(split=runs["role"])
     notes = list(runs.attrs.get("notes", ()))

@@ -55,7 +55,6 @@ def load(path: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
 
 
 def _score(study: Path, target: dict[str, Any], sealed: dict[str, Any], notes: list[str]) -> dict:
-
     path = run_folder(study, target["run"]) / "record.json"
     if not path.exists():
         raise InputError(f"{path}: not there; train the held-out run, then score")

@@ -1,24 +1,4 @@
-"""Plans a study: which runs, of what size, on how much data, at what cost, before any is trained.
-
-    python -m scaling.plan --config=configs/studies/demo.py --workdir=studies/demo
-    python -m scaling.plan --config=... --workdir=... --money=500 --device=h100
-    python -m scaling.plan --config=... --workdir=... --topology=v5e:2x4
-    python -m scaling.plan --config=... --workdir=... --points=design.csv
-    python -m scaling.plan --config=configs/studies/gpt_large.py --workdir=studies/large \\
-        --device=h100 --devices=8 --days=14 --unique=2e10
-
-An IsoFLOP design (Hoffmann et al. 2022, approach 2): for each budget the sizes of the ladder
-nearest to the expected optimum, each trained on what the budget then buys, and held-out runs beyond
-the largest budget that no law will see. The plan is `plan.json`; the same config gives the same
-file, bit for bit. A budget for the whole study (FLOPs, device-hours or money) scales those of its
-config. Where the config names a law to expect, studies are simulated from it, and the plan says
-how sure the real one will be. With a topology, the steps of the runs are compiled for such TPUs,
-which need not be here (scaling.plan.hbm); the exit code is 1 if a run does not fit their memory.
-
-With a budget, devices and a law to expect, the plan is also said in words: which small runs first,
-which model then, whether it fits, what loss, what would change the answer. --unique is how many
-training units there are before they repeat, for data that is not here yet.
-"""
+"""Which runs a study has, of what size, on how much data: made before any is trained, and kept."""
 
 import dataclasses
 import math
@@ -225,7 +205,6 @@ def load(path: Path) -> Plan:
 
 
 def _load_run(path: Path, version: int, run: Any) -> PlannedRun:
-
     check(f"{path}: runs", run, {"run": str})
     where = f"{path}: {run['run'][:60]}"
     if version == 1:
@@ -298,7 +277,6 @@ def _sizes(study: Study, ladder: "Ladder", N: float, count: int) -> list[int]:
 def _planned(
     ladder: "Ladder", role: str, size: int, budget: float, seed: int, planned: "Planned"
 ) -> PlannedRun:
-
     config = dataclasses.replace(planned.config, seed=seed)
     return PlannedRun(
         # The letter says what the size is: w64 is a width.

@@ -1,14 +1,4 @@
-"""The whole line in one command: plan, sweep, fit, forecast, train what was forecast, score,
-report.
-
-    python -m scaling.study --config=configs/studies/demo.py --workdir=studies/demo
-
-Every step reads and writes files under the workdir and skips what is there already, so a study that
-was stopped goes on where it was (exit codes are those of scaling.sweep):
-
-    plan.json  runs/<run>/record.json  runs.csv  isoflop.json  law.json  forecast.json  score.json
-    report.html
-"""
+"""The whole line: plan, sweep, fit, forecast, train what was forecast, score, report."""
 
 import dataclasses
 from collections import Counter

@@ -1,19 +1,4 @@
-"""Trains the runs of a plan side by side: on this machine, one process a core on CPU and one for
-the accelerators; or on a cluster run on Ray.
-
-    python -m scaling.sweep --workdir=studies/demo --role=fit
-    python -m scaling.sweep --workdir=/shared/demo --executor=ray --gpus_per_run=1
-
-A run that came to an end of its own leaves a record, the same one on any executor: it is ok, it
-diverged, or its config or code failed. Called again, a sweep does what is left: a finished run is
-never done twice, one that was stopped or killed goes on from its checkpoint. What kept a run from
-its end and may pass (a lock, a missing file, a full disk, a worker that died or hung) leaves no
-record: why stands in runs/<run>/attempts.jsonl, what libraries said in worker.log; the others go
-on, and the next call tries that run again. For what a cluster needs see scaling/sweep/cluster.py.
-
-Exit codes: 0 all runs have ended, 2 bad input, 130 stopped by Ctrl-C, and 75 to be started again:
-some runs are not finished, or it was stopped by SIGTERM or SIGHUP.
-"""
+"""The runs of a plan, handed to workers: each ends in a record, or in the reason for none."""
 
 import contextlib
 import datetime
@@ -40,8 +25,6 @@ if TYPE_CHECKING:
     from scaling.plan.planning import Plan, PlannedRun
     from scaling.sweep.cluster import Cluster
     from train.record import Record
-
-# Longer than any compilation, evaluation or save: what is silent for so long will not come back.
 
 
 class Executor(Protocol):
@@ -134,7 +117,6 @@ def sweep(
 
 
 def _progress(plan: "Plan", role: str, chosen: Sequence, todo: Sequence) -> Any:
-
     return SweepProgress(plan.study["name"], role, chosen, todo)
 
 
@@ -194,7 +176,6 @@ class _Sweep:
         self.progress.stopping()
 
     def _hand_out(self) -> None:
-
         while self.executor.room(len(self.queue)):
             run = self.queue.popleft()
             self.active[run.run], self.heard[run.run] = run, time.monotonic()
@@ -237,7 +218,6 @@ class _Sweep:
             self.progress.ended(run.run, what)
 
     def _record_failure(self, run: "PlannedRun", reason: str) -> tuple[str, str]:
-
         try:
             record.save(run_folder(self.workdir, run.run) / "record.json", failed(run, reason))
         except OSError as error:
