@@ -13,8 +13,9 @@ import numpy as np
 from scaling.fit import optimum
 from scaling.fit.diagnosis import Diagnostics
 from scaling.fit.hindsight import Beyond, Hindsight
-from scaling.fit.solve import Objective, double_precision
+from scaling.fit.solve import Objective
 from scaling.laws import LAWS
+from scaling.laws.at import At
 from train import strict
 from train.cli import InputError, nearest
 from train.record import save_text
@@ -73,12 +74,19 @@ class Fit:
         return float(np.sqrt(np.sum(self.residuals**2) / max(self.n - len(self.params), 1)))
 
     @property
+    def at(self) -> At:
+        """The law at the estimate."""
+        return At.of(self.law, self.centred, self.centres)
+
+    @property
+    def drawn(self) -> At:
+        """The law at the bootstrap draws [K]."""
+        return At(self.law, self.draws, self.centres)
+
+    @property
     def natural_draws(self) -> dict[str, np.ndarray]:
         """Bootstrap estimates in natural units, [K] each."""
-        values = dict(zip(self.law.names, self.draws.T))
-        with double_precision():
-            natural = self.law.natural(values, self.centres)
-            return {name: np.asarray(value) for name, value in natural.items()}
+        return self.drawn.natural().values
 
     def predict(self, N: Any = None, D: Any = None, **columns: Any) -> np.ndarray:
         """Prediction of the law's target at the estimate.
@@ -89,17 +97,14 @@ class Fit:
         Returns:
           float64 array of the broadcast shape.
         """
-        return self._evaluate(self.centred, self._points(N, D, columns))
+        return self.at.predict(self._points(N, D, columns))
 
     def predict_draws(self, N: Any = None, D: Any = None, **columns: Any) -> np.ndarray:
         """Prediction at every bootstrap draw [K, *shape]: spread of the curve, not of a new run."""
         points = self._points(N, D, columns)
         if self.law.wide:
-            rows = [dict(zip(self.law.names, draw)) for draw in self.draws]
-            return np.stack([self._evaluate(row, points) for row in rows])
-        shape = (-1,) + (1,) * np.broadcast(*points.values()).ndim
-        values = {name: draw.reshape(shape) for name, draw in zip(self.law.names, self.draws.T)}
-        return self._evaluate(values, points)
+            return self.drawn.predict(points)
+        return self.drawn.over(np.broadcast(*points.values()).ndim).predict(points)
 
     def interval(self, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Interval at `level` of any quantity computed from the draws, along axis 0."""
@@ -121,23 +126,6 @@ class Fit:
                 value = np.stack(list(value))
             points[name] = np.asarray(value, np.float64)
         return points
-
-    def _evaluate(self, values, points) -> np.ndarray:
-
-        scaled = {name: points[name] / self.centres[name] for name in self.law.columns}
-        if self.law.wide:
-            with double_precision():
-                result = np.asarray(self.law.form(values, scaled))
-            return result * self.centres[self.law.target]
-        everything = {**values, **scaled}
-        shape = np.broadcast_shapes(*(np.shape(value) for value in everything.values()))
-        if len(shape) > 1:  # jax may be set to refuse operands of different rank
-            lift = lambda v: np.reshape(v, (1,) * (len(shape) - np.ndim(v)) + np.shape(v))  # noqa: E731
-            values = {name: lift(value) for name, value in values.items()}
-            scaled = {name: lift(value) for name, value in scaled.items()}
-        with double_precision():
-            result = np.asarray(self.law.form(values, scaled)) * self.centres[self.law.target]
-        return np.broadcast_to(result, shape)
 
     def to_json(self) -> str:
         """Everything needed to evaluate the law elsewhere, as JSON text."""
