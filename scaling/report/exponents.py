@@ -14,7 +14,8 @@ from scaling.report.drawing import BLUE, GREY, PINK, Axis, Figure, Series
 from scaling.report.files import Study
 from scaling.report.loss_curves import averaged
 from scaling.report.marks import fitted
-from scaling.report.page import NONE, Cell, count, number, scientific
+from scaling.report.page import Cell
+from scaling.runs.numbers import NONE, count, number, scientific
 from train.cli import InputError
 
 _CLOUD = 400  # refits drawn, of each approach
