@@ -141,8 +141,8 @@ def _throughput(given: str) -> tuple[float, str]:
     found = record.load(Path(given))
     seconds, flops = found.seconds.get("train"), found.C.get("forward")
     devices = found.device.get("devices", 1)
-    numbers = (seconds, flops, devices)
-    if not all(isinstance(n, int | float) and np.isfinite(n) and n > 0 for n in numbers):
+    measured = (seconds, flops, devices)
+    if not all(isinstance(n, int | float) and np.isfinite(n) and n > 0 for n in measured):
         raise InputError(f"--throughput: {given}: has no seconds.train, C.forward or devices")
     return flops / seconds / devices, f"measured by {found.run}"
 

@@ -97,8 +97,8 @@ def parameters(fit: Fit) -> str:
         sides = ["open" if end is None else numbers.number(end) for end in ends]
         verdict = "not identified" if name in fit.diagnostics.flat else ""
         verdict = "at the edge of its range" if name in fit.diagnostics.at_bound else verdict
-        numbers = [Cell(text, 0.0) for text in (*shown, *sides)]
-        rows.append([Cell(name), *numbers, verdict])
+        cells = [Cell(text, 0.0) for text in (*shown, *sides)]
+        rows.append([Cell(name), *cells, verdict])
     columns = ("", "estimate", f"{level} from", "to", "profile from", "to", "")
     return page.table(columns, rows)
 
