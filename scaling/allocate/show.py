@@ -1,10 +1,9 @@
 """Prints allocations, and writes them as JSON."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.markup import escape
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from scaling.console.printed import console, show, table
 from scaling.plan import prices
+from scaling.runs import files
 from scaling.runs.numbers import count, plain
 
 if TYPE_CHECKING:
@@ -69,15 +69,7 @@ def to_json(result: Result) -> str:
         "serving": [{"C": C, **dataclasses.asdict(s)} for C, s in result.serving.items()],
         "notes": list(result.notes),
     }
-    return json.dumps(_plain(fields), indent=1, allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    return files.to_json(fields)
 
 
 def _with_ends(value: float, ends: "tuple[float, float] | None", words=count) -> str:

@@ -1,11 +1,8 @@
 """A fitted law: evaluate it, allocate a budget by it, write it to law.json and read it back."""
 
 import dataclasses
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,16 +13,15 @@ from scaling.fit.hindsight import Beyond, Hindsight
 from scaling.fit.solve import Objective
 from scaling.laws import LAWS
 from scaling.laws.at import At
+from scaling.runs.files import read_text, to_json, write_text
 from train import strict
 from train.cli import InputError, nearest
-from train.record import save_text
 
 if TYPE_CHECKING:
     from scaling.laws import Law
 
 FORMAT, VERSION = "allometry-law", 2
 _READ = (1, VERSION)  # version 1 had neither back-test nor seed noise
-_MAX_JSON_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -152,7 +148,7 @@ class Fit:
             "runs": list(self.runs),
             "residuals": self.residuals.tolist(),
         }
-        return json.dumps(_without_infinities(fields), indent=1, allow_nan=False)
+        return to_json(fields)
 
     @staticmethod
     def from_json(text: str) -> "Fit":
@@ -192,35 +188,6 @@ def load(path: str) -> Fit:
         return Fit.from_json(read_text(path))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-
-
-def write_text(path: str, text: str) -> None:
-    """Writes a result file atomically; raises InputError where the folder cannot be written."""
-    try:
-        save_text(Path(path), text)
-    except OSError as error:
-        raise InputError(f"--out: {path!r} cannot be written: {error.strerror}") from None
-
-
-def read_text(path: str) -> str:
-    """Reads a result file; raises InputError where it cannot be, or is absurdly large."""
-    try:
-        if os.path.getsize(path) > _MAX_JSON_BYTES:
-            raise InputError(f"larger than {_MAX_JSON_BYTES} bytes")
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}") from None
-
-
-def _without_infinities(value: Any) -> Any:
-    """JSON knows no infinity: such numbers become null."""
-    if isinstance(value, Mapping):
-        return {key: _without_infinities(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_infinities(v) for v in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
 
 
 def _number(value: Any) -> float:
