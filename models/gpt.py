@@ -80,22 +80,7 @@ class Model(nn.Module):
         x_BxLxD = spread(x_BxLxD, "batch", "length", None)
         x_BxLxD = transformer.RMSNorm(dtype, name="in_norm")(x_BxLxD)
         blocks = transformer.stack(
-            c.layers,
-            remat=c.remat,
-            heads=c.heads,
-            kv_heads=c.kv_heads,
-            hidden=c.hidden,
-            activation=c.activation,
-            causal=True,
-            qk_norm=c.qk_norm,
-            rope_base=c.rope_base,
-            # The sum over 2 N residual branches keeps its scale at any depth (Radford et al. 2019).
-            out_gain=(2 * c.layers) ** -0.5,
-            dropout=c.dropout,
-            train=train,
-            dtype=dtype,
-            quantize=c.quantize,
-            perceptron=self.perceptron(),
+            c.layers, self.shape(), remat=c.remat, train=train, perceptron=self.perceptron()
         )
         x_BxLxD, _ = blocks(x_BxLxD, None)
         x_BxLxD = transformer.RMSNorm(dtype, name="out_norm")(x_BxLxD)
@@ -111,6 +96,24 @@ class Model(nn.Module):
         head_DxV = transformer.gathered(head_DxV, ("embed", "vocab"), dtype)
         return transformer.unembed(x_BxLxD, head_DxV)
 
+    def shape(self) -> transformer.Shape:
+        """What its blocks are."""
+        c = self.config
+        return transformer.Shape(
+            heads=c.heads,
+            kv_heads=c.kv_heads,
+            hidden=c.hidden,
+            activation=c.activation,
+            causal=True,
+            qk_norm=c.qk_norm,
+            rope_base=c.rope_base,
+            # The sum over 2 N residual branches keeps its scale at any depth (Radford et al. 2019).
+            out_gain=(2 * c.layers) ** -0.5,
+            dropout=c.dropout,
+            dtype=jnp.dtype(c.dtype),
+            quantize=c.quantize,
+        )
+
     def perceptron(self) -> Callable[..., nn.Module]:
-        """What is the perceptron of a block; other families have something else in its place."""
+        """What makes the perceptron of a block, of its Shape; other families have another."""
         return transformer.MLP

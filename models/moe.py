@@ -85,11 +85,7 @@ class Experts(nn.Module):
     expert full, float32 [B].
     """
 
-    hidden: int
-    activation: str
-    out_gain: float
-    dtype: jnp.dtype
-    quantize: str
+    shape: transformer.Shape
     experts: int
     top_k: int
     capacity: float
@@ -98,7 +94,7 @@ class Experts(nn.Module):
 
     @nn.compact
     def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
-        (_, L, D), F, E = x_BxLxD.shape, self.hidden, self.experts
+        (_, L, D), F, E = x_BxLxD.shape, self.shape.hidden, self.experts
         axes = ("embed", None)
         init = nn.with_logical_partitioning(nn.initializers.normal(D**-0.5), axes)
         router_DxE = self.param("router", init, (D, E), jnp.float32)
@@ -122,13 +118,13 @@ class Experts(nn.Module):
 
         inward, outward = ("experts", "embed", "hidden"), ("experts", "hidden", "embed")
         w = {"in": transformer.matrix(self, "in", (E, D, F), inward, D)}
-        if self.activation == "swiglu":
+        if self.shape.activation == "swiglu":
             w["gate"] = transformer.matrix(self, "gate", (E, D, F), inward, D)
-        w["out"] = transformer.matrix(self, "out", (E, F, D), outward, F, self.out_gain)
+        w["out"] = transformer.matrix(self, "out", (E, F, D), outward, F, self.shape.out_gain)
         place = placement.current()
         local = functools.partial(
             _on_one_device,
-            product=functools.partial(quantized.einsum, self.quantize),
+            product=functools.partial(quantized.einsum, self.shape.quantize),
             names=tuple(w),
             experts=E,
             capacity=C,

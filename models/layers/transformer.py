@@ -6,6 +6,7 @@ attention probabilities and anything that is summed over a vocabulary stay in fl
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import flax.linen as nn
 import jax
@@ -26,6 +27,23 @@ REMAT = {
 }
 
 
+@dataclass(frozen=True)
+class Shape:
+    """What a block is, but for its width, which is that of its input."""
+
+    heads: int
+    kv_heads: int
+    hidden: int
+    activation: str  # of ACTIVATIONS
+    causal: bool
+    qk_norm: bool
+    rope_base: float
+    out_gain: float  # of the weights that lead back into the residual stream
+    dropout: float
+    dtype: jnp.dtype  # of activations and matrix products
+    quantize: str
+
+
 def gathered(w: jax.Array, axes: tuple[str | None, ...], dtype: jnp.dtype) -> jax.Array:
     """A weight with these logical axes, in compute dtype, whole along its split `embed` axis.
 
@@ -36,10 +54,10 @@ def gathered(w: jax.Array, axes: tuple[str | None, ...], dtype: jnp.dtype) -> ja
     return spread(w, *(None if axis == "embed" else axis for axis in axes))
 
 
-def matrix(module: nn.Module, name: str, shape, axes, fan_in: int, gain: float = 1.0):
-    """A float32 weight with entries N(0, gain^2 / fan_in), given in compute dtype."""
+def matrix(module: nn.Module, name: str, size, axes, fan_in: int, gain: float = 1.0):
+    """A float32 weight of a module with a Shape, entries N(0, gain^2 / fan_in); in its dtype."""
     init = nn.with_logical_partitioning(nn.initializers.normal(gain / fan_in**0.5), axes)
-    return gathered(module.param(name, init, shape, jnp.float32), axes, module.dtype)
+    return gathered(module.param(name, init, size, jnp.float32), axes, module.shape.dtype)
 
 
 def dense(x: jax.Array, w: jax.Array, quantize: str = "none") -> jax.Array:
@@ -103,87 +121,67 @@ def rotate(x_BxHxLxK: jax.Array, positions_L: jax.Array, base: float) -> jax.Arr
 class Attention(nn.Module):
     """Self-attention with rotary positions, grouped key/value heads and optional QK-norm."""
 
-    heads: int
-    kv_heads: int
-    causal: bool
-    qk_norm: bool
-    rope_base: float
-    out_gain: float
-    dtype: jnp.dtype
-    quantize: str
+    shape: Shape
 
     @nn.compact
     def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
-        D, H, G = x_BxLxD.shape[-1], self.heads, self.kv_heads
+        of, D = self.shape, x_BxLxD.shape[-1]
+        H, G = of.heads, of.kv_heads
         K = D // H
         q_DxHxK = matrix(self, "query", (D, H, K), ("embed", "heads", "head_width"), D)
         k_DxGxK = matrix(self, "key", (D, G, K), ("embed", "kv_heads", "head_width"), D)
         v_DxGxK = matrix(self, "value", (D, G, K), ("embed", "kv_heads", "head_width"), D)
         o_HxKxD = matrix(
-            self, "out", (H, K, D), ("heads", "head_width", "embed"), D, gain=self.out_gain
+            self, "out", (H, K, D), ("heads", "head_width", "embed"), D, gain=of.out_gain
         )
-        q_BxHxLxK = dense(x_BxLxD, q_DxHxK, self.quantize).swapaxes(1, 2)
-        k_BxGxLxK = dense(x_BxLxD, k_DxGxK, self.quantize).swapaxes(1, 2)
-        v_BxGxLxK = dense(x_BxLxD, v_DxGxK, self.quantize).swapaxes(1, 2)
-        if self.qk_norm:
-            q_BxHxLxK = RMSNorm(self.dtype, name="query_norm")(q_BxHxLxK)
-            k_BxGxLxK = RMSNorm(self.dtype, name="key_norm")(k_BxGxLxK)
+        q_BxHxLxK = dense(x_BxLxD, q_DxHxK, of.quantize).swapaxes(1, 2)
+        k_BxGxLxK = dense(x_BxLxD, k_DxGxK, of.quantize).swapaxes(1, 2)
+        v_BxGxLxK = dense(x_BxLxD, v_DxGxK, of.quantize).swapaxes(1, 2)
+        if of.qk_norm:
+            q_BxHxLxK = RMSNorm(of.dtype, name="query_norm")(q_BxHxLxK)
+            k_BxGxLxK = RMSNorm(of.dtype, name="key_norm")(k_BxGxLxK)
         positions_L = ring.positions(x_BxLxD.shape[1])
-        q_BxHxLxK = rotate(q_BxHxLxK, positions_L, self.rope_base)
-        k_BxGxLxK = rotate(k_BxGxLxK, positions_L, self.rope_base)
+        q_BxHxLxK = rotate(q_BxHxLxK, positions_L, of.rope_base)
+        k_BxGxLxK = rotate(k_BxGxLxK, positions_L, of.rope_base)
         q_BxHxLxK = spread(q_BxHxLxK, "batch", "heads", "length", None)
         k_BxGxLxK = spread(k_BxGxLxK, "batch", "kv_heads", "length", None)
         v_BxGxLxK = spread(v_BxGxLxK, "batch", "kv_heads", "length", None)
-        a_BxHxLxK = attend(q_BxHxLxK, k_BxGxLxK, v_BxGxLxK, causal=self.causal)
+        a_BxHxLxK = attend(q_BxHxLxK, k_BxGxLxK, v_BxGxLxK, causal=of.causal)
         a_BxLxD = a_BxHxLxK.swapaxes(1, 2).reshape(x_BxLxD.shape)
-        y_BxLxD = dense(a_BxLxD, o_HxKxD.reshape(D, D), self.quantize)
+        y_BxLxD = dense(a_BxLxD, o_HxKxD.reshape(D, D), of.quantize)
         return spread(y_BxLxD, "batch", "length", None)
 
 
 class MLP(nn.Module):
     """Two-layer perceptron with GELU, or gated with SiLU (SwiGLU, Shazeer 2020)."""
 
-    hidden: int
-    activation: str
-    out_gain: float
-    dtype: jnp.dtype
-    quantize: str
+    shape: Shape
 
     @nn.compact
     def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
-        D, F = x_BxLxD.shape[-1], self.hidden
+        of, D, F = self.shape, x_BxLxD.shape[-1], self.shape.hidden
         in_DxF = matrix(self, "in", (D, F), ("embed", "hidden"), D)
-        h_BxLxF = dense(x_BxLxD, in_DxF, self.quantize)
-        if self.activation == "swiglu":
+        h_BxLxF = dense(x_BxLxD, in_DxF, of.quantize)
+        if of.activation == "swiglu":
             gate_DxF = matrix(self, "gate", (D, F), ("embed", "hidden"), D)
-            gate_BxLxF = dense(x_BxLxD, gate_DxF, self.quantize)
+            gate_BxLxF = dense(x_BxLxD, gate_DxF, of.quantize)
             h_BxLxF = nn.silu(gate_BxLxF) * h_BxLxF
         else:
             h_BxLxF = nn.gelu(h_BxLxF)
         h_BxLxF = spread(h_BxLxF, "batch", "length", "hidden")
-        out_FxD = matrix(self, "out", (F, D), ("hidden", "embed"), F, self.out_gain)
-        return spread(dense(h_BxLxF, out_FxD, self.quantize), "batch", "length", None)
+        out_FxD = matrix(self, "out", (F, D), ("hidden", "embed"), F, of.out_gain)
+        return spread(dense(h_BxLxF, out_FxD, of.quantize), "batch", "length", None)
 
 
 class Block(nn.Module):
     """Pre-norm residual block: x + attention(norm(x)), then x + mlp(norm(x)).
 
-    `perceptron` makes what stands in its place: a module from and to [B, L, D].
+    `perceptron` makes, of a Shape, what stands in its place: a module from and to [B, L, D].
     Takes and returns a carry and nothing, as `nn.scan` wants.
     """
 
-    heads: int
-    kv_heads: int
-    hidden: int
-    activation: str
-    causal: bool
-    qk_norm: bool
-    rope_base: float
-    out_gain: float
-    dropout: float
+    shape: Shape
     train: bool
-    dtype: jnp.dtype
-    quantize: str
     perceptron: Callable[..., nn.Module] = MLP
 
     @nn.compact
@@ -191,33 +189,26 @@ class Block(nn.Module):
         x_BxLxD = spread(x_BxLxD, "batch", "length", None)
 
         def drop(y):
-            return nn.Dropout(self.dropout, deterministic=not self.train)(y)
+            return nn.Dropout(self.shape.dropout, deterministic=not self.train)(y)
 
-        attention = Attention(
-            self.heads,
-            self.kv_heads,
-            self.causal,
-            self.qk_norm,
-            self.rope_base,
-            self.out_gain,
-            self.dtype,
-            self.quantize,
-            name="attention",
-        )
-        mlp = self.perceptron(
-            hidden=self.hidden,
-            activation=self.activation,
-            out_gain=self.out_gain,
-            dtype=self.dtype,
-            quantize=self.quantize,
-            name="mlp",
-        )
-        x_BxLxD = x_BxLxD + drop(attention(RMSNorm(self.dtype, name="attention_norm")(x_BxLxD)))
-        x_BxLxD = x_BxLxD + drop(mlp(RMSNorm(self.dtype, name="mlp_norm")(x_BxLxD)))
+        def norm(name):
+            return RMSNorm(self.shape.dtype, name=name)
+
+        attention = Attention(self.shape, name="attention")
+        mlp = self.perceptron(self.shape, name="mlp")
+        x_BxLxD = x_BxLxD + drop(attention(norm("attention_norm")(x_BxLxD)))
+        x_BxLxD = x_BxLxD + drop(mlp(norm("mlp_norm")(x_BxLxD)))
         return x_BxLxD, None
 
 
-def stack(layers: int, *, remat: str, **block) -> nn.Module:
+def stack(
+    layers: int,
+    shape: Shape,
+    *,
+    remat: str,
+    train: bool,
+    perceptron: Callable[..., nn.Module] = MLP,
+) -> nn.Module:
     """`layers` blocks as one scanned module with parameters stacked on a leading `layers` axis.
 
     Scanning keeps compile time independent of depth. `remat` is a name in REMAT. Where the layers
@@ -234,6 +225,6 @@ def stack(layers: int, *, remat: str, **block) -> nn.Module:
         metadata_params={nn.PARTITION_NAME: "layers"},
     )
     if stages == 1:
-        return scanned(**block, name="blocks")
-    own = scanned(**block, parent=None)
+        return scanned(shape, train, perceptron, name="blocks")
+    own = scanned(shape, train, perceptron, parent=None)
     return pipeline.Stages(lambda params, x: own.apply({"params": params}, x)[0], name="blocks")

@@ -1,5 +1,6 @@
 """The best N and D for a budget by each approach, and what it costs to choose otherwise."""
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,6 @@ from scaling.fit.envelope import envelope
 from scaling.fit.fitting import fit
 from scaling.fit.isoflop import isoflop
 from scaling.forecast import calibration
-from scaling.laws import LAWS
 from scaling.runs.table import fit_rows, validate
 from train.cli import LARGEST, InputError
 
@@ -227,16 +227,11 @@ def by_average(judged: "Calibration", C: float) -> Allocation:
     runs, refits = judged.backtest.runs, judged.backtest.refits
     ratio = float(np.exp(np.log(runs["C"] / runs["N"] / runs["D"]).mean()))
 
-    def laws(theta: str) -> list["optimum.Surface"]:
-        return [
-            optimum.of_coordinates(LAWS[r.law], np.atleast_2d(getattr(r, theta)), r.centres, ratio)
-            for r in refits
-        ]
-
-    point = optimum.best(optimum.Mixture(tuple(laws("full")), judged.weights), C)
+    laws = tuple(optimum.over(r.full, ratio) for r in refits)
+    point = optimum.best(optimum.Mixture(laws, judged.weights), C)
     if not np.isfinite(point.N[0]):
         raise InputError(f"--C: {C:g}; the loss keeps falling towards one end")
-    drawn = [optimum.best(on, C) for on in laws("draws")]
+    drawn = [optimum.best(optimum.over(r.draws, ratio), C) for r in refits]
     share = np.concatenate([np.full(len(d.N), w / len(d.N)) for d, w in zip(drawn, judged.weights)])
     intervals = {}
     for name in _OPTIMUM:
@@ -274,9 +269,8 @@ def _heaviest(judged: "Calibration") -> str:
 
 
 def _some_draws(fit: "Fit"):
-    import dataclasses
-
-    return optimum.surface(dataclasses.replace(fit, draws=fit.draws[:_REFITS]), draws=True)
+    some = dataclasses.replace(fit, draws=fit.draws[:_REFITS])
+    return optimum.surface(some, draws=True)
 
 
 def _interval(fit: "Fit", values: np.ndarray) -> Ends:

@@ -12,9 +12,9 @@ from scaling.allocate.allocating import (
     for_serving,
 )
 from scaling.console import budget, tables
-from scaling.fit.fitted import write_text
 from scaling.fit.ready import ready_made
 from scaling.laws import LAWS, PUBLISHED
+from scaling.runs.files import write_text
 from train.cache import use_cache
 from train.cli import InputError, nearest, numbers
 

@@ -1,17 +1,18 @@
 """Prints allocations, and writes them as JSON."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from scaling.console.printed import console, short, show, table
+from scaling.console.printed import console, show, table
 from scaling.plan import prices
+from scaling.runs import files
+from scaling.runs.numbers import count, plain
 
 if TYPE_CHECKING:
     from scaling.allocate.allocating import Allocation, Serving, Wrong
@@ -35,7 +36,7 @@ def print_result(result: Result, rate: prices.Rate | None) -> None:
     """All tables and notes."""
     on = console()
     fit = result.fit
-    values = " ".join(f"{name}={value:.4g}" for name, value in fit.params.items())
+    values = " ".join(f"{name}={plain(value)}" for name, value in fit.params.items())
     formula = f"{fit.law.name}: {fit.law.target} = {fit.law.formula}, {values}"
     on.print(escape(formula), highlight=False)
     known = any(a.intervals for a in result.found)
@@ -68,27 +69,15 @@ def to_json(result: Result) -> str:
         "serving": [{"C": C, **dataclasses.asdict(s)} for C, s in result.serving.items()],
         "notes": list(result.notes),
     }
-    return json.dumps(_plain(fields), indent=1, allow_nan=False)
+    return files.to_json(fields)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _with_ends(value: float, ends: "tuple[float, float] | None", words=short) -> str:
+def _with_ends(value: float, ends: "tuple[float, float] | None", words=count) -> str:
     if not np.isfinite(value):
         return ""
     if ends is None or np.isnan(ends[0]):
         return words(value)
     return f"{words(value)} [{words(ends[0])}, {words(ends[1])}]"
-
-
-def _loss(value: float) -> str:
-    return f"{value:.4g}"
 
 
 def _optima(title: str, found: "list[Allocation]", rate: prices.Rate | None) -> Table:
@@ -97,7 +86,7 @@ def _optima(title: str, found: "list[Allocation]", rate: prices.Rate | None) -> 
     for a in found:
         ends = a.intervals.get
         row = [f"{a.C:.3g}", a.way, _with_ends(a.N, ends("N")), _with_ends(a.D, ends("D"))]
-        row += [f"{a.D / a.N:.3g}", _with_ends(a.loss, ends("loss"), _loss)]
+        row += [f"{a.D / a.N:.3g}", _with_ends(a.loss, ends("loss"), plain)]
         # Brackets mean styles to rich.
         shown.add_row(*map(escape, row), *(prices.spent(rate, a.C) if rate is not None else ()))
     return shown
@@ -111,9 +100,9 @@ def _repeated(result: Result) -> Table:
     law = {a.C: a for a in result.found if np.isfinite(a.loss)}
     for a in result.limited:
         ends = a.intervals.get
-        row = [f"{a.C:.3g}", short(result.unique), _with_ends(a.N, ends("N"))]
+        row = [f"{a.C:.3g}", count(result.unique), _with_ends(a.N, ends("N"))]
         row += [_with_ends(a.D, ends("D")), f"{max(a.D / result.unique, 1):.3g}"]
-        row += [_with_ends(a.loss, ends("loss"), _loss), f"{law[a.C].loss:.4g}"]
+        row += [_with_ends(a.loss, ends("loss"), plain), plain(law[a.C].loss)]
         shown.add_row(*map(escape, row))
     return shown
 
@@ -130,7 +119,7 @@ def _wrong(result: Result) -> Table:
                 high = f"{w.interval[1]:+.1%}" if np.isfinite(w.interval[1]) else "never"
                 extra += f" [{w.interval[0]:+.1%}, {high}]"
             rise = f"{w.loss:.4g} ({w.loss / w.best - 1:+.2%})"
-            shown.add_row(f"{C:.3g}", f"{w.factor:g}", short(w.N), rise, escape(extra))
+            shown.add_row(f"{C:.3g}", f"{w.factor:g}", count(w.N), rise, escape(extra))
     return shown
 
 
@@ -141,7 +130,7 @@ def _served(result: Result) -> Table:
     )
     for C, s in result.serving.items():
         saved = 1 - (s.training + s.serving) / s.plain
-        row = [f"{C:.3g}", short(s.tokens), f"{s.loss:.4g}", _with_ends(s.N, s.interval)]
-        row += [short(s.D), f"{s.training:.3g}", f"{s.serving:.3g}", f"{saved:.1%}"]
+        row = [f"{C:.3g}", count(s.tokens), plain(s.loss), _with_ends(s.N, s.interval)]
+        row += [count(s.D), f"{s.training:.3g}", f"{s.serving:.3g}", f"{saved:.1%}"]
         shown.add_row(*map(escape, row))
     return shown

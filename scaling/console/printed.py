@@ -48,14 +48,6 @@ def show(on: Console, made: Table) -> None:
     on.print(made)
 
 
-def short(value: float) -> str:
-    """Three digits with K, M, B or T where that is shorter than a power of ten."""
-    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
-        if size <= value < 9995 * size / (1 if unit == "T" else 10):
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"
-
-
 def _list(on: Console, made: Table, columns: list[list[str]]) -> None:
     if made.title:
         on.print(made.title, style="bold", highlight=False, markup=False)

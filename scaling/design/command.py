@@ -16,10 +16,10 @@ from scaling.design.designing import (
 from scaling.design.expect import target_at
 from scaling.design.points import Design, Region
 from scaling.design.show import print_compared
-from scaling.fit.fitted import write_text
 from scaling.fit.fitting import fit
 from scaling.fit.ready import ready_made
 from scaling.laws import LAWS, PUBLISHED
+from scaling.runs.files import write_text
 from train.cache import use_cache
 from train.cli import InputError, nearest
 

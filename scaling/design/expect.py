@@ -12,6 +12,7 @@ import numpy as np
 from scaling.design import STUDIES
 from scaling.fit import diagnosis, optimum, solve
 from scaling.fit.optimum import Surface
+from scaling.laws.at import At, double_precision
 from train.cli import LARGEST, InputError
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def _problem(prior: "Fit", N: np.ndarray, D: np.ndarray):
     law = prior.law
     columns = {"N": N, "D": D, law.target: np.asarray(prior.predict(N, D), np.float64)}
     centres = law.centres(columns)
-    with solve.double_precision():
+    with double_precision():
         problem = solve.make_problem(law, solve.Objective(), columns, columns[law.target], centres)
         inverse = {name: 1 / value for name, value in centres.items()}
         centred = law.natural(dict(prior.params), inverse)
@@ -158,4 +159,5 @@ def _refits(prior, N, D, noise: float, studies: int, seed: int, rows: int) -> Su
     weight = (np.arange(runs + more) < runs).astype(np.float64)
     found = solve.solve(problem, weight, np.repeat(theta[None], studies, 0), target=target)
     columns = {"N": N, "D": D, law.target: np.asarray(prior.predict(N, D), np.float64)}
-    return optimum.of_coordinates(law, found.theta, law.centres(columns), prior.flops_per_nd)
+    at = At.coordinates(law, found.theta, law.centres(columns))
+    return optimum.over(at, prior.flops_per_nd)

@@ -7,9 +7,10 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from scaling.console.printed import console, short, show, table
+from scaling.console.printed import console, show, table
 from scaling.design.expect import Promise, Target
 from scaling.plan import prices
+from scaling.runs.numbers import count, plain
 
 if TYPE_CHECKING:
     from scaling.design.designing import Compared
@@ -34,7 +35,7 @@ def print_compared(
     say(
         f"prior: {prior.law.name}, {_numbers(prior.params)}; noise of a loss {noise:.3%} ({source})"
     )
-    say(f"target: C {target.C:.3g}, N {short(target.N)}, D {short(target.D)}")
+    say(f"target: C {target.C:.3g}, N {count(target.N)}, D {count(target.D)}")
     if rate is not None:
         say(f"rate: {rate.words}")
     show(on, _next_table(found) if following else _designs(found, chosen, rate))
@@ -56,7 +57,7 @@ def print_compared(
 
 
 def _numbers(params) -> str:
-    return " ".join(f"{name}={value:.4g}" for name, value in params.items())
+    return " ".join(f"{name}={plain(value)}" for name, value in params.items())
 
 
 def _columns(promised: Promise) -> list[str]:
@@ -87,7 +88,7 @@ def _next_table(found: "list[Compared]") -> Table:
     shown.add_row(found[0].design.name, "", "", "", *_columns(found[0].promise))
     for compared in found[1:]:
         made = compared.design
-        values = (short(made.N[-1]), short(made.D[-1]), f"{made.C[-1]:.3g}")
+        values = (count(made.N[-1]), count(made.D[-1]), f"{made.C[-1]:.3g}")
         shown.add_row(made.name, *values, *_columns(compared.promise))
     return shown
 
@@ -100,7 +101,7 @@ def _memory(chosen: "Compared", rate: prices.Rate | None) -> list[str]:
     state, there = prices.STATE_BYTES * largest, rate.memory * rate.devices
     fits = "fits" if state < there else "does not fit: more devices, or smaller sizes"
     return [
-        f"memory: the largest model, N {short(largest)}, has {state / 1e9:,.3g} GB of training "
+        f"memory: the largest model, N {count(largest)}, has {state / 1e9:,.3g} GB of training "
         f"state ({prices.STATE_BYTES} bytes a parameter, activations not counted); "
         f"{there / 1e9:,.3g} GB there: {fits}"
     ]

@@ -1,11 +1,8 @@
 """A fitted law: evaluate it, allocate a budget by it, write it to law.json and read it back."""
 
 import dataclasses
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,18 +10,18 @@ import numpy as np
 from scaling.fit import optimum
 from scaling.fit.diagnosis import Diagnostics
 from scaling.fit.hindsight import Beyond, Hindsight
-from scaling.fit.solve import Objective, double_precision
+from scaling.fit.solve import Objective
 from scaling.laws import LAWS
+from scaling.laws.at import At
+from scaling.runs.files import read_text, to_json, write_text
 from train import strict
 from train.cli import InputError, nearest
-from train.record import save_text
 
 if TYPE_CHECKING:
     from scaling.laws import Law
 
 FORMAT, VERSION = "allometry-law", 2
 _READ = (1, VERSION)  # version 1 had neither back-test nor seed noise
-_MAX_JSON_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -73,12 +70,19 @@ class Fit:
         return float(np.sqrt(np.sum(self.residuals**2) / max(self.n - len(self.params), 1)))
 
     @property
+    def at(self) -> At:
+        """The law at the estimate."""
+        return At.of(self.law, self.centred, self.centres)
+
+    @property
+    def drawn(self) -> At:
+        """The law at the bootstrap draws [K]."""
+        return At(self.law, self.draws, self.centres)
+
+    @property
     def natural_draws(self) -> dict[str, np.ndarray]:
         """Bootstrap estimates in natural units, [K] each."""
-        values = dict(zip(self.law.names, self.draws.T))
-        with double_precision():
-            natural = self.law.natural(values, self.centres)
-            return {name: np.asarray(value) for name, value in natural.items()}
+        return self.drawn.natural().values
 
     def predict(self, N: Any = None, D: Any = None, **columns: Any) -> np.ndarray:
         """Prediction of the law's target at the estimate.
@@ -89,17 +93,14 @@ class Fit:
         Returns:
           float64 array of the broadcast shape.
         """
-        return self._evaluate(self.centred, self._points(N, D, columns))
+        return self.at.predict(self._points(N, D, columns))
 
     def predict_draws(self, N: Any = None, D: Any = None, **columns: Any) -> np.ndarray:
         """Prediction at every bootstrap draw [K, *shape]: spread of the curve, not of a new run."""
         points = self._points(N, D, columns)
         if self.law.wide:
-            rows = [dict(zip(self.law.names, draw)) for draw in self.draws]
-            return np.stack([self._evaluate(row, points) for row in rows])
-        shape = (-1,) + (1,) * np.broadcast(*points.values()).ndim
-        values = {name: draw.reshape(shape) for name, draw in zip(self.law.names, self.draws.T)}
-        return self._evaluate(values, points)
+            return self.drawn.predict(points)
+        return self.drawn.over(np.broadcast(*points.values()).ndim).predict(points)
 
     def interval(self, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Interval at `level` of any quantity computed from the draws, along axis 0."""
@@ -121,22 +122,6 @@ class Fit:
                 value = np.stack(list(value))
             points[name] = np.asarray(value, np.float64)
         return points
-
-    def _evaluate(self, values, points) -> np.ndarray:
-        scaled = {name: points[name] / self.centres[name] for name in self.law.columns}
-        if self.law.wide:
-            with double_precision():
-                result = np.asarray(self.law.form(values, scaled))
-            return result * self.centres[self.law.target]
-        everything = {**values, **scaled}
-        shape = np.broadcast_shapes(*(np.shape(value) for value in everything.values()))
-        if len(shape) > 1:  # jax may be set to refuse operands of different rank
-            lift = lambda v: np.reshape(v, (1,) * (len(shape) - np.ndim(v)) + np.shape(v))  # noqa: E731
-            values = {name: lift(value) for name, value in values.items()}
-            scaled = {name: lift(value) for name, value in scaled.items()}
-        with double_precision():
-            result = np.asarray(self.law.form(values, scaled)) * self.centres[self.law.target]
-        return np.broadcast_to(result, shape)
 
     def to_json(self) -> str:
         """Everything needed to evaluate the law elsewhere, as JSON text."""
@@ -163,7 +148,7 @@ class Fit:
             "runs": list(self.runs),
             "residuals": self.residuals.tolist(),
         }
-        return json.dumps(_without_infinities(fields), indent=1, allow_nan=False)
+        return to_json(fields)
 
     @staticmethod
     def from_json(text: str) -> "Fit":
@@ -203,35 +188,6 @@ def load(path: str) -> Fit:
         return Fit.from_json(read_text(path))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-
-
-def write_text(path: str, text: str) -> None:
-    """Writes a result file atomically; raises InputError where the folder cannot be written."""
-    try:
-        save_text(Path(path), text)
-    except OSError as error:
-        raise InputError(f"--out: {path!r} cannot be written: {error.strerror}") from None
-
-
-def read_text(path: str) -> str:
-    """Reads a result file; raises InputError where it cannot be, or is absurdly large."""
-    try:
-        if os.path.getsize(path) > _MAX_JSON_BYTES:
-            raise InputError(f"larger than {_MAX_JSON_BYTES} bytes")
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}") from None
-
-
-def _without_infinities(value: Any) -> Any:
-    """JSON knows no infinity: such numbers become null."""
-    if isinstance(value, Mapping):
-        return {key: _without_infinities(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_infinities(v) for v in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
 
 
 def _number(value: Any) -> float:

@@ -8,8 +8,10 @@ import numpy as np
 from scaling.fit import LEVEL, RESAMPLES, bootstrap, diagnosis, solve
 from scaling.fit.fitted import Fit, load
 from scaling.fit.hindsight import hindsight
-from scaling.fit.solve import OBJECTIVES, Objective, double_precision
+from scaling.fit.solve import OBJECTIVES, Objective
 from scaling.laws import LAWS
+from scaling.laws.at import At, double_precision
+from scaling.laws.law import values_of
 from scaling.runs import replicates
 from scaling.runs.table import fit_rows, validate
 from train.cli import SEED, InputError, nearest
@@ -235,7 +237,7 @@ def _starts(problem: "Problem", count: int, seed: int, fixed, centres) -> np.nda
     places = [law.names.index(name) for name in fixed]
     settings = []
     for start in solve.random_starts(law, 2, seed + 1):
-        values = {name: float(v) for name, v in solve.values_of(law, start).items()}
+        values = {name: float(v) for name, v in values_of(law, start).items()}
         centred = dict(law.natural({**values, **fixed}, inverse))
         settings.append(diagnosis.coordinates(problem, centred)[places])
     if not np.allclose(settings[0], settings[1]):
@@ -281,13 +283,9 @@ def _assemble(
     """Puts the pieces together in natural units."""
     law, runs = problem.law, problem.runs
 
-    def centred_values(theta):
-        return {name: np.asarray(v) for name, v in solve.values_of(law, theta).items()}
-
-    centred = {name: float(v) for name, v in centred_values(best).items()}
-    values = centred_values(draws.T)
-    params = {name: float(v) for name, v in law.natural(centred, centres).items()}
-    spread = {name: np.asarray(v) for name, v in law.natural(values, centres).items()}
+    estimate, drawn = (At.coordinates(law, theta, centres) for theta in (best, draws))
+    params = {name: float(v) for name, v in estimate.natural().values.items()}
+    spread = drawn.natural().values
     tail, intervals = _intervals(law, independent, free, params, spread, level)
     value = at.value
     if problem.objective.name != "huber_log":
@@ -313,8 +311,8 @@ def _assemble(
         diagnostics=report,
         residuals=-prediction_error,
         runs=tuple(_labels(law, table)),
-        draws=np.stack([values[name] for name in law.names], axis=-1),
-        centred=centred,
+        draws=drawn.theta,
+        centred={name: float(v) for name, v in estimate.values.items()},
         centres=dict(centres),
         data_range={k: (float(table[k].min()), float(table[k].max())) for k in dict.fromkeys(seen)},
         level=level,

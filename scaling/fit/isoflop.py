@@ -11,14 +11,13 @@ of the runs is computed where a law is given (scaling.fit.bias).
 """
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from scaling.fit.fitted import read_text, write_text
+from scaling.runs.files import read_text, to_json, write_text
 from scaling.runs.table import fit_rows, validate
 from train import strict
 from train.cli import InputError, nearest
@@ -117,18 +116,8 @@ class IsoflopFit:
 
     def to_json(self) -> str:
         """All fields as JSON text; a budget without a minimum has null for N, D and loss."""
-
-        def plain(value):
-            if isinstance(value, dict):
-                return {key: plain(v) for key, v in value.items()}
-            if isinstance(value, list | tuple):
-                return [plain(v) for v in value]
-            if isinstance(value, np.ndarray):
-                return value.tolist()
-            return None if isinstance(value, float) and not np.isfinite(value) else value
-
         fields = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
-        return json.dumps(plain(fields), indent=1, allow_nan=False)
+        return to_json(fields)
 
     @staticmethod
     def from_json(text: str) -> "IsoflopFit":

@@ -1,15 +1,13 @@
 """The loss over (N, D) by a law's estimate or by each of its draws, and the best points on it."""
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaling.fit import solve
-from scaling.fit.solve import double_precision
 from scaling.laws import LAWS
+from scaling.laws.at import At
 from train.cli import InputError
 
 if TYPE_CHECKING:
@@ -28,17 +26,16 @@ _REACH = 12.0  # the best size to serve is looked for within e^12 times the comp
 
 @dataclass(frozen=True)
 class Surface:
-    """A law at K parameter sets in natural units.
+    """A law of N and D at K parameter sets.
 
     Attributes:
-      values: [K, 1] for every parameter.
+      at: the law at parameters [K, 1], so that each may have points of its own.
       flops_per_nd: training FLOPs are flops_per_nd N D; serving costs a third of that a token
         (the forward pass alone).
       unique: examples there are without repeating any; None where data is not scarce.
     """
 
-    law: "Law"
-    values: Mapping[str, np.ndarray]
+    at: At
     flops_per_nd: float
     unique: float | None = None
 
@@ -46,8 +43,8 @@ class Surface:
         """Loss [K, G] at N and D that broadcast to [K, G]."""
         N, D = np.broadcast_arrays(np.asarray(N, np.float64), np.asarray(D, np.float64))
         fresh = D if self.unique is None else np.full(D.shape, self.unique)
-        with double_precision(), np.errstate(all="ignore"):
-            return np.asarray(_compiled(self.law)(self.values, {"N": N, "D": D, "U": fresh}))
+        with np.errstate(all="ignore"):
+            return self.at.predict({"N": N, "D": D, "U": fresh}, compiled=True)
 
 
 @dataclass(frozen=True)
@@ -68,13 +65,6 @@ class Mixture:
         return np.exp(np.tensordot(self.weights, each, 1))
 
 
-@functools.cache
-def _compiled(law: "Law") -> Callable:
-    import jax
-
-    return jax.jit(law.form)
-
-
 @dataclass(frozen=True)
 class Points:
     """K points on a surface, [K] each; NaN where there is no best one."""
@@ -85,7 +75,12 @@ class Points:
 
 
 def surface(fit: "Fit", draws: bool = False, unique: float | None = None) -> Surface:
-    """The surface of a law's estimate (K = 1) or of its bootstrap draws.
+    """The surface of a law's estimate (K = 1) or of its bootstrap draws; see `over`."""
+    return over(fit.drawn if draws else At.of(fit.law, fit.params), fit.flops_per_nd, unique)
+
+
+def over(at: At, flops_per_nd: float, unique: float | None = None) -> Surface:
+    """The surface of a law at one parameter set or at [K].
 
     `unique` counts a repeated example for less than a new one, by Muennighoff et al. 2023, section
     3; a law that is not of that form itself takes its two half-lives from the paper.
@@ -93,34 +88,23 @@ def surface(fit: "Fit", draws: bool = False, unique: float | None = None) -> Sur
     Raises:
       InputError: the law has no N and D, or is of a form to which that correction does not apply.
     """
-    law = fit.law
+    law = at.law
     if not _over_size(law):
         usable = ", ".join(name for name, other in LAWS.items() if _over_size(other))
         raise InputError(f"--law: {law.name!r} is no law of loss over N and D; allowed: {usable}")
-    params = fit.natural_draws if draws else fit.params
-    values = {name: np.reshape(params[name], (-1, 1)).astype(np.float64) for name in law.names}
+    # In natural units: an optimum found in others may differ in its last bits.
+    each = At(law, at.theta.reshape(-1, 1, len(law.names)), at.centres).natural()
     if unique is None or law.name == "data_constrained":
-        return Surface(law, values, fit.flops_per_nd, unique)
+        return Surface(each, flops_per_nd, unique)
     if law.name not in ("chinchilla", "tied", "no_floor"):
         raise InputError(
             f"--unique_tokens: repeated data is defined for chinchilla, tied, no_floor and "
             f"data_constrained; the law is {law.name!r}"
         )
-    one = np.ones_like(values["A"])
+    values = each.values
     values.setdefault("beta", values["alpha"])
-    values.setdefault("E", 0 * one)
-    values |= {name: value * one for name, value in REPEATS.items()}
-    return Surface(LAWS["data_constrained"], values, fit.flops_per_nd, unique)
-
-
-def of_coordinates(
-    law: "Law", theta: np.ndarray, centres: Mapping[str, float], flops_per_nd: float
-) -> Surface:
-    """The surface of a fitter's coordinates [K, P] in centred units (see scaling.fit.solve)."""
-    with solve.double_precision():
-        natural = law.natural(solve.values_of(law, theta.T), centres)
-        values = {name: np.asarray(natural[name], np.float64)[:, None] for name in law.names}
-    return Surface(law, values, flops_per_nd)
+    values.setdefault("E", np.zeros(1))
+    return Surface(At.of(LAWS["data_constrained"], values | REPEATS), flops_per_nd, unique)
 
 
 def allocate(fit: "Fit", C: float | np.ndarray) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from scaling.fit import solve
 from scaling.laws import LAWS
+from scaling.laws.at import At
 from train.cli import InputError
 
 CANDIDATES = ("tied", "chinchilla", "coupled", "no_floor", "kaplan")
@@ -41,27 +42,14 @@ class Origin:
 
 @dataclass(frozen=True)
 class Refits:
-    """One law, fitted to all runs, to every origin's and to resamples, in centred units.
+    """One law, fitted to all runs, to every origin's [F] and to resamples [K].
 
-    Attributes:
-      full: [P]. origins: [F, P], NaN where an origin's runs do not identify the law. draws: [K, P].
+    Where an origin's runs do not identify the law, its parameters are NaN.
     """
 
-    law: str
-    centres: dict[str, float]
-    full: np.ndarray
-    origins: np.ndarray
-    draws: np.ndarray
-
-    def predict(self, theta: np.ndarray, points: pd.DataFrame) -> np.ndarray:
-        """Log loss [*lead, T] for parameters [*lead, P] at T points with the law's columns."""
-        law = LAWS[self.law]
-        with solve.double_precision():
-            values = solve.values_of(law, np.moveaxis(theta, -1, 0)[..., None])
-            lead = (1,) * (theta.ndim - 1)
-            columns = {k: points[k].to_numpy(np.float64) / self.centres[k] for k in law.columns}
-            points = {k: v.reshape(*lead, -1) for k, v in columns.items()}
-            return np.log(np.asarray(law.form(values, points)) * self.centres["loss"])
+    full: At
+    origins: At
+    draws: At
 
 
 @dataclass(frozen=True)
@@ -144,10 +132,10 @@ def backtest(
             pool.map(lambda name: _refit(name, runs, places, seed, objective, resamples), able)
         )
     target = np.log(runs["loss"].to_numpy())
-    error = np.stack([target - r.predict(r.origins, runs) for r in refits])
+    error = np.stack([target - r.origins.over(1).log(runs) for r in refits])
     error[:, np.stack([o.trained for o in places])] = np.nan
     used = [i for i in range(len(places)) if np.isfinite(error[:, i]).any()]
-    residual = np.stack([target - r.predict(r.full, runs) for r in refits])
+    residual = np.stack([target - r.full.log(runs) for r in refits])
     return Backtest(
         runs,
         tuple(places[i] for i in used),
@@ -217,11 +205,12 @@ def _refit(
     for place, origin in enumerate(places):
         if _too_few(name, runs, origin.trained):
             origins[place] = np.nan
-    if not resamples:
-        return Refits(name, centres, full, origins, np.zeros((0, len(full))))
-    counts = np.random.default_rng([seed, 1]).multinomial(len(runs), one / len(runs), resamples)
-    draws = solve.solve(problem, counts.astype(np.float64), np.tile(full, (resamples, 1))).theta
-    return Refits(name, centres, full, origins, draws)
+    draws = np.zeros((0, len(full)))
+    if resamples:
+        rng = np.random.default_rng([seed, 1])
+        counts = rng.multinomial(len(runs), one / len(runs), resamples).astype(np.float64)
+        draws = solve.solve(problem, counts, np.tile(full, (resamples, 1))).theta
+    return Refits(*(At.coordinates(law, theta, centres) for theta in (full, origins, draws)))
 
 
 def _best(found: solve.Solution, groups: int) -> np.ndarray:

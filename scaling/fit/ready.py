@@ -5,7 +5,8 @@ import numpy as np
 from scaling.fit.diagnosis import Diagnostics
 from scaling.fit.fitted import Fit, load
 from scaling.fit.solve import Objective
-from scaling.laws import LAWS, PUBLISHED
+from scaling.laws import PUBLISHED
+from scaling.laws.at import At
 from train.cli import InputError, nearest
 
 
@@ -20,11 +21,10 @@ def ready_made(name: str, field: str = "--law") -> Fit:
 
 def published(name: str) -> Fit:
     """A published parameter set as a law with no data. Raises KeyError for an unknown name."""
-    entry = PUBLISHED[name]
-    law = LAWS[entry.law]
+    entry, at = PUBLISHED[name], At.published(name)
     nothing = np.zeros(0)
     return Fit(
-        law=law,
+        law=at.law,
         params=dict(entry.params),
         intervals={},
         objective=Objective(),
@@ -33,9 +33,9 @@ def published(name: str) -> Fit:
         diagnostics=Diagnostics(0.0, 0.0, 0.0, {}, (), (), 0, (entry.source,)),
         residuals=nothing,
         runs=(),
-        draws=np.zeros((0, len(law.names))),
+        draws=np.zeros((0, len(at.law.names))),
         centred=dict(entry.params),
-        centres=dict.fromkeys((*law.columns, law.target), 1.0),
+        centres=at.centres,
         data_range={},
         level=0.9,
         tail=0.05,

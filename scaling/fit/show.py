@@ -9,6 +9,7 @@ from scaling.console.printed import console, show, table
 from scaling.fit.fitted import Fit
 from scaling.fit.isoflop import IsoflopFit
 from scaling.laws import LAWS, PUBLISHED
+from scaling.runs.numbers import plain
 from scaling.runs.schedules import NEEDED
 from scaling.runs.table import heldout_rows
 
@@ -16,10 +17,10 @@ _WORST = 3
 
 
 def number(value: float | None) -> str:
-    """Four significant digits, a unit exponent only where the number is long."""
+    """Four digits, or that there is none."""
     if value is None or not np.isfinite(value):
         return "open"
-    return f"{value:.4g}"
+    return plain(value)
 
 
 def print_laws() -> None:

@@ -10,7 +10,6 @@ The step is Levenberg-Marquardt on iteratively reweighted squares: J' W J with W
 majorises the Huber and quantile losses, so the objective never rises.
 """
 
-import contextlib
 import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.laws import Law
-from scaling.laws.law import to_coordinate, to_value
+from scaling.laws.at import double_precision
+from scaling.laws.law import to_coordinate, values_of
 
 OBJECTIVES = ("huber_log", "mse_log", "mse", "quantile")
 _LANES = 64
@@ -92,14 +92,6 @@ class Solution:
     value: np.ndarray
 
 
-@contextlib.contextmanager
-def double_precision():
-    """float64 on the CPU, whatever the process is set to: accelerators may have none, and these
-    problems are too small for one."""
-    with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
-        yield
-
-
 def make_problem(
     law: Law,
     objective: Objective,
@@ -137,11 +129,6 @@ def random_starts(law: Law, count: int, seed: int) -> np.ndarray:
     """Starts [count, P], uniform over each start range in the coordinates of the fit."""
     low, high = np.array([to_coordinate(p, np.array(p.start)) for p in law.parameters]).T
     return np.random.default_rng([seed, 0]).uniform(low, high, (count, len(low)))
-
-
-def values_of(law: Law, theta) -> dict:
-    """Coordinates [P, ..] -> parameters in centred units, by name."""
-    return {p.name: to_value(p, theta[i]) for i, p in enumerate(law.parameters)}
 
 
 def _residual(law: Law, objective: Objective, columns, target, theta):

@@ -51,14 +51,14 @@ class Calibration:
 
     def by_law(self, targets: pd.DataFrame) -> np.ndarray:
         """Log forecasts [L, T] of every law."""
-        return np.stack([r.predict(r.full, targets) for r in self.backtest.refits])
+        return np.stack([r.full.log(targets) for r in self.backtest.refits])
 
     def centre_and_scale(self, targets: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Centre [T] and scale [T] of the log loss at targets: N, D, C and what laws read."""
         each = self.by_law(targets)
         centre = self.weights @ each
         spread = self.weights @ (each - centre) ** 2
-        draws = np.stack([r.predict(r.draws, targets) for r in self.backtest.refits])
+        draws = np.stack([r.draws.over(1).log(targets) for r in self.backtest.refits])
         # Robust: one resample in a hundred lands at an absurd optimum.
         low, high = np.nanquantile(draws, [0.16, 0.84], axis=1)
         bootstrap = self.weights @ ((high - low) / 2) ** 2
@@ -88,7 +88,7 @@ def calibrate(found: Backtest, least_noise: float = 0.0) -> Calibration:
     weights = prior * np.maximum(miss, 1e-6) ** -SHARPNESS
     weights /= weights.sum()
     runs = found.runs
-    spare = max(len(runs) - weights @ [r.full.size for r in found.refits], 1.0)
+    spare = max(len(runs) - weights @ [r.full.theta.size for r in found.refits], 1.0)
     dear = np.argsort(runs["C"].to_numpy(), kind="stable")[len(runs) // 2 :]
     residual = np.abs(weights @ found.residual)[dear]
     noise = float(np.quantile(residual, 0.683) * np.sqrt(len(runs) / spare))

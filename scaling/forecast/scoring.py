@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling.forecast import sealing
+from scaling.runs import files
 from scaling.runs.records import run_folder
 from train import record
 from train.cli import InputError
-from train.record import load_json, save_json
+from train.record import save_json
 from train.strict import check
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def score(study: Path) -> Path:
     sealed, notes = sealing.load(study / "forecast.json"), []
     sealing.check_unchanged(study, sealed)
     scores = [_score(study, target, sealed, notes) for target in sealed["targets"]]
-    content = {"version": sealing.VERSION, "forecast_sha256": sealed["sha256"], "scores": scores}
+    version = files.VERSIONS["score"][-1]
+    content = {"version": version, "forecast_sha256": sealed["sha256"], "scores": scores}
     path = study / "score.json"
     save_json(path, content | {"notes": notes})
     return path
@@ -45,11 +47,7 @@ def score(study: Path) -> Path:
 
 def load(path: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """The scores of a score.json by run, and its notes. Raises InputError naming a wrong field."""
-    values = load_json(path)
-    version = values.get("version") if isinstance(values, dict) else None
-    if version not in sealing.READ:
-        raise InputError(f"{path}: version: {version!r}; a score's must be one of {sealing.READ}")
-    values = {"notes": [], **values}
+    values = {"notes": [], **files.load(path, "score")}
     check(f"{path}: ", values, {"forecast_sha256": str, "scores": [_SCORE], "notes": [str]})
     return {score["run"]: score for score in values["scores"]}, values["notes"]
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaling.forecast import words
 from scaling.forecast.forecasting import forecast
+from scaling.runs import files
 from scaling.runs.records import run_folder
 from scaling.runs.table import fit_rows, read_csv, read_runs
 from train.cli import InputError, Unavailable
@@ -26,8 +27,7 @@ from train.strict import check
 if TYPE_CHECKING:
     import pandas as pd
 
-VERSION = 2
-READ = (1, VERSION)  # version 1 knew no configs, no data, no plan and no missing runs
+VERSION = files.VERSIONS["sealed forecast"][-1]
 # What a run brings into a forecast; since version 2 also how often its data repeat.
 _KNOWN = ("run", "N", "D", "C", "loss", "loss_se", "seed")
 _KNOWN_2 = (*_KNOWN, "epochs")
@@ -99,13 +99,9 @@ def begin(study: Path, name: str) -> None:
 
 def load(path: Path) -> dict[str, Any]:
     """Reads a sealed forecast. Raises InputError naming the field, or if it was altered."""
-    sealed = load_json(path)
-    version = sealed.get("version") if isinstance(sealed, dict) else None
-    if version not in READ:
-        raise InputError(f"{path}: version: {version!r}; a sealed forecast's must be one of {READ}")
-    check(f"{path}: ", sealed, _SEALED if version == 1 else _SEALED_2)
-    content = {name: value for name, value in sealed.items() if name != "sha256"}
-    if sealed["sha256"] != digest(content):
+    sealed = files.load(path, "sealed forecast")
+    check(f"{path}: ", sealed, _SEALED if sealed["version"] == 1 else _SEALED_2)
+    if not is_intact(sealed):
         raise InputError(f"{path}: sha256: its content was changed after it was sealed")
     for target in sealed["targets"]:
         run_folder(path.parent, target["run"])
@@ -265,6 +261,15 @@ def digest(value: Any) -> str:
     """sha256 of a JSON value, however it is laid out."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_intact(sealed: Mapping[str, Any]) -> bool:
+    """Whether a forecast's digest is that of its content."""
+    content = {name: value for name, value in sealed.items() if name != "sha256"}
+    try:
+        return sealed.get("sha256") == digest(content)
+    except ValueError:  # not a finite number somewhere: nothing of ours was sealed so
+        return False
 
 
 def _plan_digest(planned: list[dict[str, Any]]) -> str:

@@ -88,6 +88,11 @@ def to_value(parameter: Parameter, theta: Any) -> Any:
     return theta
 
 
+def values_of(law: Law, theta: Any) -> dict[str, Any]:
+    """Coordinates [P, ..] -> parameters in centred units, by name."""
+    return {p.name: to_value(p, theta[i]) for i, p in enumerate(law.parameters)}
+
+
 def to_coordinate(parameter: Parameter, value: Any) -> Any:
     """Value in centred units -> coordinate of the fit. Inverse of `to_value`."""
     if parameter.transform == "log":

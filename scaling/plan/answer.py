@@ -8,13 +8,14 @@ import numpy as np
 from rich.table import Table
 
 from scaling.allocate import allocating
-from scaling.console.printed import short, table
+from scaling.console.printed import table
 from scaling.design import designing
 from scaling.design.expect import Promise, Target, promise, target_at
 from scaling.fit import optimum
 from scaling.fit.ready import ready_made
 from scaling.forecast import calibration
 from scaling.plan import prices
+from scaling.runs.numbers import count
 from train.cli import InputError
 
 if TYPE_CHECKING:
@@ -95,15 +96,15 @@ def in_words(planned: "Plan", rate: prices.Rate, expected: Expected) -> list[str
     cost = sum(run.C["forward"] for run in small)
     sizes = sorted(run.N["total"] for run in small)
     lines = [
-        f"first {len(small)} small runs, N {short(sizes[0])} to {short(sizes[-1])}: "
+        f"first {len(small)} small runs, N {count(sizes[0])} to {count(sizes[-1])}: "
         f"{cost:.3g} FLOPs, {cost / whole:.1%} of all, {_spent(rate, cost)}",
-        f"then the model, N {short(model.N['total'])} on D {short(model.D)} {model.unit}s: "
+        f"then the model, N {count(model.N['total'])} on D {count(model.D)} {model.unit}s: "
         f"{model.C['forward']:.3g} FLOPs, {_spent(rate, model.C['forward'])}",
     ]
     if expected.worth < model.D:
         lines.append(
-            f"  {model.epochs:.2f} passes over {short(expected.unique)} unique {model.unit}s, "
-            f"worth {short(expected.worth)} new ones (Muennighoff et al. 2023)"
+            f"  {model.epochs:.2f} passes over {count(expected.unique)} unique {model.unit}s, "
+            f"worth {count(expected.worth)} new ones (Muennighoff et al. 2023)"
         )
     low, high = _interval(planned, expected)
     lines += [
@@ -156,5 +157,5 @@ def changes(planned: "Plan", expected: Expected) -> Table:
         except InputError:
             continue
         passes = f"{max(best.D / fresh, 1):.2f}" if fresh else "1"
-        shown.add_row(words, short(best.N), short(best.D), passes, f"{best.loss:.3f}")
+        shown.add_row(words, count(best.N), count(best.D), passes, f"{best.loss:.3f}")
     return shown

@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Any
 from scaling.allocate.allocating import by_law
 from scaling.fit.ready import ready_made
 from scaling.plan.ladder import Ladder
+from scaling.runs import files
 from scaling.runs.records import run_folder
 from scaling.runs.table import read_csv, validate
 from train import config
 from train import config as configuration
 from train.cli import InputError
-from train.record import load_json, save_json
+from train.record import save_json
 from train.strict import check
 
 if TYPE_CHECKING:
     from scaling.plan.ladder import Planned
 
-VERSION = 2
-_READ = (1, VERSION)  # version 1 knew no data
 ROLES = ("fit", "heldout")
 MAX_POINTS = 10_000
 NEAR = 1.5  # a size of the ladder stands for a point's N within this factor
@@ -116,7 +115,7 @@ _SHAPE = {
 class Plan:
     study: dict[str, Any]
     runs: tuple[PlannedRun, ...]
-    version: int = VERSION
+    version: int = files.VERSIONS["plan"][-1]
 
 
 def resolve(values: dict[str, Any]) -> Study:
@@ -191,12 +190,9 @@ def save(path: Path, plan: Plan) -> None:
 
 def load(path: Path) -> Plan:
     """Reads plan.json. Raises InputError naming the file and the field."""
-    values = load_json(path)
-    version = values.get("version") if isinstance(values, dict) else None
-    if version not in _READ:
-        raise InputError(f"{path}: version: {version!r}; a plan's must be one of {_READ}")
+    values = files.load(path, "plan")
     check(f"{path}: ", values, {"study": {"name": str}, "runs": list})
-    runs = tuple(_load_run(path, version, run) for run in values["runs"])
+    runs = tuple(_load_run(path, values["version"], run) for run in values["runs"])
     names = Counter(run.run for run in runs)
     for name, count in names.items():
         if count > 1:

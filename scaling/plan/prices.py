@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scaling.runs import numbers
 from train.cli import InputError, nearest
 from train.peaks import PEAKS
 
@@ -140,8 +141,8 @@ def _throughput(given: str) -> tuple[float, str]:
     found = record.load(Path(given))
     seconds, flops = found.seconds.get("train"), found.C.get("forward")
     devices = found.device.get("devices", 1)
-    numbers = (seconds, flops, devices)
-    if not all(isinstance(n, int | float) and np.isfinite(n) and n > 0 for n in numbers):
+    measured = (seconds, flops, devices)
+    if not all(isinstance(n, int | float) and np.isfinite(n) and n > 0 for n in measured):
         raise InputError(f"--throughput: {given}: has no seconds.train, C.forward or devices")
     return flops / seconds / devices, f"measured by {found.run}"
 
@@ -150,12 +151,5 @@ def spent(rate: Rate | None, flops: float) -> tuple[str, str]:
     """Wall time and cost of `flops` in words; '' where unknown."""
     if rate is None:
         return "", ""
-    hours, dollars = rate.hours(flops), rate.dollars(flops)
-    if hours < 1:
-        time = f"{3600 * hours:.3g} s" if hours < 1 / 60 else f"{60 * hours:.3g} min"
-    else:
-        time = f"{hours:.3g} h" if hours < 96 else f"{hours / 24:.3g} days"
-    return (
-        time,
-        "" if dollars is None else f"${dollars:,.2f}" if dollars < 100 else f"${dollars:,.0f}",
-    )
+    cost = rate.dollars(flops)
+    return numbers.estimate(3600 * rate.hours(flops)), "" if cost is None else numbers.dollars(cost)

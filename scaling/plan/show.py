@@ -5,9 +5,10 @@ import math
 from rich.markup import escape
 from rich.table import Table
 
-from scaling.console.printed import console, short, table
+from scaling.console.printed import console, table
 from scaling.console.printed import show as show_table
 from scaling.plan import answer, memory, planning, prices
+from scaling.runs.numbers import count, size
 from train import config as configuration
 from train.cli import InputError
 
@@ -47,7 +48,7 @@ def _runs(planned: planning.Plan, needs: list[memory.Memory], rate: prices.Rate 
     columns = ("N", "D", "C", "epochs", "steps", "batch", "learning rate", "memory", *cost)
     shown = table(f"Runs of the study {planned.study['name']}", "", *columns)
     for run, need in zip(planned.runs, needs):
-        row = [run.run, f"{run.N['total']:,}", short(run.D), f"{run.C['forward']:.3g}"]
+        row = [run.run, f"{run.N['total']:,}", count(run.D), f"{run.C['forward']:.3g}"]
         row.append("-" if run.epochs is None else f"{run.epochs:.3f}")
         row += [f"{run.config['steps']:,}", str(run.config["batch_size"])]
         row += [f"{run.config['optimizer']['learning_rate']:.2e}", size(need.total)]
@@ -99,11 +100,3 @@ def in_words(planned: planning.Plan, expected: answer.Expected) -> list[str]:
         "the run itself and the doubt about the law's form"
     )
     return lines
-
-
-def size(count: float) -> str:
-    """Bytes for people."""
-    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if count >= unit:
-            return f"{count / unit:.3g} {name}"
-    return f"{count:.0f} B"

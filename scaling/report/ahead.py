@@ -6,7 +6,8 @@ from scaling.plan import prices
 from scaling.report import page
 from scaling.report.files import Study
 from scaling.report.outlook import Outlook
-from scaling.report.page import NONE, Cell, count, loss, scientific
+from scaling.report.page import Cell
+from scaling.runs.numbers import NONE, count, loss, scientific
 from train.cli import InputError
 
 DEVICE = "h100"  # that budgets ahead are priced on, at the share of its peak of `prices.MFU`

@@ -6,7 +6,8 @@ from typing import Any
 
 from scaling.report import page
 from scaling.report.files import Run, Study
-from scaling.report.page import NONE, Cell, count, duration, scientific
+from scaling.report.page import Cell
+from scaling.runs.numbers import NONE, count, duration, scientific
 
 _CONVENTIONS = (
     "N counts every parameter, embedding and head included. D counts training {unit}s. C is that "

@@ -8,7 +8,7 @@ from scaling.report.files import Run, Study
 from scaling.report.findings import Findings
 from scaling.report.frontier import POINTS, contours
 from scaling.report.marks import COMPUTE, SIZE, describe, fitted, loss_label, points, shades
-from scaling.report.page import count, scientific
+from scaling.runs.numbers import count, scientific
 
 _LINE_POINTS = 60
 

@@ -6,8 +6,8 @@ from scaling.report.files import Study, Target
 from scaling.report.findings import Findings
 from scaling.report.frontier import frontier
 from scaling.report.marks import COMPUTE, describe, fitted, loss_label, points
-from scaling.report.page import count
-from scaling.report.page import loss as show_loss
+from scaling.runs.numbers import count
+from scaling.runs.numbers import loss as show_loss
 
 _NORMAL90 = 1.645  # half width of a 90% interval, standard errors
 

@@ -7,14 +7,15 @@ import pandas as pd
 
 from scaling.fit import optimum
 from scaling.fit.envelope import EnvelopeFit, envelope
-from scaling.fit.ready import published
 from scaling.laws import PUBLISHED
+from scaling.laws.at import At
 from scaling.report import page
 from scaling.report.drawing import BLUE, GREY, PINK, Axis, Figure, Series
 from scaling.report.files import Study
 from scaling.report.loss_curves import averaged
 from scaling.report.marks import fitted
-from scaling.report.page import NONE, Cell, count, number, scientific
+from scaling.report.page import Cell
+from scaling.runs.numbers import NONE, count, number, scientific
 from train.cli import InputError
 
 _CLOUD = 400  # refits drawn, of each approach
@@ -117,8 +118,8 @@ def table(found: tuple[Estimate, ...]) -> str:
         rows.append([*row, number(1 - one.a, 3), NONE, NONE])
         classes.append("heldout")
     for name, entry in PUBLISHED.items():
-        fit = published(name)
-        a = float(optimum.elasticity(optimum.surface(fit), _REFERENCE)[0])
+        on = optimum.over(At.published(name), 6.0)  # C = 6 N D, as all of them count it
+        a = float(optimum.elasticity(on, _REFERENCE)[0])
         tilts = [entry.params.get(k) for k in ("alpha", "beta")]
         tilts = [tilts[0], tilts[0] if entry.law == "tied" else tilts[1]]
         row = [f"{entry.law}: {entry.source}", number(a, 3), NONE, number(1 - a, 3)]

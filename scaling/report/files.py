@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling.fit import fitted, isoflop
-from scaling.forecast.sealing import digest
+from scaling.forecast.sealing import is_intact
+from scaling.runs import files
 from scaling.runs.records import run_folder
 from train.cli import InputError
 from train.record import Record, load, load_json
@@ -15,8 +16,6 @@ from train.record import Record, load, load_json
 if TYPE_CHECKING:
     from scaling.fit.fitted import Fit
     from scaling.fit.isoflop import IsoflopFit
-
-PLAN_VERSION = FORECAST_VERSION = SCORE_VERSION = (1, 2)
 
 
 @dataclass(frozen=True)
@@ -123,8 +122,7 @@ class Study:
 def read(folder: Path) -> Study:
     """Reads a study's folder. Raises InputError naming the file and the field that is wrong."""
     path = folder / "plan.json"
-    plan = load_json(path)
-    _check_version(path, plan, PLAN_VERSION)
+    plan = files.load(path, "plan")
     settings = _field(path, plan, "study", dict)
     runs = _field(path, plan, "runs", list)
     if not runs:
@@ -195,8 +193,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _forecast(path: Path) -> Forecast:
-    values = load_json(path)
-    _check_version(path, values, FORECAST_VERSION)
+    values = files.load(path, "sealed forecast")
     targets = []
     for target in _field(path, values, "targets", list):
         by_law = _field(path, target, "by_law", dict)
@@ -215,25 +212,15 @@ def _forecast(path: Path) -> Forecast:
         weights={str(law): _number(path, weights, law) for law in weights},
         created=str(values.get("created")),
         sha256=str(values.get("sha256")),
-        intact=_is_intact(values),
+        intact=is_intact(values),
         reasons=tuple(map(str, values.get("reasons") or ())),
         warnings=tuple(map(str, values.get("warnings") or ())),
         targets=tuple(targets),
     )
 
 
-def _is_intact(sealed: Mapping[str, Any]) -> bool:
-    """Whether a forecast's digest is that of its content."""
-    content = {name: value for name, value in sealed.items() if name != "sha256"}
-    try:
-        return sealed.get("sha256") == digest(content)
-    except ValueError:  # not a finite number somewhere: nothing of ours was sealed so
-        return False
-
-
 def _scores(path: Path) -> tuple[Score, ...]:
-    values = load_json(path)
-    _check_version(path, values, SCORE_VERSION)
+    values = files.load(path, "score")
     scores = []
     for score in _field(path, values, "scores", list):
         numbers = ("loss", "loss_se", "median", "error", "half_width90")
@@ -246,12 +233,6 @@ def _scores(path: Path) -> tuple[Score, ...]:
             )
         )
     return tuple(scores)
-
-
-def _check_version(path: Path, values: Any, versions: tuple[int, ...]) -> None:
-    found = values.get("version") if isinstance(values, dict) else None
-    if found not in versions:
-        raise InputError(f"{path}: version: {found!r}; must be one of {versions}")
 
 
 def _field(path: Path, values: Any, name: str, kind: type) -> Any:

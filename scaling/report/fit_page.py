@@ -10,6 +10,7 @@ from scaling.report import page
 from scaling.report.drawing import GREY, ORANGE, Axis, Figure, Series
 from scaling.report.frontier import Advice, advise, contours, frontier
 from scaling.report.page import Cell
+from scaling.runs import numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,7 @@ def body(fit: Fit, drawn: Mapping[str, Figure]) -> str:
     """The page's sections as HTML."""
     law = fit.law
     low, high = fit.data_range.get("C", (np.nan, np.nan))
-    reach = f", {page.scientific(low)} to {page.scientific(high)} FLOPs" if high > 0 else ""
+    reach = f", {numbers.scientific(low)} to {numbers.scientific(high)} FLOPs" if high > 0 else ""
     lead = f"{law.target} = {law.formula}, fitted to {fit.n} runs{reach}."
     quality = f"The law is off by {100 * fit.residual_std:.2f}% at a typical run."
     head = f'<p class="kicker">Allometry · a fitted law</p><h1>{page.text(law.name)}</h1>'
@@ -92,12 +93,12 @@ def parameters(fit: Fit) -> str:
     rows = []
     for name, value in fit.params.items():
         ends = fit.diagnostics.profiles.get(name, (None, None))
-        shown = [page.number(v) for v in (value, *fit.intervals[name])]
-        sides = ["open" if end is None else page.number(end) for end in ends]
+        shown = [numbers.number(v) for v in (value, *fit.intervals[name])]
+        sides = ["open" if end is None else numbers.number(end) for end in ends]
         verdict = "not identified" if name in fit.diagnostics.flat else ""
         verdict = "at the edge of its range" if name in fit.diagnostics.at_bound else verdict
-        numbers = [Cell(text, 0.0) for text in (*shown, *sides)]
-        rows.append([Cell(name), *numbers, verdict])
+        cells = [Cell(text, 0.0) for text in (*shown, *sides)]
+        rows.append([Cell(name), *cells, verdict])
     columns = ("", "estimate", f"{level} from", "to", "profile from", "to", "")
     return page.table(columns, rows)
 
@@ -108,8 +109,8 @@ def diagnostics(fit: Fit) -> str:
     delta = f", δ = {objective.delta:g}" if objective.name == "huber_log" else ""
     words = (
         f"{report.start_share:.0%} of the random starts reached this optimum "
-        f"({objective.name}{delta}: {page.number(fit.value)}). Condition number "
-        f"{page.number(report.condition, 3)}; {len(fit.draws)} bootstrap refits, "
+        f"({objective.name}{delta}: {numbers.number(fit.value)}). Condition number "
+        f"{numbers.number(report.condition, 3)}; {len(fit.draws)} bootstrap refits, "
         f"{report.redrawn} resamples redrawn; residual standard deviation "
         f"{100 * fit.residual_std:.3f}%. Intervals are of the bootstrap over runs; the profile is "
         "the range in which the other parameters, fitted again, still follow the runs."
@@ -132,9 +133,9 @@ def _hover(fit: Fit, rows: "pd.DataFrame") -> list[str]:
     texts = []
     for place, name in enumerate(names):
         row = rows.iloc[place]
-        at = ", ".join(f"{key} {page.scientific(row[key])}" for key in given)
-        loss = f"{page.loss(row[fit.law.target])}, law {page.loss(row['predicted'])}"
-        texts.append(f"{name}\n{at}\n{_label(fit)} {loss} ({page.percent(off.iloc[place])})")
+        at = ", ".join(f"{key} {numbers.scientific(row[key])}" for key in given)
+        loss = f"{numbers.loss(row[fit.law.target])}, law {numbers.loss(row['predicted'])}"
+        texts.append(f"{name}\n{at}\n{_label(fit)} {loss} ({numbers.percent(off.iloc[place])})")
     return texts
 
 
@@ -200,7 +201,7 @@ def _slices(fit: Fit, table: "pd.DataFrame", by: str, along: str) -> Figure:
         grid = np.geomspace(own.min() / 1.5, own.max() * 1.5, 60)
         moved = line(own) * (rows[fit.law.target] / rows["predicted"]).to_numpy()
         shade = place / max(len(levels) - 1, 1)
-        name = f"{by} = {page.count(level) if by == 'N' else page.scientific(level, 2)}"
+        name = f"{by} = {numbers.count(level) if by == 'N' else numbers.scientific(level, 2)}"
         series.append(Series(name, grid, line(grid), shade=shade))
         series.append(Series("", own, moved, "points", shade=shade, hover=_hover(fit, rows)))
     title = "Loss at fixed size" if by == "N" else "Loss at fixed budget"

@@ -5,7 +5,8 @@ import datetime
 from scaling.forecast.sealing import seal_of
 from scaling.report import page
 from scaling.report.files import Score, Study, Target
-from scaling.report.page import NONE, Cell, count, duration, loss, percent, scientific
+from scaling.report.page import Cell
+from scaling.runs.numbers import NONE, count, duration, loss, percent, scientific
 from scaling.runs.records import run_folder
 
 

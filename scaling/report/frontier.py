@@ -9,8 +9,8 @@ from scaling.fit.fitted import Fit
 from scaling.fit.optimum import allocate, data_needed, surface
 from scaling.report.drawing import GREEN, Axis, Figure, Series
 from scaling.report.marks import COMPUTE, SIZE
-from scaling.report.page import count, scientific
-from scaling.report.page import loss as show_loss
+from scaling.runs.numbers import count, scientific
+from scaling.runs.numbers import loss as show_loss
 from train.cli import InputError
 
 POINTS = 12  # budgets at which the best size is computed

@@ -5,7 +5,7 @@ import numpy as np
 from scaling.report.drawing import GREEN, GREY, Axis, Figure, Series
 from scaling.report.files import Run, Study
 from scaling.report.marks import describe, loss_label, shades
-from scaling.report.page import scientific
+from scaling.runs.numbers import scientific
 
 _BINS = 25
 _ENVELOPE_POINTS = 80

@@ -6,8 +6,8 @@ import numpy as np
 
 from scaling.report.drawing import Series
 from scaling.report.files import Run, Study
-from scaling.report.page import count, number, scientific
-from scaling.report.page import loss as show_loss
+from scaling.runs.numbers import count, number, scientific
+from scaling.runs.numbers import loss as show_loss
 
 COMPUTE = "C, training FLOPs"
 SIZE = "N, parameters"

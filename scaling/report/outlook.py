@@ -16,8 +16,8 @@ from scaling.forecast.forecasting import SPARE_SPAN, forecast
 from scaling.report.drawing import Series
 from scaling.report.files import Study
 from scaling.report.frontier import Advice, advise_at, split
-from scaling.report.page import count, scientific
-from scaling.report.page import loss as show_loss
+from scaling.runs.numbers import count, scientific
+from scaling.runs.numbers import loss as show_loss
 from scaling.runs.table import fit_rows, read_runs
 from train.cli import InputError
 

@@ -5,7 +5,6 @@ HTML that is not made here goes through `text`.
 """
 
 import html
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,6 @@ from scaling.report.drawing import Figure, plotly_script, to_html
 from scaling.report.drawing_files import to_image
 from train.cli import InputError
 from train.record import save_text
-
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-NONE = "–"
 
 
 @dataclass(frozen=True)
@@ -32,51 +28,6 @@ class Cell:
 def text(value: Any) -> str:
     """Any value as harmless HTML text."""
     return html.escape(str(value))
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A number of so many significant digits, without trailing zeros lost; `NONE` for none."""
-    if value is None or math.isnan(value):
-        return NONE
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    if value == 0 or 1e-3 <= abs(value) < 10**digits:
-        return f"{value:#.{digits}g}".rstrip(".").replace("-", "−")
-    return scientific(value, digits)
-
-
-def loss(value: float) -> str:
-    """A loss for people: three decimals (runs scatter by more), and four digits where small."""
-    return f"{value:.3f}" if abs(value) >= 1 else number(value)
-
-
-def scientific(value: float, digits: int = 3) -> str:
-    """For example 2.59×10¹⁵."""
-    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    power = str(int(exponent)).translate(_SUPERSCRIPT)
-    return f"{mantissa.replace('-', '−')}×10{power}"
-
-
-def count(value: float) -> str:
-    """A large number for people, for example 1.23M."""
-    for scale, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= 0.9995 * scale:
-            return f"{value / scale:.3g}{letter}"
-    return f"{value:.3g}"
-
-
-def percent(value: float, digits: int = 2) -> str:
-    """A signed share, for example −0.31%."""
-    return f"{100 * value:+.{digits}f}%".replace("-", "−")
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people, for example 4 min 12 s."""
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def table(

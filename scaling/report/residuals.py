@@ -5,7 +5,7 @@ import numpy as np
 from scaling.report.drawing import GREY, VERMILION, Axis, Figure, Series
 from scaling.report.files import Study
 from scaling.report.marks import COMPUTE, SIZE, describe, shades
-from scaling.report.page import percent
+from scaling.runs.numbers import percent
 
 
 def figures(study: Study) -> dict[str, Figure]:

@@ -8,7 +8,8 @@ from scaling.report.drawing import Figure
 from scaling.report.files import Score, Study, Target
 from scaling.report.findings import Findings
 from scaling.report.forecast_section import main_target, score_of
-from scaling.report.page import Cell, count, loss, number, percent
+from scaling.report.page import Cell
+from scaling.runs.numbers import count, loss, number, percent
 
 _FORECAST = {
     "runs fitted": "Grey points: the runs that the laws were fitted to.",

@@ -66,20 +66,8 @@ def test_scanned_blocks_equal_a_plain_loop():
     model = gpt.Model(c)
     variables = init(model)
     p = variables["params"]
-    block = transformer.Block(
-        heads=c.heads,
-        kv_heads=c.kv_heads,
-        hidden=c.hidden,
-        activation=c.activation,
-        causal=True,
-        qk_norm=c.qk_norm,
-        rope_base=c.rope_base,
-        out_gain=1.0,
-        dropout=0.0,
-        train=False,
-        dtype=jnp.float32,
-        quantize="none",
-    )
+    shape = dataclasses.replace(model.shape(), out_gain=1.0)  # of the start alone
+    block = transformer.Block(shape, train=False)
     norm = transformer.RMSNorm(jnp.float32)
     x = norm.apply({"params": p["in_norm"]}, p["embedding"][tokens()["tokens"]])
     for i in range(c.layers):

@@ -42,14 +42,8 @@ def config(**changes) -> moe.Config:
 
 
 def layer(**changes) -> moe.Experts:
-    c = config(**changes)
-    return moe.Model(c).perceptron()(
-        hidden=c.hidden,
-        activation=c.activation,
-        out_gain=1.0,
-        dtype=jnp.dtype(c.dtype),
-        quantize=c.quantize,
-    )
+    model = moe.Model(config(**changes))
+    return model.perceptron()(dataclasses.replace(model.shape(), out_gain=1.0))
 
 
 def tokens(seed: int = 0) -> dict[str, jax.Array]:
@@ -108,7 +102,7 @@ def reference(p: dict, x_BxLxD: np.ndarray, top_k: int, slots: int) -> np.ndarra
 )
 def test_each_token_gets_its_experts_in_the_order_of_the_row(changes, slots):
     module, x = layer(**changes), activations()
-    p = of_layer(module.activation)
+    p = of_layer(module.shape.activation)
     given = jax.tree.map(np.asarray, p)
     expected = reference(given, np.asarray(x), module.top_k, slots)
     np.testing.assert_allclose(quick(module.apply)({"params": p}, x), expected, atol=1e-5)

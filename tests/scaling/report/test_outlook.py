@@ -11,6 +11,7 @@ from scaling import report
 from scaling.plan import prices
 from scaling.report import ahead, curves, exponents, files, findings, outlook, page
 from scaling.report.drawing import Axis, Figure, Series
+from scaling.runs import numbers
 from tests.scaling.report.report_case import LAW
 from train import record
 from train.cli import InputError
@@ -72,7 +73,7 @@ def test_budgets_ahead_have_the_best_size_its_loss_time_and_cost(found):
     measured = study.run("heldout-big").C / 50.0
     assert cells[7] == prices.spent(dataclasses.replace(own, flops=measured), made.C[-1])[0]
     assert cells[8] == prices.spent(hired, made.C[-1])[0]
-    assert cells[5] == page.loss(made.median[-1])
+    assert cells[5] == numbers.loss(made.median[-1])
 
 
 def test_what_to_run_next_is_as_cheap_as_it_says(found):
