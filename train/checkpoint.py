@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging
 
 from train import config as configuration
 from train import record
@@ -27,6 +28,17 @@ from train.devices import hosts
 from train.step import State
 
 _LOSS = "eval_loss"
+
+
+def _is_news(line: Any) -> bool:
+    """Whether a line of the log tells what nobody else does.
+
+    Orbax prints with a stack trace what a save failed of, and then raises it: SaveError.
+    """
+    return not line.exc_info or "orbax" not in Path(line.pathname).parts
+
+
+logging.get_absl_logger().addFilter(_is_news)
 
 
 class SaveError(Exception):
@@ -115,9 +127,7 @@ class Checkpoints:
             "run": ocp.args.JsonSave(run),
         }
         metrics = None if eval_loss is None else {_LOSS: eval_loss}
-        if (
-            metrics
-        ):  # Orbax keeps them in memory, and would write them only with a policy of its own
+        if metrics:  # Orbax keeps them in memory, and writes them only with a policy of its own
             items["metrics"] = ocp.args.JsonSave(metrics)
         try:
             self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)

@@ -5,6 +5,7 @@ import io
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ flags.disclaim_key_flags()  # what `define_path` defines belongs to the file tha
 BAD_INPUT, NOT_SAVED, STOPPED = 2, 74, 130  # 74 is EX_IOERR of sysexits.h, 130 what shells use
 LARGEST = 1e60  # of numbers read: their products stay far from overflow
 SEED = {"lower_bound": 0, "upper_bound": 2**32 - 1}  # of flags
+_CALLS = ("config_flags.py", "parse")  # the file and function of ml_collections that run a config
 CONFIG_HELP = (
     "What to train: FILE.py, or FILE.py:width=128,tokens=1e7 to turn the dials of its recipe."
 )
@@ -32,6 +34,9 @@ class Unavailable(InputError):
 
     It says nothing about the run: whoever trains many of them tries this one again.
     """
+
+
+_OF_FLAGS = (InputError, flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError)
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
@@ -95,6 +100,8 @@ def config_values(example: str) -> dict[str, Any]:
     if config is None:
         raise InputError(f"--config: missing; give a file, e.g. --config={example}")
     try:
+        if not callable(getattr(config, "to_dict", None)):
+            raise InputError(f"--config: get_config gave {config!r}; it must give a ConfigDict")
         values = config.to_dict()
     except OSError as error:  # a missing file comes to light at the first look at its values
         raise InputError(f"--config: {error}") from None
@@ -168,18 +175,30 @@ def _parse_flags(argv: list[str]) -> list[str]:
     except SystemExit:  # --help has printed its text; absl would leave with 1
         sys.exit(0)
     # Config overrides are applied while flags are parsed, and ml_collections reports a bad one with
-    # whichever of these exceptions the assignment raised.
-    except (
-        InputError,
-        flags.Error,
-        AttributeError,
-        KeyError,
-        TypeError,
-        ValueError,
-        OSError,
-    ) as error:
-        print(f"error: {_one_line(error)}", file=sys.stderr)
+    # whichever exception the assignment raised. A config is a program, and raises anything.
+    except Exception as error:
+        told = _in_config(error)
+        if told is None and not isinstance(error, _OF_FLAGS):
+            raise
+        print(f"error: {told or _one_line(error)}", file=sys.stderr)
         sys.exit(BAD_INPUT)
+
+
+def _in_config(error: BaseException | None) -> str | None:
+    """Where in a config what was raised, and what; None where no config raised it."""
+    while error is not None:
+        frames = traceback.extract_tb(error.__traceback__)
+        calls = [n for n, f in enumerate(frames) if (Path(f.filename).name, f.name) == _CALLS]
+        if calls and isinstance(error, flags.Error):  # a wrong dial: its line says all
+            return None
+        # ml_collections gives some in words of its own, and absl those in its.
+        if calls and not str(error).startswith("Error whilst parsing"):
+            theirs = [f for f in frames[calls[-1] + 1 :] if "importlib" not in f.filename]
+            theirs = [f for f in theirs if Path(f.filename).name != _CALLS[0]]
+            where = f"{theirs[-1].filename}:{theirs[-1].lineno}: " if theirs else ""
+            return f"--config: {where}{type(error).__name__}: {_one_line(error)}"
+        error = error.__context__
+    return None
 
 
 def run_main(main: Callable[[], int | None]) -> None:

@@ -1,12 +1,16 @@
 """Metrics of a run: `metrics.jsonl`, the one source, and TensorBoard event files made beside it."""
 
+import contextlib
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 
 from train.record import save_text
 
@@ -78,16 +82,13 @@ class Writer:
             )
         save_text(workdir / FILE, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = (workdir / FILE).open("a", buffering=1)  # by lines, for who looks on
-        self._board = SummaryWriter(
-            str(workdir / "tensorboard"), purge_step=step + 1, flush_secs=30
-        )
+        self._board = _Board(workdir / "tensorboard", step + 1)
 
     def write(self, step: int, values: dict[str, Any]) -> None:
         """Logs the values of one step; floats keep every bit."""
         values = {k: float(v) for k, v in values.items()}
         self._file.write(json.dumps({"step": step, **values}) + "\n")
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+        self._board.write(step, values)
 
     def sync(self) -> None:
         """Returns once all that was written is on disk."""
@@ -99,3 +100,55 @@ class Writer:
         self.sync()
         self._file.close()
         self._board.close()
+
+
+class _Board:
+    """An event file for TensorBoard. Where it cannot be written the run goes on without.
+
+    tensorboardX's own writer hands events to a thread, which dies of a full disk; and whoever fills
+    its queue then waits for ever.
+    """
+
+    def __init__(self, folder: Path, begins: int):
+        """Makes a file, whose steps from `begins` on replace those of files before it."""
+        self._folder, self._file = folder, None
+        try:
+            folder.mkdir(exist_ok=True)
+            self._file = EventsWriter(str(folder / "events"))
+        except OSError as error:
+            self._lost(error)
+        self._add(Event(step=begins, file_version="brain.Event:2"))
+        self._add(Event(step=begins, session_log=SessionLog(status=SessionLog.START)))
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self._add(Event(step=step, summary=scalar(name, value)))
+        self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        if self._file is not None:
+            self._file.close()
+
+    def _add(self, event: Event) -> None:
+        event.wall_time = time.time()
+        try:
+            if self._file is not None:
+                self._file.write_event(event)
+        except OSError as error:
+            self._lost(error)
+
+    def _flush(self) -> None:
+        try:
+            if self._file is not None:
+                self._file.flush()
+        except OSError as error:
+            self._lost(error)
+
+    def _lost(self, error: OSError) -> None:
+        why = error.strerror or error
+        print(f"warning: {self._folder}: {why}; goes on without TensorBoard", file=sys.stderr)
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # its own close begins by writing the rest
+                self._file._py_recordio_writer.close()
+        self._file = None

@@ -3,8 +3,10 @@ exit code that says so.
 """
 
 import contextlib
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,27 @@ def handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
             signal.signal(number, handler_before)
 
 
+@contextlib.contextmanager
+def _raised_again() -> Iterator[None]:
+    """Has a stop that was raised where Python drops what is raised come once more, a little later.
+
+    Finalisers, and callbacks of weak references and of C libraries, are such places.
+    """
+    before = sys.unraisablehook
+
+    def hook(dropped: Any) -> None:
+        if isinstance(dropped.exc_value, Stopped):
+            threading.Timer(0.02, os.kill, (os.getpid(), dropped.exc_value.by)).start()
+        else:
+            before(dropped)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
 def ended(workdir: Path, work: Callable[[], None]) -> int:
     """Does work on many runs; says in one line what kept it from its end, and with which exit code.
 
@@ -68,7 +91,7 @@ def ended(workdir: Path, work: Callable[[], None]) -> int:
         raise Stopped(number)
 
     try:
-        with handled(stop):
+        with handled(stop), _raised_again():
             work()
     except Stopped as stopped:
         print(f"{workdir}: {stopped}")

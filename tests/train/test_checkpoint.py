@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import re
 import resource
@@ -318,3 +319,11 @@ def test_brackets_in_a_workdirs_name_hide_no_checkpoint(tiny, tmp_path):
     seen = []
     result = run.run(tiny(steps=4), workdir, resumed=seen.append)
     assert (seen, result.status) == ([2], "ok")
+
+
+@pytest.mark.parametrize(("file", "shown"), [("/lib/orbax/a.py", 0), ("/lib/other.py", 1)])
+def test_what_a_save_failed_of_is_told_once(file, shown, caplog):
+    why = OSError("full")
+    failed = logging.LogRecord("absl", logging.ERROR, file, 1, "failed", (), (OSError, why, None))
+    logging.getLogger("absl").handle(failed)
+    assert len(caplog.records) == shown

@@ -13,10 +13,12 @@ from tests.conftest import ROOT
 # What stands in place of WORK is the entry point's work; its --out is a path.
 PROGRAM = """
 from absl import flags
+from ml_collections import config_flags
 from train import cli
 def main():
     WORK
 cli.define_path("out", None, "A path.")
+config_flags.DEFINE_config_file("config")
 cli.run_main(main)
 """
 
@@ -113,3 +115,24 @@ def test_every_flag_of_a_path_is_made_as_one():
         for source in (ROOT / folder).rglob("*.py"):
             found = re.search(rf'DEFINE_string\(\s*"({paths})"', source.read_text())
             assert not found, f"{source}: --{found[1]}"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("def get_config(:", "SyntaxError: "),
+        ("import nowhere_at_all", "CONFIG:1: ModuleNotFoundError: No module named"),
+        ("def get_config():\n  return {}['a']", "CONFIG:2: KeyError: 'a'"),
+        ("def get_config():\n  return int('x')", "CONFIG:2: ValueError: invalid literal"),
+        ("def get_config(a):\n  pass", "TypeError: get_config() missing 1 required positional"),
+        ("def get_config():\n  return 3", "get_config gave 3; it must give a ConfigDict"),
+    ],
+)
+def test_what_a_config_raises_is_one_line_that_says_where(text, says, tmp_path):
+    config = tmp_path / "config.py"
+    config.write_text(text)
+    work = "cli.config_values('x')"
+    done = program(work, f"--config={config}")
+    assert done.returncode == 2
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith(f"error: --config: {says.replace('CONFIG', str(config))}")

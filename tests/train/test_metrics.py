@@ -1,6 +1,10 @@
 """Metrics as a crash or another program leaves them."""
 
+import errno
 import json
+import os
+
+import pytest
 
 from train import metrics
 
@@ -34,3 +38,32 @@ def test_steps_come_in_order_and_once(tmp_path):
     text = "".join(json.dumps({"step": step, "loss": loss}) + "\n" for step, loss in lines)
     (tmp_path / metrics.FILE).write_text(text)
     assert [line["loss"] for line in metrics.read(tmp_path)] == [1.0, 2.0, 3.5]
+
+
+@pytest.mark.parametrize("method", ["write_event", "flush"])
+def test_a_run_goes_on_where_tensorboard_cannot_be_written(method, tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    writer = metrics.Writer(tmp_path, 0)
+    writer.write(1, {"loss": 1.0})
+    monkeypatch.setattr(metrics.EventsWriter, method, full)
+    for step in range(2, 50):  # more than any queue holds
+        writer.write(step, {"loss": 1.0})
+    writer.close()
+    assert len(metrics.read(tmp_path)) == 49
+    said = capsys.readouterr().err
+    assert said == (
+        f"warning: {tmp_path}/tensorboard: No space left on device; goes on without TensorBoard\n"
+    )
+
+
+def test_tensorboard_has_every_value(tmp_path):
+    writer = metrics.Writer(tmp_path, 0)
+    for step in range(1, 4):
+        writer.write(step, {"loss": 1.0, "rate": 2.0})
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    assert file.name.startswith("events.out.tfevents.")
+    content = file.read_bytes()  # at once, for who looks on
+    assert content.count(b"loss") == content.count(b"rate") == 3
+    writer.close()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,21 @@ def test_a_signal_stops_all_and_decides_the_exit_code(number, code, plan, swept,
     assert ending.ended(tmp_path, lambda: signal.raise_signal(number)) == code
     now = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     assert now == before
+
+
+def test_a_signal_in_a_finaliser_stops_all_the_same(tmp_path):
+    class Dying:
+        def __del__(self):
+            signal.raise_signal(signal.SIGTERM)  # Python drops what its handler raises
+
+    def work():
+        Dying()
+        for _ in range(1000):
+            time.sleep(0.01)
+
+    hook = sys.unraisablehook
+    assert ending.ended(tmp_path, work) == 75
+    assert sys.unraisablehook is hook
 
 
 def test_what_is_ignored_under_nohup_stays_ignored():
