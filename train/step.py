@@ -77,6 +77,7 @@ def compile_for(
         config,
         optimizer=dataclasses.replace(config.optimizer, learning_rate=0.0, weight_decay=0.0),
         checkpoint=Checkpoint(every=0, keep=1, best=0),
+        evaluation=dataclasses.replace(config.evaluation, every=0),
         seed=0,
         steps=1,
         log_every=1,
