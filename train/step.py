@@ -188,7 +188,12 @@ class _Program:
         tx = optimizer.build(config.optimizer, rate, hyper.weight_decay)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics = means | {"grad_norm": optax.tree.norm(grads), "learning_rate": rate}
+        metrics = means | {
+            "grad_norm": optax.tree.norm(grads),  # before it is clipped
+            "update_norm": optax.tree.norm(updates),
+            "param_norm": optax.tree.norm(params),
+            "learning_rate": rate,
+        }
         return State(state.step + 1, params, opt_state), metrics
 
     def evaluate(self, params, batch) -> tuple[jax.Array, jax.Array]:

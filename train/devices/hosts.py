@@ -220,7 +220,7 @@ def first(work: Callable[[], T]) -> T:
 def batch(
     read: Callable[[int, int], dict[str, np.ndarray]], size: int, sharding: NamedSharding
 ) -> dict[str, Any]:
-    """A batch of which every process makes only the rows that its own devices hold.
+    """A batch on its devices, of which every process makes only the rows that its own ones hold.
 
     Args:
       read: gives rows k*B/K up to (k+1)*B/K of the batch, for (k, K).
@@ -228,7 +228,10 @@ def batch(
       sharding: of every array of the batch; an array of fewer axes has the first of them.
     """
     if jax.process_count() == 1:
-        return read(0, 1)
+        whole = read(0, 1)
+        return jax.device_put(
+            whole, {name: _first_axes(sharding, array.ndim) for name, array in whole.items()}
+        )
     parts: dict[tuple[int, int], dict[str, np.ndarray]] = {}
 
     def part(rows: slice) -> dict[str, np.ndarray]:
