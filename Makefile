@@ -1,5 +1,5 @@
 # make demo: a scaling study of a small language model, from nothing to a scored forecast.
-# make test: the tests, but for those marked slow. make test-all: all of them.
+# make test: the tests, but for those marked slow. make test-all: all of them, and optional packages.
 # make env: .venv, from requirements.txt; the others make it first.
 
 PYTHON ?= python3
@@ -15,8 +15,19 @@ demo: .venv/ready
 test: .venv/ready
 	$(BIN)/python -m pytest -q -n auto --dist=loadfile -m 'not slow' tests
 
-test-all: .venv/ready
+test-all: .venv/optional
 	$(BIN)/python -m pytest -q -n auto --dist=loadfile tests
+
+# With the pins of the rest, so that nothing optional moves one of them.
+.venv/optional: .venv/ready
+	@echo "adding the optional packages to .venv"
+	@sed -n 's/^# + //p' requirements.txt > .venv/optional.txt
+	@if command -v uv >/dev/null; then \
+	  uv pip install -q -p .venv -c requirements.txt -r .venv/optional.txt; \
+	else \
+	  $(BIN)/python -m pip install -q --no-compile -c requirements.txt -r .venv/optional.txt; \
+	fi
+	@touch $@
 
 lint: .venv/ready
 	$(BIN)/ruff check .

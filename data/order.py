@@ -10,6 +10,7 @@ import hashlib
 
 import numpy as np
 
+VERSION = 2  # of the order, a part of the digest of all data that are read in it
 ROUNDS = 6
 
 
@@ -20,16 +21,17 @@ def permute(positions: np.ndarray, n: int, seed: int, epoch: int) -> np.ndarray:
     """
     half = np.uint64(max(1, ((n - 1).bit_length() + 1) // 2))
     mask = np.uint64((1 << int(half)) - 1)
-    key = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()
-    # One odd multiplier and one offset a round, from the key.
-    words = np.frombuffer(key + hashlib.sha256(key).digest() * 2, dtype="<u8")[: 2 * ROUNDS]
+    # One odd multiplier and one offset a round, each round's from a hash of its own.
+    keys = (f"{VERSION}/{seed}/{epoch}/{i}".encode() for i in range(ROUNDS))
+    hashes = b"".join(hashlib.sha256(key).digest()[:16] for key in keys)
+    words = np.frombuffer(hashes, dtype="<u8").reshape(ROUNDS, 2)
     result = np.array(positions, dtype=np.uint64)
     walking = np.ones(result.shape, bool)
     while walking.any():
         values = result[walking]
         left, right = values >> half, values & mask
-        for multiplier, offset in zip(words[:ROUNDS] | np.uint64(1), words[ROUNDS:]):
-            mixed = (right ^ offset) * multiplier  # wraps modulo 2**64
+        for multiplier, offset in words:
+            mixed = (right ^ offset) * (multiplier | np.uint64(1))  # wraps modulo 2**64
             mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
             left, right = right, left ^ ((mixed >> np.uint64(32)) & mask)
         result[walking] = (left << half) | right

@@ -59,7 +59,8 @@ class TableDataset:
         self._train = scaled[~held_out]
         self._eval = scaled[held_out][: eval_examples or None]
         self.train_examples, self.eval_examples = len(self._train), len(self._eval)
-        content = hashlib.sha256(b"table 1" + self._train.tobytes() + self._eval.tobytes())
+        content = hashlib.sha256(b"table %d" % order.VERSION)
+        content.update(self._train.tobytes() + self._eval.tobytes())
         content.update(f"{self._train.shape} {self._eval.shape}".encode())
         self.digest = content.hexdigest()
 

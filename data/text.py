@@ -51,7 +51,7 @@ class TextDataset:
             int(streams.token_bytes[self._eval[part, 1:]].sum())
             for part in np.array_split(self._eval_order, self.eval_examples // 1024 + 1)
         )
-        decided = f"text 1 {streams.digest} {length} {self.eval_examples}"
+        decided = f"text {order.VERSION} {streams.digest} {length} {self.eval_examples}"
         self.digest = hashlib.sha256(decided.encode()).hexdigest()
 
     def train_batch(

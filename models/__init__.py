@@ -10,7 +10,7 @@ whose sequences can be split over devices, in the order of `models.layers.ring`,
 True`. Parameters whose path starts with `embedding` or `head` are counted as such, all others as
 body.
 
-A new family is a new file here: `load` finds it by its name.
+A new family is a new file here: `load` finds it by its name. What families share lies in `layers`.
 """
 
 import importlib

@@ -102,6 +102,9 @@ _CHOICES = {"model": models, "data": data, "task": tasks}
 # What a run may change and still be the same run: where and in how many parts it is computed, and
 # how often it is saved.
 NOT_IDENTITY = ("checkpoint", "mesh", "accumulate", "microbatches")
+# And what it may also change while it is under way: how often it is looked at decides no weight.
+# These stay in the digest, which files of all versions hold.
+MAY_CHANGE = (*NOT_IDENTITY, "evaluation", "log_every")
 
 
 def resolve(values: Mapping[str, Any]) -> RunConfig:
@@ -137,7 +140,7 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
 
 
 def identity(config: RunConfig) -> dict[str, Any]:
-    """The part of a config that decides a run's numbers."""
+    """The part of a config that decides a run's numbers, and which of them it has."""
     return {k: v for k, v in to_dict(config).items() if k not in NOT_IDENTITY}
 
 
@@ -165,9 +168,13 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any], path: str = "config"
 
 
 def other_run(config: RunConfig, theirs: Mapping[str, Any]) -> list[str]:
-    """Where `theirs`, a config read from JSON, is of another run than `config`; [] if it is not."""
-    ours = json.loads(json.dumps(identity(config)))  # a tuple is a list there
-    return differences(ours, {k: v for k, v in theirs.items() if k not in NOT_IDENTITY})
+    """Where `theirs`, a config read from JSON, is of another run than `config`; [] if it is not.
+
+    What a run may change when it goes on (`MAY_CHANGE`) is passed over.
+    """
+    ours = json.loads(json.dumps(to_dict(config)))  # a tuple is a list there
+    a, b = ({k: v for k, v in c.items() if k not in MAY_CHANGE} for c in (ours, theirs))
+    return differences(a, b)
 
 
 def build(cls: type, values: Any, path: str) -> Any:

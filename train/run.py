@@ -152,7 +152,9 @@ class _Run:
         with contextlib.closing(self.writer):
             known = {int(now): (loss, se) for now, loss, se in hosts.first(self.evaluations)}
             checkpoints.note({now: loss for now, (loss, _) in known.items()})
-            state = self.train(state, start, checkpoints)
+            # What goes to a device or comes from one in the loop is asked for: a slip is an error.
+            with jax.transfer_guard("disallow"):
+                state = self.train(state, start, checkpoints)
             # What was evaluated before it was killed is not evaluated, and logged, again.
             loss, error = known[steps] if steps in known else self.evaluate(state)
             with self.clock("checkpoint"):
@@ -166,9 +168,10 @@ class _Run:
         self.dataset = before.open_data(self.config)
         self.tell(self.dataset.note)
         self.functions = step.compile_for(self.config, self.dataset.eval_batch(0, 1))
-        self.hyper = step.hyper_of(self.config)
-        used = self.functions.mesh.devices.flat
-        self.batches = sharding.of_batch(self.functions.mesh)
+        mesh = self.functions.mesh
+        self.hyper = jax.device_put(step.hyper_of(self.config), sharding.copied(mesh))
+        used = mesh.devices.flat
+        self.batches = sharding.of_batch(mesh)
         self.account = before.account(self.config, self.dataset)
         self.pace = pace.Pace(self.config, self.account, self.dataset.eval_examples, used)
 
@@ -266,7 +269,7 @@ class _Run:
     def evaluate(self, state: step.State) -> tuple[float, float]:
         """Mean loss per unit over the validation set and its standard error, which are logged."""
         mean, error = self.mean_loss(state.params)
-        taken = int(state.step)
+        taken = int(jax.device_get(state.step))
         if not math.isfinite(mean):
             raise Diverged(f"validation loss {mean} at step {taken}")
         self.writer.write(taken, {"eval_loss": mean, "eval_loss_se": error})
@@ -320,7 +323,8 @@ class _Run:
             jax.block_until_ready(state)
         self.fetch()
         self.writer.sync()
-        checkpoints.save(taken, state, loss, self.spent())
+        with jax.transfer_guard("allow"):  # Orbax moves what it saves in its own way
+            checkpoints.save(taken, state, loss, self.spent())
 
     def spent(self) -> dict[str, float]:
         """Seconds of all calls so far, by kind and in total; what no clock counted is training."""

@@ -5,7 +5,6 @@ call that fails before it has taken a step, for a typo or for want of memory, le
 """
 
 import contextlib
-import datetime
 import fcntl
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,11 +65,16 @@ def check(workdir: Path, config: RunConfig, data_sha256: str | None = None) -> s
     if changed:
         raise Unavailable(f"{workdir} holds another run: {'; '.join(changed)}; give a new workdir")
     began_with = claim["data_sha256"]
-    if data_sha256 and began_with and data_sha256 != began_with:
+    if data_sha256 and began_with is None:
         raise Unavailable(
-            f"{workdir}: config.data: the data have changed since this run began: sha256 "
-            f"{data_sha256[:12]}, not {began_with[:12]}; bring back what it began with, or give a "
-            "new workdir"
+            f"{workdir}: config.data: this run was begun by a version that put examples in another "
+            "order; give a new workdir"
+        )
+    if data_sha256 and data_sha256 != began_with:
+        raise Unavailable(
+            f"{workdir}: config.data: the data have changed since this run began, or the version "
+            f"that puts them in order: sha256 {data_sha256[:12]}, not {began_with[:12]}; bring "
+            "back what it began with, or give a new workdir"
         )
     return claim["started"]
 
@@ -85,10 +89,8 @@ def _read(path: Path) -> dict[str, Any]:
     content = record.load_json(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: must be an object")
-    if "version" not in content:  # the config alone, written anew by each call
-        written = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
-        started = written.isoformat(timespec="microseconds")
-        return {"config": content, "data_sha256": None, "started": started}
+    if "version" not in content:  # version 1, the config alone
+        return {"config": content, "data_sha256": None, "started": ""}
     if content["version"] != VERSION:
         raise InputError(f"{path}: version: {content['version']!r}; must be {VERSION}")
     for field, kind in (("config", dict), ("data_sha256", str), ("started", str)):

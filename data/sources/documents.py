@@ -107,7 +107,7 @@ class TfdsDocuments:
             raise _unreadable(name, error) from error
         self.rule = f"its split {held_out[0]!r}" if held_out else split.BY_HASH
         sizes = [len(rows) for rows, _ in self._parts]
-        identity = f"tfds 1 {builder.info.full_name} {self._key} {held_out} {sizes}"
+        identity = f"tfds {order.VERSION} {builder.info.full_name} {self._key} {held_out} {sizes}"
         self.fingerprint = hashlib.sha256(identity.encode()).hexdigest()
 
     def __iter__(self) -> Iterator[tuple[bool, bytes]]:

@@ -1,7 +1,9 @@
 """On which devices a model runs, and how the axes of its arrays are split over them.
 
-A model names the axes of its arrays (`spread`) and knows no mesh. Who traces it says which devices
-it is for (`on`); where nobody does, there is one device, and nothing here changes anything.
+A model names the axes of its arrays (`spread`), never those of a mesh. Layers whose computation
+depends on the devices (ring attention, pipelines, experts, kernels) ask here into how many parts an
+axis is split (`ways`), or for the mesh itself (`current`). Who traces a model says which devices it
+is for (`on`); where nobody does, there is one device, and nothing here changes anything.
 """
 
 import contextlib

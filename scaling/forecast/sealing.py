@@ -250,6 +250,7 @@ def _create(path: Path, text: str) -> None:
 
 
 def moment(path: Path, field: str, text: Any) -> datetime.datetime:
+    """The time that a file's field says, in UTC where it names no zone. Raises InputError."""
     try:
         moment = datetime.datetime.fromisoformat(str(text))
     except ValueError:

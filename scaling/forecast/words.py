@@ -21,6 +21,7 @@ _MOSTLY_REPEATED = 4.0  # epochs up to which repeated data is nearly as good as 
 
 
 def reasons(judged: "Calibration", law: str | None) -> tuple[str, ...]:
+    """Why a forecast is as it is, in sentences; `law` is the one that was asked for, if any."""
     found = judged.backtest
     kinds = [origin.kind for origin in found.origins]
     far = found.distances()

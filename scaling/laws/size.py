@@ -6,6 +6,7 @@ _CHINCHILLA_DISTINCT = {"N": 3, "D": 3}
 
 
 def chinchilla_natural(p, c):
+    """Parameters in a table's own units, from those fitted to columns divided by `c`."""
     return {
         "E": p["E"] * c["loss"],
         "A": p["A"] * c["loss"] * power(c["N"], p["alpha"]),

@@ -11,15 +11,18 @@ from scaling.runs.records import run_folder
 
 
 def main_target(study: Study) -> Target | None:
+    """The largest run that is forecast, by C."""
     targets = study.forecast.targets if study.forecast else ()
     return max(targets, key=lambda target: target.C) if targets else None
 
 
 def score_of(study: Study, run: str) -> Score | None:
+    """A run's score, once there is one."""
     return next((score for score in study.scores or () if score.run == run), None)
 
 
 def sealed(study: Study) -> str:
+    """The forecast's section; "" where nothing is sealed."""
     forecast = study.forecast
     if forecast is None:
         return ""

@@ -1,48 +1,65 @@
-"""Defaults cannot drift unseen: the digest of every config, complete as a run sees it.
+"""Defaults cannot drift unseen: every config, complete as a run sees it, lies in `golden/` as text.
 
-A digest that changed on purpose is copied from the failure's message, and LOG.md says why.
+A value that changed on purpose is written there by hand, or all of them by
+`python -m tests.configs.test_golden`, and LOG.md says why.
 """
 
 import hashlib
 import importlib
 import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import ROOT
 from train import config as configuration
 
-EXPERIMENTS = {
-    "gpt": "44d3e4b73947f110",
-    "gpt_large": "e89205c40a6525ee",
-    "linear": "e0b1873757a39dd1",
-    "moe": "5a79af6a274aaae8",
-}
-STUDIES = {
-    "demo": "e793271d6d0e47b8",
-    "gpt_large": "6ccdeb05e8003078",
-    "linear": "19aa4f076c7f9cc5",
-}
+GOLDEN = Path(__file__).parent / "golden"
+EXPERIMENTS, STUDIES = ("gpt", "gpt_large", "linear", "moe"), ("demo", "gpt_large", "linear")
+CONFIGS = (*EXPERIMENTS, *(f"studies.{name}" for name in STUDIES))
 
 
-def digest(values: dict) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+def values(name: str) -> dict[str, Any]:
+    """A run's config as it is resolved, a study's as its file gives it."""
+    given = importlib.import_module(f"configs.{name}").get_config().to_dict()
+    if name.startswith("studies."):
+        return given
+    return configuration.to_dict(configuration.resolve(given))
+
+
+def leaves(value: Any, path: str = "") -> Iterator[str]:
+    """Lines "a.b: value" of nested dicts; a list is one value."""
+    if isinstance(value, dict) and value:
+        for key in sorted(value):
+            yield from leaves(value[key], f"{path}.{key}" if path else str(key))
+    else:
+        yield f"{path}: {json.dumps(value)}"
+
+
+def text(name: str) -> list[str]:
+    """All lines of a golden file; the first one is the digest of the whole."""
+    given = values(name)
+    sha256 = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:16]
+    return [f"sha256 {sha256}", *leaves(given)]
+
+
+def file(name: str) -> Path:
+    return GOLDEN / f"{name}.txt"
 
 
 def test_every_config_is_here():
     found = {p.stem for p in (ROOT / "configs").glob("*.py")} - {"base", "__init__"}
-    assert found == set(EXPERIMENTS)
-    assert {p.stem for p in (ROOT / "configs/studies").glob("*.py")} - {"__init__"} == set(STUDIES)
+    found |= {f"studies.{p.stem}" for p in (ROOT / "configs/studies").glob("*.py")}
+    assert found - {"studies.__init__"} == set(CONFIGS) == {path.stem for path in GOLDEN.iterdir()}
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_experiment(name):
-    config = importlib.import_module(f"configs.{name}").get_config()
-    resolved = configuration.to_dict(configuration.resolve(config.to_dict()))
-    assert digest(resolved) == EXPERIMENTS[name]
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config(name):
+    assert text(name) == file(name).read_text().splitlines()
 
 
-@pytest.mark.parametrize("name", STUDIES)
-def test_study(name):
-    config = importlib.import_module(f"configs.studies.{name}").get_config()
-    assert digest(config.to_dict()) == STUDIES[name]
+if __name__ == "__main__":
+    for name in CONFIGS:
+        file(name).write_text("\n".join(text(name)) + "\n")

@@ -186,20 +186,32 @@ def test_a_run_has_one_start_and_the_seconds_of_all_its_calls(tiny, tmp_path):
     )
 
 
-def test_a_folder_of_version_1_goes_on(tiny, tmp_path):
+def test_how_often_a_run_is_looked_at_may_change_under_way(tiny, tmp_path):
+    before_it = tiny(steps=8, log_every=4)
+    stop_at(before_it, tmp_path / "run", 4)
+    changes = {"evaluation.every": 3, "evaluation.batch_size": 32}
+    changed = tiny(steps=8, log_every=1, **changes)
+    result, whole = run.run(changed, tmp_path / "run"), run.run(changed, tmp_path / "whole")
+    assert result.loss == pytest.approx(whole.loss, rel=1e-6)
+    assert result.config_sha256 == whole.config_sha256 == configuration.digest(changed)
+    assert configuration.digest(changed) != configuration.digest(before_it)  # as in old files
+    assert [step for step, *_ in result.evaluations] == [6, 8]
+    assert [step for step, _ in result.curve] == [1, 4, 5, 6, 7, 8]
+    states = [final_state(tmp_path / name, changed) for name in ("run", "whole")]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+
+
+def test_a_folder_of_version_1_is_refused_in_one_line(tiny, tmp_path):
     config = tiny(**{"checkpoint.every": 0})
     stop_at(config, tmp_path, 5)
     shutil.rmtree(tmp_path / "checkpoints" / "5" / "run")
     claim = tmp_path / "config.json"
     claim.write_text(json.dumps(configuration.to_dict(config)))
-    os.utime(claim, (1e9, 1e9))
     with pytest.raises(InputError, match=r"config.seed: 1, not 0; give a new workdir"):
         run.run(tiny(seed=1), tmp_path)
-    seen = []
-    result = run.run(config, tmp_path, progress=lambda step, *_: seen.append(step))
-    assert seen[0] == 6
-    assert result.started.startswith("2001-09-09T01:46:40")
-    assert json.loads(claim.read_text())["data_sha256"] == result.data_sha256
+    # It does not say of which data and in which order it is, and must not go on in another one.
+    with pytest.raises(InputError, match=r"config.data: .* in another order; give a new workdir"):
+        run.run(config, tmp_path)
 
 
 def table(path: Path, seed: int):
@@ -252,7 +264,7 @@ def test_a_run_that_diverges_says_so(tiny, tmp_path):
     config = tiny(**{"optimizer.learning_rate": 1e30, "optimizer.clip_norm": 0.0})
     result = run.run(config, tmp_path)
     assert result.status == "diverged"
-    assert re.fullmatch(r"(loss|grad_norm) (nan|inf) at step \d+", result.reason)
+    assert re.fullmatch(r"(loss|[a-z]+_norm) (nan|inf) at step \d+", result.reason)
     assert result.loss is None
     assert record.load(tmp_path / "record.json") == result
 
@@ -295,6 +307,29 @@ def test_a_run_that_learns_by_heart_is_not_taken_for_diverged(tiny, tmp_path, mo
 )
 def test_far_above(loss, initial, error, far):
     assert evaluation.far_above(loss, initial, error) == far
+
+
+def test_a_batch_that_nobody_sent_to_the_devices_is_an_error(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(run.hosts, "batch", lambda read, size, sharding: read(0, 1))
+    with pytest.raises(Exception, match="Disallowed host-to-device transfer"):
+        run.run(tiny(), tmp_path)
+
+
+def test_every_step_tells_the_norms_of_gradient_update_and_parameters(tiny, tmp_path):
+    config = tiny(steps=1, **{"optimizer.weight_decay": 0.0, "optimizer.clip_norm": 0.0})
+    functions = step.compile_for(config, before.open_data(config).eval_batch(0, 1))
+    first = jax.device_get(functions.init(step.hyper_of(config)).params)
+    run.run(config, tmp_path)
+    last = final_state(tmp_path, config).params
+    moved = jax.tree.map(lambda a, b: a.astype(float) - b, last, first)
+    (line,) = (x for x in metrics.read(tmp_path) if "loss" in x)
+
+    def norm(tree) -> float:
+        return math.sqrt(sum(float(np.square(x, dtype=float).sum()) for x in jax.tree.leaves(tree)))
+
+    assert line["param_norm"] == pytest.approx(norm(last), rel=1e-5)
+    assert line["update_norm"] == pytest.approx(norm(moved), rel=1e-4)
+    assert line["grad_norm"] > 0
 
 
 def test_the_record_tells_all(tiny, tmp_path):

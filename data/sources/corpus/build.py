@@ -171,6 +171,7 @@ def build(folder: Path) -> bytes:
 
 
 def main() -> None:
+    """Writes the corpus, whole or not at all."""
     parser = argparse.ArgumentParser(description="Rebuild the embedded corpus.")
     parser.add_argument("folder", type=Path, help="folder with the two downloaded archives")
     content = build(parser.parse_args().folder)
