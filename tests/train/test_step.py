@@ -34,7 +34,7 @@ def test_the_first_loss_is_log_v(tiny):
         dataset = before.open_data(config)
         functions = step.compile_for(config, dataset.eval_batch(0, 1))
         first = []
-        for seed in range(4):
+        for seed in range(16):
             hyper = step.hyper_of(dataclasses.replace(config, seed=seed))
             batch = dataset.train_batch(seed, 0, config.batch_size)
             first += functions.evaluate(functions.init(hyper).params, batch)[0].tolist()
@@ -45,7 +45,7 @@ def test_golden_losses(tiny):
     # Measured with jax 0.10.2 on an x86-64 CPU. May change with the initialisation, the order of
     # the data, the corpus or the optimizer, and with nothing else; the tolerance covers other
     # versions and other processors.
-    assert losses(tiny(), 3) == pytest.approx([5.60846, 5.53333, 5.39522], abs=2e-3)
+    assert losses(tiny(), 3) == pytest.approx([5.58773, 5.48613, 5.33900], abs=2e-3)
 
 
 def test_a_tiny_model_learns_a_tiny_batch_by_heart(tiny):
