@@ -35,7 +35,10 @@ def score(study: Path) -> Path:
       InputError: no seal, an altered seal, changed runs or plan, a run that is not trained yet, or
         one that started before the seal or under another, or is not the run that was forecast.
     """
-    sealed, notes = sealing.load(study / "forecast.json"), []
+    path = study / "forecast.json"
+    if not path.exists():
+        raise InputError(f"{path}: no forecast is sealed; first scaling.forecast --workdir={study}")
+    sealed, notes = sealing.load(path), []
     sealing.check_unchanged(study, sealed)
     scores = [_score(study, target, sealed, notes) for target in sealed["targets"]]
     version = files.VERSIONS["score"][-1]
