@@ -1,14 +1,13 @@
 """The entry points as a person meets them."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
+from tests import verbs
 from tests.conftest import ROOT
 from train import record
 
@@ -18,6 +17,39 @@ TINY = [
     "--config.data.sequence_length=32",
     "--config.data.eval_tokens=1024",
 ]
+
+
+# A train that is where it is to be sent a signal, and stays there however late the signal comes.
+MAIN = "\nimport runpy\nrunpy.run_module('train', run_name='__main__', alter_sys=True)"
+NEVER_COMPILED = """
+from train import step
+def wait(*_):
+    print("compiles", flush=True)
+    time.sleep(600)
+step.compile_for = wait
+"""
+WAITS_AT_STEP_5 = """
+import sys
+from train import stopping
+asked, calls = stopping.Requests.asked, []
+def wait(self):
+    calls.append(1)
+    if len(calls) == 5:
+        assert not asked(self)
+        print("at step 5", flush=True)
+        sys.stdin.readline()
+        while not asked(self):
+            pass
+    return asked(self)
+stopping.Requests.asked = wait
+"""
+
+
+def start(prepare: str, *arguments: str) -> subprocess.Popen:
+    """A process that is `python -m train`, with something changed in it first."""
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    code = [sys.executable, "-c", prepare + MAIN, *arguments]
+    return subprocess.Popen(code, cwd=ROOT, text=True, **streams)
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess:
@@ -63,7 +95,7 @@ def test_help_comes_at_once(module):
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, says, tmp_path):
-    result = python("train", *(a.format(new=tmp_path / "new") for a in arguments))
+    result = verbs.call("train", *(a.format(new=tmp_path / "new") for a in arguments))
     assert result.returncode == 2, result.stderr
     (line,) = result.stderr.strip().splitlines()
     assert line.startswith("error: ")
@@ -71,44 +103,33 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, says, tmp_path):
 
 
 def test_before_the_first_step_it_stops_at_once_and_leaves_no_claim(tmp_path):
-    command = ["-m", "train", f"--workdir={tmp_path}", *TINY]
-    process = subprocess.Popen(
-        [sys.executable, *command], cwd=ROOT, text=True, stderr=subprocess.PIPE
-    )
-    while not (tmp_path / ".lock").exists():
-        assert process.poll() is None
-        time.sleep(0.01)
+    process = start(NEVER_COMPILED, f"--workdir={tmp_path}", *TINY)
+    assert process.stdout.readline() == "compiles\n"
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 75
-    (line,) = said.splitlines()
+    _, said = process.communicate(timeout=600)
+    assert process.returncode == 75, said
+    assert (tmp_path / ".lock").exists()
+    (line,) = said.splitlines()[-1:]
     assert "nothing is lost" in line
     assert not (tmp_path / "config.json").exists()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGHUP, 75)])
 def test_one_run_stopped_resumed_and_finished(number, code, tmp_path):
-    command = ["train", f"--workdir={tmp_path}", *TINY]
-    command.append("--config.steps=2000")
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command], cwd=ROOT, text=True, stdout=subprocess.PIPE
-    )
-    metrics = tmp_path / "metrics.jsonl"
-    while not metrics.exists() or metrics.stat().st_size == 0:
-        assert process.poll() is None
-        time.sleep(0.05)
+    command = [f"--workdir={tmp_path}", *TINY, "--config.steps=30"]
+    process = start(WAITS_AT_STEP_5, *command)
+    assert process.stdout.readline() == "at step 5\n"
     process.send_signal(number)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert "the same command goes on from there" in said
+    said, errors = process.communicate("go on\n", timeout=600)
+    assert process.returncode == code, errors
+    assert "stopped after step 5 of 30; the same command goes on from there" in said
     if number == signal.SIGHUP:
         return
-    step = re.search(r"stopped after step (\d+) of 2000", said)[1]
-    done = python(*command)
+    done = verbs.call("train", *command)
     assert done.returncode == 0, done.stderr
-    assert f"goes on from step {step} of 2000" in done.stdout
+    assert "goes on from step 5 of 30" in done.stdout
     result = record.load(tmp_path / "record.json")
     assert f"loss {result.loss:.4f}" in done.stdout
-    again = python(*command)
+    again = verbs.call("train", *command)
     assert again.returncode == 0
     assert "was already finished" in again.stdout

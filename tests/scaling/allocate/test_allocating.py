@@ -16,6 +16,7 @@ from scaling.fit import envelope, optimum, origins
 from scaling.fit.ready import published
 from scaling.forecast import calibration
 from scaling.plan import prices
+from tests import verbs
 from tests.scaling.report.report_case import make_record
 from train import record
 from train.cli import InputError
@@ -63,11 +64,17 @@ def test_the_optimum_is_the_closed_form(law, C):
     assert optimum.elasticity(on, C)[0] == pytest.approx(A_EXPONENT, abs=1e-5)
 
 
-def test_other_laws_agree_with_the_law_itself():
-    kaplan = published("kaplan2020")
-    mine, its = allocating.by_law(kaplan, 1e21), kaplan.allocate(1e21)
-    assert pytest.approx(its["N"], rel=1e-5) == mine.N
-    assert mine.loss == pytest.approx(its["loss"], rel=1e-9)
+def test_other_laws_have_the_optimum_that_calculus_finds():
+    # Kaplan et al. 2020, eq. 1.5, at D = C / 6 N: (Nc/N)^(aN/aD) + 6 Dc N / C is least where
+    # aN/aD (Nc/N)^(aN/aD) = 6 Dc N / C.
+    kaplan, C = published("kaplan2020"), 1e21
+    p = kaplan.params
+    ratio = p["alphaN"] / p["alphaD"]
+    N = (ratio * p["Nc"] ** ratio * C / (6 * p["Dc"])) ** (1 / (1 + ratio))
+    found = allocating.by_law(kaplan, C)
+    assert pytest.approx(N, rel=1e-5) == found.N
+    loss = ((p["Nc"] / N) ** ratio + 6 * N * p["Dc"] / C) ** p["alphaD"]
+    assert found.loss == pytest.approx(loss, rel=1e-9)
 
 
 def test_draws_become_intervals_that_hold_each_draws_own_optimum(drawn):
@@ -324,8 +331,7 @@ def test_help_lists_the_flags_of_other_modules(verb):
 
 def test_a_bad_flag_is_one_line_and_exit_2():
     for flag, words in (("--C=many", "--C: 'many'"), ("--seed=-1", "flag --seed=-1: -1 is not")):
-        command = [sys.executable, "-m", "scaling.allocate", "--law=besiroglu2024", flag]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = verbs.call("scaling.allocate", "--law=besiroglu2024", flag)
         assert done.returncode == 2
         assert done.stderr.startswith(f"error: {words}")
         assert len(done.stderr.strip().splitlines()) == 1

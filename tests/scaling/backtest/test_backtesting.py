@@ -1,8 +1,6 @@
 """The back-test: origins that leak nothing, selection that finds the right law, honest tables."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -12,6 +10,7 @@ from scaling.backtest.backtesting import Task, backtest, cut_by_compute, summary
 from scaling.fit import origins
 from scaling.forecast import calibration
 from scaling.runs.table import validate
+from tests import verbs
 from tests.scaling.forecast.test_forecasting import grid
 from train.cli import InputError
 
@@ -125,8 +124,7 @@ def test_summary_is_of_the_tasks_that_were_forecast():
 
 
 def run(*arguments):
-    command = [sys.executable, "-m", "scaling.backtest", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return verbs.call("scaling.backtest", *arguments)
 
 
 def test_command_line(tmp_path):

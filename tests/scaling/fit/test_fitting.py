@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scipy import optimize
+from scipy import optimize, stats
 
 from scaling.fit import bootstrap
 from scaling.fit.fitting import Fit, fit, load
@@ -87,7 +87,8 @@ def test_precision_does_not_depend_on_the_process():
 
 @pytest.mark.parametrize("resample", ["pairs", "residual"])
 def test_intervals_hold_the_truth_at_about_their_rate(resample):
-    # Hits are Binomial(50, .9) with standard deviation 2.1: 39 or fewer has probability 1%.
+    # Hits are Binomial(50, .9) with standard deviation 2.1: 39 or fewer has probability 1%, 49 or
+    # more 3%.
     size, data = 5e9, 1e11
     names = ("alpha", "beta", "E", "prediction")
     hits, widths, estimates = dict.fromkeys(names, 0), [], []
@@ -101,7 +102,7 @@ def test_intervals_hold_the_truth_at_about_their_rate(resample):
             hits[name] += bool(intervals[name][0] <= truth[name] <= intervals[name][1])
         widths.append(float(ends[1] - ends[0]))
         estimates.append(float(found.predict(size, data)))
-    assert min(hits.values()) >= 40, hits
+    assert all(40 <= count <= 48 for count in hits.values()), hits
     assert np.median(widths) < 3 * 2 * 1.645 * np.std(estimates)
 
 
@@ -178,8 +179,12 @@ def test_a_profile_is_the_re_optimised_objective(fitted):
     low, high = fitted.diagnostics.profiles["alpha"]
     assert low < fitted.params["alpha"] < high
     held = [fit(study(), bootstrap=0, starts=32, fixed={"alpha": end}).value for end in (low, high)]
-    assert held[0] == pytest.approx(held[1], rel=0.05)
-    assert all(1.02 * fitted.value < value < 1.4 * fitted.value for value in held)
+    runs = study()
+    r = np.log(fitted.predict(runs["N"], runs["D"]) / runs["loss"].to_numpy())
+    h = np.sum(np.clip(r, -1e-3, 1e-3) * r) / objective("huber_log", fitted.params, runs)
+    rise = stats.f.ppf(fitted.level, 1, 25 - 5) * h / (2 * (25 - 5))
+    # Ends are interpolated between points of the profile.
+    assert np.log(np.array(held) / fitted.value) == pytest.approx([rise, rise], rel=0.03)
 
 
 def test_what_the_runs_cannot_tell_is_said():

@@ -69,9 +69,8 @@ def test_published_sets_belong_to_their_law(name):
 
 
 def test_published_chinchilla_gives_the_loss_of_chinchilla():
-    # 70B parameters on 1.4T tokens: 1.9357 by the printed constants (hand calculation).
+    # 70B parameters on 1.4T tokens by the printed constants: 1.69 + 406.4 / 4889 + 410.7 / 2512.
     law = LAWS["chinchilla"]
     columns = {"N": np.array([70e9]), "D": np.array([1.4e12])}
     loss = evaluate(law, PUBLISHED["hoffmann2022_a3"].params, columns)
-    by_hand = 1.69 + 406.4 / 70e9**0.34 + 410.7 / 1.4e12**0.28
-    np.testing.assert_allclose(loss, by_hand, rtol=1e-12)
+    np.testing.assert_allclose(loss, 1.93665, atol=5e-6)

@@ -2,14 +2,12 @@
 
 import dataclasses
 import importlib.util
-import subprocess
-import sys
 
 import pytest
 
 from configs.studies import demo
 from scaling.plan import hbm, planning
-from tests.conftest import ROOT
+from tests import verbs
 from train.cli import InputError
 from train.compile import ahead
 
@@ -54,16 +52,10 @@ def test_a_run_that_cannot_be_split_is_named(plan, monkeypatch):
         hbm.check(plan, "v5e:2x4")
 
 
-def command(workdir, topology: str) -> subprocess.CompletedProcess:
+def command(workdir, topology: str) -> verbs.Done:
     study = ["--config=configs/studies/demo.py", f"--workdir={workdir}", f"--topology={topology}"]
     study += ["--config.budgets=(1e8,)", "--config.heldout=()", "--config.sizes_per_budget=1"]
-    return subprocess.run(
-        [sys.executable, "-m", "scaling.plan", *study],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    return verbs.call("scaling.plan", *study)
 
 
 def test_a_wrong_topology_is_refused_before_anything_is_written(tmp_path):

@@ -3,8 +3,6 @@ import hashlib
 import itertools
 import pathlib
 import re
-import subprocess
-import sys
 import types
 
 import numpy as np
@@ -20,6 +18,7 @@ from scaling.fit.ready import published
 from scaling.plan import answer, planning, prices
 from scaling.plan.ladder import Ladder
 from scaling.study import line
+from tests import verbs
 from train import config as configuration
 from train import record
 from train.cli import InputError
@@ -145,8 +144,7 @@ def test_no_law_means_nothing_to_expect_and_a_wrong_one_is_named(plan):
 
 def test_the_command_shows_time_memory_and_money(tmp_path):
     flags = ["--throughput=1e9", "--price=3.6", "--hours=0.001", f"--workdir={tmp_path}"]
-    command = [sys.executable, "-m", "scaling.plan", "--config=configs/studies/linear.py", *flags]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = verbs.call("scaling.plan", "--config=configs/studies/linear.py", *flags)
     assert done.returncode == 0, done.stderr
     shown = " ".join(done.stdout.split())
     assert re.search(r"26 runs, 3\.\d+e\+09 FLOPs in all, 3\.\d+ s, \$0\.00", shown)

@@ -11,9 +11,13 @@ import pytest
 
 from scaling import report
 from scaling.report import curves, files, findings, outlook
+from tests import verbs
 from tests.scaling.report.report_case import EVIL, Page
 from train import record
 from train.cli import InputError
+
+# They share one study.
+pytestmark = pytest.mark.xdist_group("report")
 
 
 @pytest.fixture(scope="module")
@@ -333,15 +337,11 @@ def test_in_a_browser(finished, browser_page):
 
 
 def test_from_the_command_line(copy):
-    """One line and exit code 2 for bad input; help without the heavy imports."""
-    command = [sys.executable, "-m", "scaling.report"]
+    """One line and exit code 2 for bad input; its --help, of tests/train, needs nothing heavy."""
     (copy / "plan.json").write_text("[]")
-    bad = subprocess.run([*command, f"--workdir={copy}"], capture_output=True, text=True)
+    bad = verbs.call("scaling.report", f"--workdir={copy}")
     assert (bad.returncode, bad.stderr.count("\n")) == (2, 1)
     assert "plan.json" in bad.stderr
-    help_ = subprocess.run([*command, "--help"], capture_output=True, text=True)
-    assert help_.returncode == 0
-    assert "--workdir" in help_.stdout
     light = (
         "import scaling.report.__main__, sys; print({'jax', 'pandas', 'plotly'} & {*sys.modules})"
     )
