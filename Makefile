@@ -4,8 +4,6 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# In the order of tests/conftest.py, longest first.
-SPREAD := -n auto --dist=loadgroup --no-loadscope-reorder
 
 .PHONY: env demo test test-all lint
 
@@ -15,10 +13,10 @@ demo: .venv/ready
 	@$(BIN)/python -m scaling.study --config=configs/studies/demo.py --workdir=studies/demo
 
 test: .venv/ready
-	$(BIN)/python -m pytest -q $(SPREAD) --durations=30 -m 'not slow' tests
+	$(BIN)/python -m pytest -q -n auto --dist=loadfile --durations=30 -m 'not slow' tests
 
 test-all: .venv/optional
-	$(BIN)/python -m pytest -q $(SPREAD) --durations=30 tests
+	$(BIN)/python -m pytest -q -n auto --dist=loadfile --durations=30 tests
 
 # With the pins of the rest, so that nothing optional moves one of them.
 .venv/optional: .venv/ready

@@ -42,36 +42,3 @@ def tiny():
         return resolve(config.to_dict())
 
     return make
-
-
-# Files that take longest, to be begun first: then no worker ends long after the others.
-LONGEST = (
-    "train/devices/test_hosts.py",
-    "scaling/study/test_line.py",
-    "scaling/sweep/test_sweeping.py",
-    "scaling/fit/test_fitting.py",
-    "train/devices/test_sharding.py",
-    "scaling/sweep/test_unfinished.py",
-    "scaling/report/test_report.py",
-    "scaling/plan/test_planning.py",
-    "train/test_run.py",
-)
-
-
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups there
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests stay on one worker, and with them those of files that share a fixture."""
-
-    def group(item: pytest.Item) -> str:
-        mark = item.get_closest_marker("xdist_group")
-        return mark.args[0] if mark else item.path.relative_to(ROOT / "tests").as_posix()
-
-    ranks = {
-        group(item): LONGEST.index(name)
-        for item in items
-        if (name := item.path.relative_to(ROOT / "tests").as_posix()) in LONGEST
-    }
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(group(item)))
-    items.sort(key=lambda item: ranks.get(group(item), len(LONGEST)))

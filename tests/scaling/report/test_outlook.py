@@ -16,9 +16,6 @@ from tests.scaling.report.report_case import LAW
 from train import record
 from train.cli import InputError
 
-# They share one study.
-pytestmark = pytest.mark.xdist_group("report")
-
 
 @pytest.fixture(scope="module")
 def found(known_study):

@@ -1,8 +1,8 @@
-"""Trains runs on several meshes: `python -m tests.train.devices.meshes JOBS`.
+"""Trains one run on several meshes: `python -m tests.train.devices.meshes CONFIG CHANGES`.
 
-A process of its own, since the number of devices is fixed when JAX starts: `train_all` starts it.
-The argument is JSON: for each run a complete config and a list of changes {"mesh": {...}, ...}.
-Prints a line of JSON for each change.
+A process of its own, since the number of devices is fixed when JAX starts: `train_on` starts it.
+Both arguments are JSON: a complete config, and a list of changes {"mesh": {...}, ...}. Prints a
+line of JSON for each.
 """
 
 import collections
@@ -12,7 +12,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
 
 import jax
 
@@ -30,33 +29,22 @@ SHAPE = re.compile(r"\bf32\[([\d,]+)\]")
 
 def train_on(base: config.RunConfig, *changes: dict, devices: int = 8) -> list[dict]:
     """What each change of a config does; axes that its mesh does not name are 1."""
-    (found,) = train_all((base, changes), devices=devices)
-    return found
-
-
-def train_all(*jobs: tuple[config.RunConfig, Sequence[dict]], devices: int = 8) -> list[list[dict]]:
-    """What each change of each config does, in one process."""
-    whole = [
-        (
-            config.to_dict(base),
-            [change | {"mesh": ONE | change.get("mesh", {})} for change in changes],
-        )
-        for base, changes in jobs
-    ]
+    whole = [change | {"mesh": ONE | change.get("mesh", {})} for change in changes]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.train.devices.meshes", json.dumps(whole)],
+        [sys.executable, "-m", "tests.train.devices.meshes"]
+        + [json.dumps(x) for x in (config.to_dict(base), whole)],
         cwd=ROOT,
         env=os.environ | {"JAX_NUM_CPU_DEVICES": str(devices)},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    lines = iter(done.stdout.splitlines())
-    return [[json.loads(next(lines)) for _ in changes] for _, changes in jobs]
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def main(base: dict, changes: list[dict]) -> None:
     """Prints the result of each change."""
+    cache.use_cache()
     dataset = before.open_data(config.resolve(base))
     first = None
     for change in changes:
@@ -100,6 +88,4 @@ def split(tree) -> dict[str, list[str]]:
 
 
 if __name__ == "__main__":
-    cache.use_cache()
-    for job in json.loads(sys.argv[1]):
-        main(*job)
+    main(*map(json.loads, sys.argv[1:]))

@@ -16,8 +16,6 @@ from train.devices import sharding
 # Tokens go to their experts and come back: in the forward pass, when the backward pass computes it
 # again, and in the backward pass itself.
 ALL_TO_ALL = 6
-CHANGES = ({}, {"mesh": {"data": 2, "expert": 4}})
-pytestmark = pytest.mark.xdist_group("devices")
 
 
 def run_config(**changes) -> configuration.RunConfig:
@@ -31,9 +29,9 @@ def run_config(**changes) -> configuration.RunConfig:
 
 
 @pytest.fixture(scope="module")
-def results(trained) -> list[dict]:
+def results() -> list[dict]:
     """One device, and experts on four in each of two groups."""
-    return trained[__name__]
+    return train_on(run_config(), {}, {"mesh": {"data": 2, "expert": 4}})
 
 
 def test_experts_on_other_devices_give_the_losses_of_one(results):

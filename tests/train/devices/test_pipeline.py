@@ -13,10 +13,8 @@ from train.cli import InputError
 from train.devices import sharding
 
 STAGES = {"mesh": {"stage": 4, "data": 2}, "microbatches": 8}
-CHANGES = ({}, STAGES)
 OTHER_AXES = {"mesh": {"stage": 2, "fsdp": 2, "context": 2, "tensor": 2}}
 LAYERS, LENGTH, BATCH, VOCABULARY = 4, 16, 16, 257
-pytestmark = pytest.mark.xdist_group("devices")
 
 
 def run_config(**changes) -> configuration.RunConfig:
@@ -30,9 +28,9 @@ def run_config(**changes) -> configuration.RunConfig:
 
 
 @pytest.fixture(scope="module")
-def results(trained) -> list[dict]:
+def results() -> list[dict]:
     """One device, and stages."""
-    return trained[__name__]
+    return train_on(run_config(), {}, STAGES, devices=16)
 
 
 def test_stages_give_the_losses_of_one_device(results):

@@ -1,14 +1,14 @@
 """Sharding changes where numbers are computed and not which."""
 
-import dataclasses
 import re
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
 from configs import gpt, linear
-from tests.train.devices.meshes import ONE
+from tests.train.devices.meshes import ONE, train_on
 from train import before, step
 from train import config as configuration
 from train.cli import InputError
@@ -25,9 +25,7 @@ MESHES = {
     "expert": {"expert": 2, "tensor": 2, "context": 2},
     "in parts": {"fsdp": 4},
 }
-IN_PARTS = {"in parts": {"accumulate": 2}}  # what changes besides the mesh
-CHANGES = [{"mesh": mesh} | IN_PARTS.get(name, {}) for name, mesh in MESHES.items()]
-pytestmark = pytest.mark.xdist_group("devices")
+CHANGES = {"in parts": {"accumulate": 2}}  # other than of the mesh
 LENGTH, BATCH, VOCABULARY = 32, 8, 257  # a vocabulary that no mesh divides
 
 # Instructions by kind in the compiled step, for jax 0.10.2 on CPU. A change here is a change of
@@ -58,9 +56,10 @@ def run_config(**changes) -> configuration.RunConfig:
 
 
 @pytest.fixture(scope="module")
-def results(trained) -> dict[str, dict]:
+def results() -> dict[str, dict]:
     """What each mesh does, by its name."""
-    return dict(zip(MESHES, trained[__name__]))
+    changes = [{"mesh": mesh} | CHANGES.get(name, {}) for name, mesh in MESHES.items()]
+    return dict(zip(MESHES, train_on(run_config(), *changes)))
 
 
 @pytest.mark.parametrize("name", MESHES)
@@ -166,26 +165,10 @@ def test_a_family_that_a_mesh_axis_does_nothing_for_is_refused():
         sharding.check(config, params, example, mesh)
 
 
-@dataclasses.dataclass(frozen=True)
-class Device:
-    """One of two slices, whose devices are listed in turns."""
-
-    id: int
-    slice_index: int
-    process_index: int = 0
-    platform: str = "cpu"
-    device_kind: str = "cpu"
-
-
 def test_slices_are_the_outer_axis():
-    devices = [Device(i, i % 2) for i in range(8)]
-    mesh = sharding.make_mesh(
-        configuration.Mesh(**ONE | {"slice": 2, "fsdp": 2, "tensor": 2}), devices
-    )
-    assert dict(mesh.shape) == ONE | {"slice": 2, "fsdp": 2, "tensor": 2}
-    assert mesh.axis_names[0] == "slice"
-    for number, within in enumerate(mesh.devices):
-        assert {device.slice_index for device in within.flat} == {number}
-    assert {device.id for device in mesh.devices.flat} == set(range(8))
+    devices = [
+        SimpleNamespace(slice_index=i // 4, process_index=i // 4, platform="tpu", id=i)
+        for i in range(8)
+    ]
     with pytest.raises(InputError, match=r"config\.mesh\.slice: 1; these devices are 2 slices"):
         sharding.make_mesh(configuration.Mesh(**ONE | {"fsdp": 8}), devices)
