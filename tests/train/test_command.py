@@ -22,6 +22,7 @@ TINY = [
 # A train that is where it is to be sent a signal, and stays there however late the signal comes.
 MAIN = "\nimport runpy\nrunpy.run_module('train', run_name='__main__', alter_sys=True)"
 NEVER_COMPILED = """
+import time
 from train import step
 def wait(*_):
     print("compiles", flush=True)
