@@ -5,7 +5,7 @@ import datetime
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -102,7 +102,7 @@ def sweep(
         kept: Mapping[str, str] = {}
         if todo:
             with (
-                _progress(plan, role, chosen, todo) as progress,
+                SweepProgress(plan.study["name"], role, chosen, todo) as progress,
                 _executor(workdir, len(todo), workers, cluster) as executor,
             ):
                 kept = _Sweep(workdir, executor, progress, 60 * hang_minutes).go(todo)
@@ -114,10 +114,6 @@ def sweep(
         if kept:
             raise Unfinished(role, len(chosen), kept)
         return [records.finished(workdir, run) for run in chosen]
-
-
-def _progress(plan: "Plan", role: str, chosen: Sequence, todo: Sequence) -> Any:
-    return SweepProgress(plan.study["name"], role, chosen, todo)
 
 
 @contextlib.contextmanager

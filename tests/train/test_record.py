@@ -2,12 +2,16 @@
 
 import contextlib
 import dataclasses
+import json
 import os
+import re
+from importlib.metadata import version
+from importlib.util import find_spec
 
 import pytest
 
 from train import config as configuration
-from train import record
+from train import record, run
 from train.cli import InputError
 
 
@@ -103,3 +107,53 @@ def test_a_record_of_version_1_has_no_pace(tiny_record, tmp_path):
     record.save_json(tmp_path / "record.json", old | {"version": 1})
     result = record.load(tmp_path / "record.json")
     assert (result.throughput, result.mfu) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "not JSON"),
+        ("[]", "list where an object is expected"),
+        ('{"version": 99}', "version: 99; must be 1 to 2"),
+        ('{"version": 1}', "missing"),
+    ],
+)
+def test_a_corrupt_record_is_named(text, says, tmp_path):
+    path = tmp_path / "record.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=f"{re.escape(str(path))}.*{says}"):
+        record.load(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("loss_se", -1.0), ("loss", "low"), ("D", -2.0), ("status", "fine"), ("N", 3)],
+)
+def test_a_record_with_a_wrong_number_is_refused(field, value, tiny, tmp_path):
+    run.run(tiny(steps=1), tmp_path)
+    path = tmp_path / "record.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(values | {field: value}))
+    with pytest.raises(InputError, match=f"record.json: {field}"):
+        record.load(path)
+
+
+@pytest.mark.parametrize("changes", [{"loss": -1.25}, {"version": 1}])
+def test_a_record_is_read_as_it_was_written(changes, tiny, tmp_path):
+    result = dataclasses.replace(run.run(tiny(steps=1), tmp_path), **changes)
+    record.save(tmp_path / "again.json", result)
+    assert record.load(tmp_path / "again.json") == result
+
+
+def test_versions_are_of_all_that_decides_numbers():
+    assert {"python", "jax", "jaxlib", "ml_dtypes"} <= set(record.versions())
+    assert record.versions().get("qwix") == (version("qwix") if find_spec("qwix") else None)
+
+
+def test_a_file_is_the_old_one_or_the_new_one(tmp_path):
+    path = tmp_path / "file.json"
+    record.save_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        record.save_json(path, {"a": float("nan")})
+    assert record.load_json(path) == {"a": 1}
+    assert os.listdir(tmp_path) == ["file.json"]
