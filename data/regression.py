@@ -35,7 +35,7 @@ class Config:
 
     source: str  # "spectrum" or "csv:PATH"
     features: int  # P: columns of x; for a table 0 = all, otherwise the first P
-    eval_examples: int  # size of the evaluation set; for a table at most this many, 0 = all
+    eval_rows: int  # size of the evaluation set; for a table at most this many, 0 = all
     spectrum: float  # spectrum only: variance of feature j is j^-spectrum
     teacher: float  # spectrum only: squared weight of feature j is j^-teacher
     noise: float  # spectrum only: standard deviation of the noise on y
@@ -46,15 +46,13 @@ class SpectrumDataset:
     """The synthetic task; see the module's docstring."""
 
     unit = "sample"
-    units_per_example = 1
-    train_examples = None
-    eval_bytes = None
-    vocab_size = None
+    units_per_row = 1
+    train_rows = None
     note = ""
 
     def __init__(self, config: Config):
         self.noise = config.noise
-        self.eval_examples = config.eval_examples
+        self.eval_rows, self.facts = config.eval_rows, {}
         index = np.arange(1, config.features + 1, dtype=np.float64)
         signs = np.random.default_rng(TEACHER_SEED).choice([-1.0, 1.0], config.features)
         self.scales = index ** (-config.spectrum / 2)  # standard deviation of each feature [P]
@@ -79,7 +77,7 @@ class SpectrumDataset:
 
     def eval_batch(self, index: int, batch_size: int) -> dict[str, np.ndarray]:
         """See data.Dataset."""
-        rows = order.eval_rows(index, batch_size, self.eval_examples)
+        rows = order.eval_rows(index, batch_size, self.eval_rows)
         return order.pad(self._draw(EVAL_SEED, EVAL, rows), batch_size)
 
     def _draw(self, seed: int, domain: int, examples: range) -> dict[str, np.ndarray]:
@@ -111,13 +109,13 @@ def open(config: Config) -> SpectrumDataset | table.TableDataset:
     """Opens the task (ValueError or OSError, in one line, where it is wrong or not there)."""
     if config.source.startswith("csv:"):
         path = config.source.removeprefix("csv:")
-        return table.TableDataset(path, config.target, config.features, config.eval_examples)
+        return table.TableDataset(path, config.target, config.features, config.eval_rows)
     if config.source != "spectrum":
         raise ValueError(f"data.source: {config.source!r}; allowed: spectrum, csv:PATH")
     if not 1 <= config.features <= MAX_FEATURES:
         raise ValueError(f"data.features: {config.features}; allowed: 1 to {MAX_FEATURES}")
-    if config.eval_examples < 1:
-        raise ValueError(f"data.eval_examples: {config.eval_examples}; allowed: at least 1")
+    if config.eval_rows < 1:
+        raise ValueError(f"data.eval_rows: {config.eval_rows}; allowed: at least 1")
     if not 0 <= config.noise <= MAX_SCALE:
         raise ValueError(f"data.noise: {config.noise}; allowed: 0 to {MAX_SCALE:g}")
     if not config.spectrum + config.teacher > 1:

@@ -113,22 +113,24 @@ def resolve(values: Mapping[str, Any]) -> RunConfig:
     Raises:
       InputError: a missing, unknown or mistyped field, or a value that is not allowed.
     """
-    return build(RunConfig, _with_vocabulary(values), "config")
+    return build(RunConfig, _with_facts(values), "config")
 
 
-def _with_vocabulary(values: Any) -> Any:
-    """A model's `vocab_size` of 0 stands for as many tokens as the data may have."""
+def _with_facts(values: Any) -> Any:
+    """A model's field of 0 stands for what the data have of this name, such as `vocab_size`."""
     model = values.get("model") if isinstance(values, Mapping) else None
-    if not isinstance(model, Mapping) or model.get("vocab_size") != 0:
+    if not isinstance(model, Mapping):
+        return values
+    open_fields = [name for name, value in model.items() if type(value) is int and value == 0]
+    if not open_fields:
         return values
     held = _choose(data, values.get("data"), "config.data")
     try:
-        size = data.vocabulary(held.name, held.config)
+        facts = data.facts(held.name, held.config)
     except ValueError as error:
         raise InputError(f"config.{error}") from error
-    if size is None:
-        raise InputError(f"config.model.vocab_size: 0; config.data {held.name!r} has no tokens")
-    return {**values, "model": {**model, "vocab_size": size}}
+    filled = {name: facts[name] for name in open_fields if name in facts}
+    return {**values, "model": {**model, **filled}}
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def far_above(loss: float, initial: float, error: float) -> bool:
 
 def bits_per_byte(loss: float | None, dataset: data.Dataset) -> float | None:
     """A loss in nats per token as bits per byte of the text; None where either is not there."""
-    if loss is None or not dataset.eval_bytes:
+    if loss is None or not dataset.facts.get("eval_bytes"):
         return None
-    tokens = dataset.eval_examples * dataset.units_per_example
-    return loss / math.log(2) * tokens / dataset.eval_bytes
+    tokens = dataset.eval_rows * dataset.units_per_row
+    return loss / math.log(2) * tokens / dataset.facts["eval_bytes"]

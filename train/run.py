@@ -173,7 +173,7 @@ class _Run:
         used = mesh.devices.flat
         self.batches = sharding.of_batch(mesh)
         self.account = before.account(self.config, self.dataset)
-        self.pace = pace.Pace(self.config, self.account, self.dataset.eval_examples, used)
+        self.pace = pace.Pace(self.config, self.account, self.dataset.eval_rows, used)
 
     def begin_or_resume(self, checkpoints: Checkpoints) -> tuple[step.State, int]:
         with self.clock("checkpoint"):
@@ -280,7 +280,7 @@ class _Run:
         size = self.config.evaluation.batch_size
         jax.block_until_ready(params)  # until then it is training that takes the time
         with self.clock("evaluate"):
-            batches = range(math.ceil(self.dataset.eval_examples / size))
+            batches = range(math.ceil(self.dataset.eval_rows / size))
             outputs = []
             for i in batches:
                 outputs.append(self.functions.evaluate(params, self.eval_batch(i)))

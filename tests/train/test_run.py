@@ -215,7 +215,7 @@ def table(path: Path, seed: int):
     rows = np.random.default_rng(seed).normal(size=(64, 2))
     path.write_text("a,y\n" + "".join(f"{a},{y}\n" for a, y in rows))
     config = linear.get_config()
-    changes = {"source": f"csv:{path}", "target": "y", "features": 0, "eval_examples": 0}
+    changes = {"source": f"csv:{path}", "target": "y", "features": 0, "eval_rows": 0}
     config.update_from_flattened_dict({f"data.{k}": v for k, v in changes.items()})
     config.model.features, config.steps, config.batch_size = 1, 6, 4
     return configuration.resolve(config.to_dict())
@@ -268,7 +268,7 @@ def test_a_run_that_diverges_says_so(tiny, tmp_path):
 def test_a_run_that_ends_far_above_its_start_has_diverged(tmp_path):
     values = linear.get_config()
     values.optimizer.name, values.optimizer.learning_rate = "adamw", 1e6
-    values.data.features, values.data.eval_examples, values.model.features = 8, 64, 4
+    values.data.features, values.data.eval_rows, values.model.features = 8, 64, 4
     values.steps, values.log_every = 40, 20
     result = run.run(configuration.resolve(values.to_dict()), tmp_path)
     assert result.status == "diverged"

@@ -38,7 +38,7 @@ def test_the_first_loss_is_log_v(tiny):
             hyper = step.hyper_of(dataclasses.replace(config, seed=seed))
             batch = dataset.train_batch(seed, 0, config.batch_size)
             first += functions.evaluate(functions.init(hyper).params, batch)[0].tolist()
-        assert np.mean(first) / dataset.units_per_example == pytest.approx(math.log(257), rel=0.01)
+        assert np.mean(first) / dataset.units_per_row == pytest.approx(math.log(257), rel=0.01)
 
 
 def test_golden_losses(tiny):
