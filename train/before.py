@@ -1,10 +1,11 @@
 """A run before it is trained: its data, and what it comes to in N, D and C."""
 
 import dataclasses
-from typing import Any
 
 import data
 from train import accounting, step
+from train import config as configuration
+from train.account import Account
 from train.cli import InputError, Unavailable
 from train.config import RunConfig
 
@@ -33,16 +34,20 @@ def open_data(config: RunConfig) -> data.Dataset:
     return dataset
 
 
-def account(config: RunConfig, dataset: data.Dataset) -> dict[str, Any]:
-    """N by group, D, C by convention, epochs and unit of a run, before it is trained."""
+def account(config: RunConfig, dataset: data.Dataset) -> Account:
+    """The account of a run on an open dataset, before it is trained."""
     N, forward = step.count(config, dataset.eval_batch(0, 1))
     per_unit = {kind: flops / dataset.units_per_example for kind, flops in forward.items()}
     examples = config.steps * config.batch_size
     D = examples * dataset.units_per_example
-    return {
-        "N": N,
-        "D": D,
-        "C": accounting.training_flops(N, per_unit, D),
-        "epochs": examples / dataset.train_examples if dataset.train_examples else None,
-        "unit": dataset.unit,
-    }
+    return Account(
+        seed=config.seed,
+        config=configuration.to_dict(config),
+        config_sha256=configuration.digest(config),
+        N=N,
+        D=D,
+        unit=dataset.unit,
+        C=accounting.training_flops(N, per_unit, D),
+        epochs=examples / dataset.train_examples if dataset.train_examples else None,
+        data_sha256=dataset.digest,
+    )

@@ -26,8 +26,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from train import before, metrics, pace, record, step
-from train import config as configuration
+from train import account, before, metrics, pace, record, step
 from train import workdir as workdirs
 from train.checkpoint import Checkpoints
 from train.config import RunConfig
@@ -334,21 +333,17 @@ class _Run:
         return seconds | {"total": total}
 
     def record(self, outcome: dict[str, Any]) -> record.Record:
-        config, lines = self.config, metrics.read(self.workdir)
+        lines = metrics.read(self.workdir)
         curve = [[x["step"], x["loss"]] for x in lines if "loss" in x]
         thin = max(1, math.ceil(len(curve) / CURVE_POINTS))
         return record.Record(
             run=self.name,
-            config=configuration.to_dict(config),
-            config_sha256=configuration.digest(config),
-            seed=config.seed,
-            **self.account,
+            **account.facts(self.account),
             **outcome,
             **pace.typical(lines, self.dataset.unit),
             bits_per_byte=bits_per_byte(outcome["loss"], self.dataset),
             curve=curve[::-thin][::-1],
             evaluations=self.evaluations(),
-            data_sha256=self.dataset.digest,
             started=self.started,
             finished=_now(),
             seconds={what: round(s, 4) for what, s in self.spent().items()},

@@ -7,7 +7,7 @@ from scaling.report import page
 from scaling.report.files import Score, Study, Target
 from scaling.report.page import Cell
 from scaling.runs.numbers import NONE, count, duration, loss, percent, scientific
-from scaling.runs.records import run_folder
+from scaling.runs.plans import run_folder
 
 
 def main_target(study: Study) -> Target | None:

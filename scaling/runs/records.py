@@ -4,31 +4,16 @@ import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from train import config, record
+from scaling.runs.plans import Plan, PlannedRun, run_folder
+from train import account, config, record
 from train.cli import InputError
 from train.record import Record
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scaling.plan.planning import Plan, PlannedRun
 
-
-def run_folder(study: Path, name: str) -> Path:
-    """Where a run of a study is trained. Its name stands in files that a stranger may have made.
-
-    Raises:
-      InputError: it is not the name of a folder right inside DIR/runs.
-    """
-    runs = study / "runs"
-    path = runs / str(name)
-    plain = str(name).isprintable() and "\\" not in str(name) and len(str(name).encode()) <= 200
-    if not plain or path.parent != runs or path.name != name or name == "..":
-        raise InputError(f"run: {name!r}; a name that stays inside the folder {runs}")
-    return path
-
-
-def finished(study: Path, planned: "PlannedRun") -> Record | None:
+def finished(study: Path, planned: PlannedRun) -> Record | None:
     """The record of a planned run; None if it has not ended.
 
     Raises:
@@ -49,33 +34,25 @@ def finished(study: Path, planned: "PlannedRun") -> Record | None:
     return found
 
 
-def set_aside(study: Path, planned: "PlannedRun") -> None:
+def set_aside(study: Path, planned: PlannedRun) -> None:
     """Makes way for another try of a run that is recorded as failed: its record gets a number."""
     path = run_folder(study, planned.run) / "record.json"
     names = (path.with_name(f"record.failed-{number}.json") for number in itertools.count(1))
     path.rename(next(name for name in names if not name.exists()))
 
 
-def failed(run: "PlannedRun", reason: str) -> Record:
+def failed(run: PlannedRun, reason: str) -> Record:
     """The record of a planned run that crashed before it could write its own."""
     return Record(
         run=run.run,
         status="failed",
         reason=reason,
-        config=run.config,
-        config_sha256=run.config_sha256,
-        seed=run.seed,
-        N=run.N,
-        D=run.D,
-        unit=run.unit,
-        epochs=run.epochs,
-        C=run.C,
+        **account.facts(run) | {"data_sha256": ""},
         loss=None,
         loss_se=None,
         bits_per_byte=None,
         curve=[],
         evaluations=[],
-        data_sha256="",
         started="",
         finished="",
         seconds={},
@@ -85,7 +62,7 @@ def failed(run: "PlannedRun", reason: str) -> Record:
     )
 
 
-def table(workdir: Path, plan: "Plan") -> "pd.DataFrame":
+def table(workdir: Path, plan: Plan) -> "pd.DataFrame":
     """All finished runs of a study, in the plan's order, one row each.
 
     N is all parameters, N_active those that a unit passes through, C the "forward" convention (see
@@ -100,14 +77,14 @@ def table(workdir: Path, plan: "Plan") -> "pd.DataFrame":
     return pd.DataFrame([_row(planned, found) for planned, found in pairs if found])
 
 
-def save_table(workdir: Path, plan: "Plan") -> Path:
+def save_table(workdir: Path, plan: Plan) -> Path:
     """Writes runs.csv and returns its path."""
     path = workdir / "runs.csv"
     record.save_text(path, table(workdir, plan).to_csv(index=False))
     return path
 
 
-def _row(planned: "PlannedRun", found: Record) -> dict:
+def _row(planned: PlannedRun, found: Record) -> dict:
     optimizer = found.config["optimizer"]
     return {
         "run": planned.run,

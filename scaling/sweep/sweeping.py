@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from scaling.forecast import sealing
 from scaling.runs import records
-from scaling.runs.records import failed, run_folder
+from scaling.runs.plans import run_folder
+from scaling.runs.records import failed
 from scaling.sweep import HANG_MINUTES
 from scaling.sweep.cluster import RayWorkers
 from scaling.sweep.ending import Stopped, Unfinished, handled
@@ -22,7 +23,7 @@ from train import run as training
 from train.cli import InputError
 
 if TYPE_CHECKING:
-    from scaling.plan.planning import Plan, PlannedRun
+    from scaling.runs.plans import Plan, PlannedRun
     from scaling.sweep.cluster import Cluster
     from train.record import Record
 

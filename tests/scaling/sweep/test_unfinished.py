@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scaling.plan import planning
-from scaling.runs import records
+from scaling.runs import plans, records
 from scaling.sweep import ending, sweeping, worker
 from scaling.sweep.ending import Unfinished
 from tests.conftest import ROOT
@@ -83,7 +82,7 @@ def swept(plan, tmp_path, monkeypatch):
 
 def finish(tmp_path, run) -> None:
     """Leaves the record that a worker would."""
-    training.run(resolve(run.config), records.run_folder(tmp_path, run.run), name=run.run)
+    training.run(resolve(run.config), plans.run_folder(tmp_path, run.run), name=run.run)
 
 
 def recorded(tmp_path) -> dict[str, str]:
@@ -118,7 +117,7 @@ def test_failed_runs_are_tried_again_when_told_and_their_records_kept(plan, swep
     assert [r.status for r in swept([("failed", "a bug")], [], [])] == ["failed", "ok", "ok"]
     assert [r.reason for r in swept([], [], [])] == ["a bug", "", ""]
     assert swept([("failed", "another")], [], [], retry_failed=True)[0].reason == "another"
-    folder = records.run_folder(tmp_path, plan.runs[0].run)
+    folder = plans.run_folder(tmp_path, plan.runs[0].run)
     assert json.loads((folder / "record.failed-1.json").read_text())["reason"] == "a bug"
 
 
@@ -208,7 +207,7 @@ def test_other_data_than_planned_are_not_trained_on_and_their_records_refused(pl
     assert "config.data: changed since the run was planned" in said[2]
     assert not (tmp_path / "one" / "config.json").exists()
     finish(tmp_path, run)
-    path = records.run_folder(tmp_path, run.run) / "record.json"
+    path = plans.run_folder(tmp_path, run.run) / "record.json"
     found = json.loads(path.read_text())
     path.write_text(json.dumps(found | {"data_sha256": "0" * 64}))
     with pytest.raises(InputError, match=r"record\.json: data_sha256: 0+; the planned data have"):
@@ -276,7 +275,7 @@ def test_a_busy_run_is_left_and_nothing_is_written_into_its_folder_but_why(plan,
 def test_a_signal_to_the_whole_group_loses_nothing(tmp_path):
     # Long runs without checkpoints of their own: what is there was saved because of the signal.
     plan = small_plan(budgets=(2e7,), sizes_per_budget=2)
-    planning.save(tmp_path / "plan.json", plan)
+    plans.save(tmp_path / "plan.json", plan)
     command = [sys.executable, "-m", "scaling.sweep", f"--workdir={tmp_path}", "--workers=2"]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
