@@ -139,6 +139,7 @@ def _forecast(study: Path, allow_missing: bool) -> dict[str, Any]:
 def _missing(study: Path, plan: Plan) -> dict[str, str]:
     """The runs to fit that have no outcome of their own, and why, by their records."""
     found = {run.run: records.finished(study, run) for run in plan.role("fit")}
+    records.check_table(study, plan, found)
     statuses = {name: ended.status if ended else "not finished" for name, ended in found.items()}
     return {name: said for name, said in statuses.items() if said not in ("ok", "diverged")}
 

@@ -160,6 +160,9 @@ def read(folder: Path) -> Study:
     """Reads a study's folder. Raises InputError naming the file and the field that is wrong."""
     plan = plans.load(folder / "plan.json")
     runs = tuple(Run(run, records.finished(folder, run)) for run in plan.runs)
+    if (folder / "runs.csv").exists():
+        found = {run.name: run.record for run in runs if run.role == "fit"}
+        records.check_table(folder, plan, found, whole=all(found.values()))
     there = {name: folder / f"{name}.json" for name in ("isoflop", "law", "forecast", "score")}
     there = {name: path for name, path in there.items() if path.exists()}
     scores, scored_sha256 = _scores(there["score"]) if "score" in there else (None, None)

@@ -1,10 +1,13 @@
 """The records of a study: where they are, whether they are those planned, and a table of them."""
 
 import itertools
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scaling.runs.plans import Plan, PlannedRun, run_folder
+from scaling.runs.table import read_csv
 from train import account, config, record
 from train.cli import InputError
 from train.record import Record
@@ -75,6 +78,56 @@ def table(workdir: Path, plan: Plan) -> "pd.DataFrame":
 
     pairs = [(planned, finished(workdir, planned)) for planned in plan.runs]
     return pd.DataFrame([_row(planned, found) for planned, found in pairs if found])
+
+
+def check_table(
+    workdir: Path, plan: Plan, found: Mapping[str, Record | None], whole: bool = True
+) -> None:
+    """Checks that runs.csv is of this plan and these records, and was not cut short.
+
+    Args:
+      workdir: the study's folder.
+      plan: its plan.
+      found: the records of its runs to fit, by name.
+      whole: whether each of them must have its row: a sweep writes the table at its end.
+
+    Raises:
+      InputError: naming the file and the run.
+    """
+    path = workdir / "runs.csv"
+    rows = read_csv(str(path))
+    for name in ("run", "status", "N", "D", "C", "loss"):
+        if name not in rows.columns:
+            raise InputError(f"{path}: has no column {name!r}; scaling.sweep writes it anew")
+    rows = {str(row["run"]): row for row in rows.to_dict("records")}
+    if unknown := rows.keys() - {run.run for run in plan.runs}:
+        raise InputError(
+            f"{path}: run {min(unknown)!r}: not in plan.json; one of the two is of another study"
+        )
+    for run in plan.role("fit"):
+        ended, row = found.get(run.run), rows.get(run.run)
+        if ended and (row or whole) and not _agree(row or {}, ended):
+            raise InputError(
+                f"{path}: run {run.run!r}: {'not as in' if row else 'missing, but has'} its "
+                "record.json; scaling.sweep writes the table anew"
+            )
+
+
+def _agree(row: Mapping[str, Any], found: Record) -> bool:
+    """Whether a row of the table says what a record does, to the last digit."""
+    numbers = {"N": found.N["total"], "D": found.D, "C": found.C["forward"], "loss": found.loss}
+    return row.get("status") == found.status and all(
+        _number(row[name]) == value for name, value in numbers.items()
+    )
+
+
+def _number(text: Any) -> float | None:
+    """What a cell says; None for a blank one, and for what is no number."""
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        return None
+    return None if math.isnan(value) else value
 
 
 def save_table(workdir: Path, plan: Plan) -> Path:

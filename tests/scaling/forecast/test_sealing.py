@@ -165,6 +165,21 @@ def test_runs_are_missing_unless_they_ended_ok_or_diverged(study):
     score(study)
 
 
+def test_a_run_whose_folder_is_gone_is_missing_whatever_the_table_says(study):
+    shutil.rmtree(study / "runs" / "r5")
+    with pytest.raises(InputError, match=r"1 of the runs to fit are missing \(r5: not finished\)"):
+        seal(study)
+    sealed = json.loads(seal(study, allow_missing=True).read_text())
+    assert sealed["missing"] == {"r5": "not finished"}
+
+
+def test_a_table_without_a_run_that_has_ended_carries_no_seal(study):
+    runs = pd.read_csv(study / "runs.csv")
+    runs.drop(index=5).to_csv(study / "runs.csv", index=False)
+    with pytest.raises(InputError, match=r"runs\.csv: run 'r5': missing, but has its record"):
+        seal(study, allow_missing=True)
+
+
 def test_of_two_that_seal_at_once_one_wins(study, monkeypatch):
     from scaling.forecast import sealing
 
