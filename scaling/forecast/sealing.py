@@ -219,12 +219,20 @@ def _create(path: Path, text: str) -> None:
 
 
 def moment(path: Path, field: str, text: Any) -> datetime.datetime:
-    """The time that a file's field says, in UTC where it names no zone. Raises InputError."""
+    """The time that a file's field says. Raises InputError."""
+    found = read_moment(text)
+    if found is None:
+        raise InputError(f"{path}: {field}: {text!r}; a date and time in ISO 8601")
+    return found
+
+
+def read_moment(text: Any) -> datetime.datetime | None:
+    """The time that a text says, in UTC where it names no zone; None where it says none."""
     try:
-        moment = datetime.datetime.fromisoformat(str(text))
+        found = datetime.datetime.fromisoformat(str(text))
     except ValueError:
-        raise InputError(f"{path}: {field}: {text!r}; a date and time in ISO 8601") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
 
 
 def digest(value: Any) -> str:

@@ -150,6 +150,16 @@ def test_a_run_that_started_before_the_seal_is_told(copy, quick):
     assert "the seal is broken" not in words
 
 
+def test_a_start_that_is_no_time_leaves_the_order_open(copy, quick):
+    path = copy / "runs" / "heldout-big" / "record.json"
+    record.save_json(path, json.loads(path.read_text()) | {"started": "yesterday"})
+    words = Page(report.write(copy)).words
+    assert "whether the forecast was sealed before heldout-big started is not known" in words
+    # A time without a zone is one in UTC.
+    record.save_json(path, json.loads(path.read_text()) | {"started": "2026-01-02T02:00:00"})
+    assert "started 2 h 0 min after it was sealed" in Page(report.write(copy)).words
+
+
 def test_best_sizes_have_the_bands_of_both_approaches(found):
     study, _, figures = found
     drawn = figures["optimal_N"].series
