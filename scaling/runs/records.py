@@ -1,5 +1,6 @@
 """The records of a study: where they are, whether they are those planned, and a table of them."""
 
+import contextlib
 import itertools
 import math
 from collections.abc import Mapping
@@ -38,10 +39,16 @@ def finished(study: Path, planned: PlannedRun) -> Record | None:
 
 
 def set_aside(study: Path, planned: PlannedRun) -> None:
-    """Makes way for another try of a run that is recorded as failed: its record gets a number."""
-    path = run_folder(study, planned.run) / "record.json"
-    names = (path.with_name(f"record.failed-{number}.json") for number in itertools.count(1))
-    path.rename(next(name for name in names if not name.exists()))
+    """Makes way for another try of a run that is recorded as failed.
+
+    Its record gets a number, and so does the list of attempts: their count begins anew.
+    """
+    folder = run_folder(study, planned.run)
+    numbers = (n for n in itertools.count(1) if not (folder / f"record.failed-{n}.json").exists())
+    number = next(numbers)
+    with contextlib.suppress(FileNotFoundError):
+        (folder / "attempts.jsonl").rename(folder / f"attempts.failed-{number}.jsonl")
+    (folder / "record.json").rename(folder / f"record.failed-{number}.json")
 
 
 def failed(run: PlannedRun, reason: str) -> Record:

@@ -121,6 +121,36 @@ def test_failed_runs_are_tried_again_when_told_and_their_records_kept(plan, swep
     assert json.loads((folder / "record.failed-1.json").read_text())["reason"] == "a bug"
 
 
+def test_a_run_that_kills_its_worker_every_time_fails_in_the_end(plan, swept, tmp_path):
+    for run in plan.runs[1:]:
+        finish(tmp_path, run)
+    died, name = [("died", "exit code -11")] * 2, plan.runs[0].run
+    folder = plans.run_folder(tmp_path, name)
+    for checkpoint in (0, 40):  # a newer checkpoint, or another end, begins the count anew
+        (folder / "checkpoints" / str(checkpoint)).mkdir(parents=True)
+        for _ in range(2):
+            with pytest.raises(Unfinished, match="2 of 2 tries"):
+                swept(died, [], [])
+    with pytest.raises(Unfinished, match="disk full"):
+        swept([("kept", "disk full")], [], [])
+    with (folder / "attempts.jsonl").open("a") as file:
+        file.write('{"ended": "2\n')  # of a sweep that was killed
+    for _ in range(2):
+        with pytest.raises(Unfinished, match="2 of 2 tries"):
+            swept(died, [], [])
+    assert name not in recorded(tmp_path)
+    failed, *others = swept(died, [], [])
+    assert sweeping.MOST_DEATHS == 6
+    assert failed.status == "failed"
+    assert failed.reason == "exit code -11, 6 times in a row; see attempts.jsonl"
+    assert [r.status for r in others] == ["ok", "ok"]
+    assert swept([], [], [])[0].status == "failed"  # and is left so
+    with pytest.raises(Unfinished, match="2 of 2 tries"):  # until it is told to be tried
+        swept(died, [], [], retry_failed=True)
+    assert len((folder / "attempts.jsonl").read_text().splitlines()) == 2
+    assert (folder / "attempts.failed-1.jsonl").exists()
+
+
 def test_a_silent_worker_is_killed_and_its_run_tried_again(plan, swept, tmp_path):
     for run in plan.runs[1:]:
         finish(tmp_path, run)
