@@ -10,11 +10,11 @@ from train.cli import InputError, Unavailable
 from train.config import RunConfig
 
 
-def open_data(config: RunConfig) -> data.Dataset:
-    """Opens a run's dataset.
+def open_data(config: RunConfig, planned_on: str = "") -> data.Dataset:
+    """Opens a run's dataset; `planned_on` is the digest that it must have, "" any.
 
     Raises:
-      Unavailable: a file of it is not there or cannot be read.
+      Unavailable: a file of it is not there or cannot be read, or it has another digest.
       InputError: there is no such data, or it does not fit the model.
     """
     try:
@@ -23,6 +23,11 @@ def open_data(config: RunConfig) -> data.Dataset:
         raise Unavailable(f"config.data: {error}") from error
     except ValueError as error:
         raise InputError(f"config.data: {error}") from error
+    if planned_on and dataset.digest != planned_on:
+        raise Unavailable(
+            "config.data: changed since the run was planned: sha256 "
+            f"{dataset.digest}, not {planned_on}"
+        )
     if dataset.eval_examples < 2:
         found = f"config.data: {dataset.eval_examples} validation examples"
         raise InputError(f"{found}; at least 2, for an error of the loss")

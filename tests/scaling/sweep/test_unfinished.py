@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import data
 from scaling.runs import plans, records
 from scaling.sweep import ending, sweeping, worker
 from scaling.sweep.ending import Unfinished
@@ -243,8 +244,19 @@ def test_other_data_than_planned_are_not_trained_on_and_their_records_refused(pl
     with pytest.raises(InputError, match=r"record\.json: data_sha256: 0+; the planned data have"):
         records.table(tmp_path, plan)
     path.write_text(json.dumps(found | {"config": found["config"] | {"steps": 9}}))
-    with pytest.raises(InputError, match="config_sha256: not that of the config"):
+    with pytest.raises(InputError, match="config_sha256: does not fit the config"):
         records.table(tmp_path, plan)
+
+
+def test_a_worker_opens_the_data_once(plan, tmp_path, monkeypatch):
+    opened, open_dataset = [], data.open_dataset
+    monkeypatch.setattr(
+        data, "open_dataset", lambda name, config: opened.append(name) or open_dataset(name, config)
+    )
+    run = plan.runs[0]
+    said = worker.train(lambda _: None, bool, "one", run.config, run.data_sha256, tmp_path / "one")
+    assert said == ("done", "one", "ok")
+    assert opened == [run.config["data"]["name"]]
 
 
 @pytest.mark.parametrize(
