@@ -61,7 +61,13 @@ class Forecast:
 
 
 def forecast(
-    runs: "pd.DataFrame", targets: "pd.DataFrame", law: str | None = None, seed: int = 0
+    runs: "pd.DataFrame",
+    targets: "pd.DataFrame",
+    law: str | None = None,
+    seed: int = 0,
+    *,
+    candidates: tuple[str, ...] = origins.CANDIDATES,
+    widest: float = WIDEST,
 ) -> Forecast:
     """Forecasts the loss at `targets` from the runs that are not held out.
 
@@ -72,6 +78,8 @@ def forecast(
       targets: N and D; C where it is known; the same optional columns.
       law: a name in scaling.laws.LAWS; by default several are averaged by back-test.
       seed: of the fits' random starts and resamples.
+      candidates: the laws that are averaged.
+      widest: the largest relative half width of a 90% interval that is not refused.
 
     Raises:
       InputError: bad columns, or runs that cannot carry the forecast (and what would help).
@@ -82,13 +90,14 @@ def forecast(
     targets = _complete(targets, known, columns)
     laws, seen, ahead, counted = (law,), known, targets, ()
     if law is None:
-        laws, seen, ahead, counted = repeats.counted(known, targets)
+        laws, seen, ahead, counted = repeats.counted(known, targets, candidates)
     found = origins.backtest(seen, laws, seed)
     judged = calibration.calibrate(found, _known_noise(known))
     centre, scale = judged.centre_and_scale(ahead)
     ends = {level: calibration.interval(centre, scale, level) for level in (0.5, 0.9)}
     decades = np.maximum(np.log10(targets["C"].to_numpy() / known["C"].max()), 0)
-    _refuse(known, targets, origins.beyond(targets, known), (ends[0.9][:, 1] / ends[0.9][:, 0]))
+    ratio = ends[0.9][:, 1] / ends[0.9][:, 0]
+    _refuse(known, targets, origins.beyond(targets, known), ratio, widest)
     weights = dict(zip(found.laws, map(float, judged.weights)))
     best = max(weights, key=weights.__getitem__)
     return Forecast(
@@ -206,7 +215,7 @@ def _known_noise(known: "pd.DataFrame") -> float:
     return max(noise, seeds or 0.0)
 
 
-def _refuse(known, targets, far: np.ndarray, ratio: np.ndarray) -> None:
+def _refuse(known, targets, far: np.ndarray, ratio: np.ndarray, widest: float) -> None:
     """Raises where the runs cannot carry the farthest target."""
     span = float(np.log10(known["C"].max() / known["C"].min()))
     place = int(np.argmax(far))
@@ -219,9 +228,9 @@ def _refuse(known, targets, far: np.ndarray, ratio: np.ndarray) -> None:
         )
     half = (ratio - 1) / (ratio + 1)
     worst = int(np.nanargmax(half)) if np.isfinite(half).any() else 0
-    if not half[worst] <= WIDEST:
+    if not half[worst] <= widest:
         raise InputError(
             f"targets: N={targets['N'].iloc[worst]:.3g}, D={targets['D'].iloc[worst]:.3g}: these "
             f"{len(known)} runs leave a 90% interval of +-{half[worst]:.0%} of the loss, above "
-            f"{WIDEST:.0%}; more runs, nearer to the target, at other N and D, would narrow it"
+            f"{widest:.0%}; more runs, nearer to the target, at other N and D, would narrow it"
         )
