@@ -139,8 +139,9 @@ def _canonical(values: Mapping[str, Any]) -> dict[str, Any]:
     So runs of older versions keep their digests, and go on.
     """
     out = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
-    if not out.get("optimizer", {}).get("groups", True):
-        del out["optimizer"]["groups"]
+    optimizer = out.get("optimizer")
+    if isinstance(optimizer, dict) and not optimizer.get("groups", True):
+        del optimizer["groups"]
     return out
 
 
