@@ -170,8 +170,9 @@ def load(path: Path) -> Record:
         raise InputError(f"{path}: status: {found.status!r}; allowed: {', '.join(STATUSES)}")
     if found.status == "ok":  # the loss itself may be of either sign: a log-density
         strict.check(f"{path}: ", values, {"loss": float, "loss_se": float})
-        if found.loss_se < 0:
-            raise InputError(f"{path}: loss_se: {found.loss_se!r}; must be a number of at least 0")
+        if values["loss_se"] < 0:
+            given = values["loss_se"]
+            raise InputError(f"{path}: loss_se: {given!r}; must be a number of at least 0")
     return found
 
 
