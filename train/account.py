@@ -40,9 +40,9 @@ class Account:
 FACTS = tuple(field.name for field in dataclasses.fields(Account))
 
 
-def facts(held: Account) -> dict[str, Any]:
+def facts(held: Account, **changes: Any) -> dict[str, Any]:
     """The facts alone, by name, as the classes that hold an account take them."""
-    return {name: getattr(held, name) for name in FACTS}
+    return {name: getattr(held, name) for name in FACTS} | changes
 
 
 def to_json(held: Account) -> dict[str, Any]:

@@ -24,7 +24,9 @@ VERSION = 3  # in 1, `started` and `seconds` were of the last call alone; in 2, 
 STATUSES = ("ok", "diverged", "failed")
 _MAX_BYTES = 64 * 2**20
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.tmp")  # ends the names of `replacing`
-_METRICS = {str: [float, (float, None)]}
+
+
+METRICS = {str: [float, (float, None)]}  # by name: value, and standard error where it is known
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,13 +38,12 @@ class Record(Account):
     reason: str  # why it is not ok; "" if it is
     of_record: str  # the metric that `loss` is
     loss: float | None  # of record, on the whole validation set
-    loss_se: float | None  # its standard error, over validation examples
-    # all of the task's there: [value, standard error or None]
-    metrics: Annotated[dict[str, list[float]], _METRICS]
+    loss_se: float | None  # its standard error, over validation rows
+    metrics: Annotated[dict[str, list[float | None]], METRICS]  # all of the task's, there
     # [step, training loss], thinned
     curve: Annotated[list[list[float]], [[float, float]]]
-    # {"step": n, "metrics": as above}, each on the whole set
-    evaluations: Annotated[list[dict[str, Any]], [{"step": float, "metrics": _METRICS}]]
+    # Each on the whole validation set.
+    evaluations: Annotated[list[dict[str, Any]], [{"step": float, "metrics": METRICS}]]
     started: str  # UTC, ISO 8601; the first of a run's calls
     finished: str
     seconds: dict[str, float]  # of all calls: total, compile, train, evaluate, checkpoint, log
@@ -169,8 +170,9 @@ def load(path: Path) -> Record:
         raise InputError(f"{path}: status: {found.status!r}; allowed: {', '.join(STATUSES)}")
     if found.status == "ok":  # the loss itself may be of either sign: a log-density
         strict.check(f"{path}: ", values, {"loss": float, "loss_se": float})
-        if found.loss_se < 0:
-            raise InputError(f"{path}: loss_se: {found.loss_se!r}; must be a number of at least 0")
+        if values["loss_se"] < 0:
+            given = values["loss_se"]
+            raise InputError(f"{path}: loss_se: {given!r}; must be a number of at least 0")
     return found
 
 

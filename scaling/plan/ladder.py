@@ -18,7 +18,6 @@ from train import before
 from train import config as configuration
 from train.account import Account
 from train.cli import InputError
-from train.compile import ahead
 from train.config import Choice, RunConfig
 
 
@@ -29,13 +28,13 @@ class Stated:
 
     def __init__(self, config: RunConfig, unique: float):
         """Raises InputError if what the run reads has to be opened to be known."""
-        chosen = config.data
-        known = data.facts(chosen.name, chosen.config)
-        if "units_per_row" not in known or data.spec(chosen.name, chosen.config) is None:
-            raise InputError(f"study.unique: {unique:g}; must be 0 for data {chosen.name!r}")
+        known = configuration.of_data(data.facts, config.data)
+        example = configuration.of_data(data.spec, config.data)
+        if "units_per_row" not in known or example is None:
+            raise InputError(f"study.unique: {unique:g}; must be 0 for data {config.data.name!r}")
         self.unit, self.units_per_row = known["unit"], known["units_per_row"]
         self.train_rows = max(1, int(unique // self.units_per_row))
-        self._example = ahead.example_of(config)
+        self._example = example
 
     def eval_batch(self, index: int, batch_size: int) -> dict[str, Any]:
         """One example, of which only shapes and types matter."""

@@ -59,7 +59,7 @@ def failed(run: PlannedRun, reason: str) -> Record:
         run=run.run,
         status="failed",
         reason=reason,
-        **account.facts(run) | {"data_sha256": ""},
+        **account.facts(run, data_sha256=""),
         loss=None,
         loss_se=None,
         of_record="loss",

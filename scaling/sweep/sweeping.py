@@ -38,6 +38,7 @@ class Executor(Protocol):
 
     def room(self, waiting: int) -> bool:
         """Whether a run can be started now; `waiting` of them are to be."""
+        ...
 
     def start(self, run: str, config: dict[str, Any], data_sha256: str, folder: Path) -> None:
         """Starts a run. Called only when there is room. For the arguments see `worker.train`."""
@@ -50,6 +51,7 @@ class Executor(Protocol):
         what may pass, or ("died", run, reason): its worker is gone, the run may go on elsewhere.
         Also ("refused", "", reason): workers cannot be used at all.
         """
+        ...
 
     def kill(self, run: str) -> None:
         """Ends the worker of a run, which has hung; no message of it follows."""
@@ -98,7 +100,8 @@ def sweep(
         before = {run.run: records.finished(workdir, run) for run in chosen}
         todo = [run for run in chosen if before[run.run] is None]
         for run in chosen:
-            if retry_failed and before[run.run] and before[run.run].status == "failed":
+            ended = before[run.run]
+            if retry_failed and ended and ended.status == "failed":
                 records.set_aside(workdir, run)
                 todo.append(run)
         for run in todo if role == "heldout" else ():
