@@ -167,7 +167,7 @@ SIZE_LAWS = (
     Law(
         name="two_plateaus",
         formula="e / sqrt(1 + (e / L0)^2), e = E + A N^-alpha + B D^-alpha",
-        source="Rosenfeld et al. 2020 (arXiv:1909.12673), error between chance L0 and a floor; with "
+        source="Rosenfeld et al. 2020 (arXiv:1909.12673), from chance L0 to a floor; here with "
         "one exponent",
         parameters=(
             floor(),
