@@ -11,7 +11,7 @@ from scaling.forecast import calibration, words
 from scaling.forecast.words import repeated
 from scaling.laws import LAWS
 from scaling.runs import replicates
-from scaling.runs.table import drop_failed, fit_rows, validate
+from scaling.runs.table import drop_failed, fit_rows, named, validate
 from train.cli import InputError, nearest
 
 if TYPE_CHECKING:
@@ -228,10 +228,12 @@ def _refuse(known, targets, far: np.ndarray, ratio: np.ndarray, widest: float) -
             "runs first, or give a nearer target"
         )
     half = (ratio - 1) / (ratio + 1)
+    what = named(known, "loss")
+    what = "the loss" if what == "loss" else what
     worst = int(np.nanargmax(half)) if np.isfinite(half).any() else 0
     if not half[worst] <= widest:
         raise InputError(
             f"targets: N={targets['N'].iloc[worst]:.3g}, D={targets['D'].iloc[worst]:.3g}: these "
-            f"{len(known)} runs leave a 90% interval of +-{half[worst]:.0%} of the loss, above "
+            f"{len(known)} runs leave a 90% interval of +-{half[worst]:.0%} of {what}, above "
             f"{widest:.0%}; more runs, nearer to the target, at other N and D, would narrow it"
         )

@@ -43,7 +43,7 @@ def forecast_lack(runs: "pd.DataFrame", targets: "pd.DataFrame", measure: Measur
     values = have[name].to_numpy(np.float64)
     measure.side(values)
     own = have.assign(loss=measure.lack(values), loss_se=have.get(f"{name}_se", np.nan))
-    own.attrs["columns"] = {**runs.attrs.get("columns", {}), "loss": f"{measure.label} of {name}"}
+    own.attrs["columns"] = {**runs.attrs.get("columns", {}), "loss": measure.label}
     return forecast(own, targets, candidates=CANDIDATES, widest=WIDEST)
 
 

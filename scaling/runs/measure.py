@@ -26,7 +26,7 @@ class Measure:
     @property
     def label(self) -> str:
         """What laws are fitted to, for people."""
-        name = (self.name or "loss").replace("_", " ")
+        name = self.name or "loss"
         return f"|{self.best:g} − {name}|" if self.best else name
 
     def of(self, run: Record) -> tuple[float | None, float | None]:
