@@ -104,14 +104,13 @@ def row(family: Family) -> list[str]:
         cells += [NONE, NONE, NONE]
     else:
         low, high = forecast["interval90"]
-        cells.append(
-            f"{show_loss(forecast['median'])} ({show_loss(low)} to {show_loss(high)}) {family.target}"
-        )
+        ends = f"{show_loss(low)} to {show_loss(high)}"
+        cells.append(f"{family.target} {show_loss(forecast['median'])} ({ends})")
         if score is None or score["loss"] is None:
             cells += [NONE, NONE]
         else:
             inside = "inside" if score["inside90"] else "outside"
-            cells += [loss(score["loss"]), f"{percent(score['error'])}, {inside}"]
+            cells += [show_loss(score["loss"]), f"{percent(score['error'])}, {inside}"]
     lines = [_against(metric) for metric in said["metrics"]]
     cells += ["<br>".join(column) or NONE for column in zip(*lines)] if lines else [NONE] * 3
     return [*cells, duration(said["seconds"])]

@@ -1,6 +1,8 @@
 """Every metric of a study's runs against compute: its errors, its forecast, and its bar."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,7 +44,7 @@ def figures(study: Study) -> dict[str, Figure]:
     return {_file(name): made for name, made in drawn.items() if made}
 
 
-def section(study: Study, drawn: dict[str, Figure]) -> str:
+def section(study: Study, drawn: Mapping[str, Figure]) -> str:
     """The metrics of the largest run, and all figures; "" for a study that has no other metric."""
     rows = [_row(study, name) for name in shown(study)]
     rows = [row for row in rows if row]
@@ -112,41 +114,46 @@ def _figure(study: Study, name: str) -> Figure | None:
     runs = _having(study, name)
     if not runs:
         return None
-    series = _curve(study, name)
-    for role, style in (
-        ("fit", {"name": "runs fitted", "colour": GREY, "faint": True}),
-        ("heldout", {"name": "outcome", "marker": "star", "colour": VERMILION}),
-    ):
-        if mine := [run for run in runs if run.role == role]:
-            series.append(_points(study, name, mine, **style))
+    fitted = [run for run in runs if run.role == "fit"]
+    held = [run for run in runs if run.role == "heldout"]
+    series = [*_bar(study, name, runs), *_curve(study, name)]
+    if fitted:
+        points = _points(study, name, fitted)
+        series.append(Series("runs fitted", colour=GREY, faint=True, **points))
     if target := _sealed(study, name):
         low, high = target.interval90
-        diamond = {"kind": "points", "marker": "diamond", "colour": ORANGE}
-        ends = {"y_low": [low], "y_high": [high], "hover": f"forecast of {target.run}"}
-        place = {"x": [target.C], "y": [target.median]}
-        # Below the outcome, which it must not hide.
-        series.insert(-1, Series("sealed forecast, 90% interval", **place, **ends, **diamond))
-    bar = _bars(study).get(name)
-    if bar is not None:
-        largest = max(runs, key=lambda run: run.C)
-        judged = _judged(study, name, largest)
-        across = [min(run.C for run in runs), largest.C]
-        colour = GREEN if judged == "met" else VERMILION
-        line = {"x": across, "y": [bar, bar], "colour": colour, "dashed": True}
-        series.insert(0, Series(f"bar {bar:g}: {judged}", **line))
+        place = {"x": [target.C], "y": [target.median], "y_low": [low], "y_high": [high]}
+        style = {"kind": "points", "marker": "diamond", "colour": ORANGE}
+        hover = f"forecast of {target.run}"
+        series.append(Series("sealed forecast, 90% interval", hover=hover, **place, **style))
+    if held:
+        points = _points(study, name, held)
+        series.append(Series("outcome", marker="star", colour=VERMILION, **points))
     title = f"{name.replace('_', ' ')} against compute"
     return Figure(title, Axis(COMPUTE, True), Axis(name.replace("_", " ")), (*series,))
 
 
-def _points(study: Study, name: str, runs: list[Run], **style) -> Series:
-    """A metric of some runs, with its standard errors."""
+def _bar(study: Study, name: str, runs: list[Run]) -> list[Series]:
+    """A line at the bar, which says whether the largest run is as good; none without a bar."""
+    bar = _bars(study).get(name)
+    if bar is None:
+        return []
+    largest = max(runs, key=lambda run: run.C)
+    judged = _judged(study, name, largest)
+    across = [min(run.C for run in runs), largest.C]
+    style = {"colour": GREEN if judged == "met" else VERMILION, "dashed": True}
+    return [Series(f"bar {bar:g}: {judged}", across, [bar, bar], **style)]
+
+
+def _points(study: Study, name: str, runs: list[Run]) -> dict[str, Any]:
+    """A metric of some runs, with its standard errors, as the fields of a series."""
     pairs = [study.measure(name).of(run.record) for run in runs]
     values = [value for value, _ in pairs]
     errors = [error or 0.0 for _, error in pairs]
     low, high = ([v + s * e for v, e in zip(values, errors)] for s in (-1, 1))
     told = [f"{describe(r)}\n{name} {number(v)} ± {number(e, 2)}" for r, (v, e) in zip(runs, pairs)]
     place = {"x": [run.C for run in runs], "y": values, "y_low": low, "y_high": high}
-    return Series(kind="points", hover=told, **place, **style)
+    return place | {"kind": "points", "hover": told}
 
 
 def _curve(study: Study, name: str) -> list[Series]:
