@@ -2,6 +2,7 @@
 
 import os
 import signal
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -10,7 +11,10 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Most of what tests do is compiling programs that run a few times: LLVM's optimiser can do little.
 # (Without any, refits take three times as long.)
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=1"
+XLA_FLAGS = "--xla_backend_optimization_level=1"
+if metadata.version("jax").startswith("0.10."):
+    XLA_FLAGS += " --xla_cpu_use_fusion_emitters=false"  # half the compiling; later ones have no such
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {XLA_FLAGS}"
 os.environ.setdefault("ALLOMETRY_CACHE", str(ROOT / ".pytest_cache" / "allometry"))
 
 import jax  # noqa: E402
@@ -42,3 +46,8 @@ def tiny():
         return resolve(config.to_dict())
 
     return make
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs before their parts: what takes longest begins first, so no worker ends alone."""
+    items.sort(key=lambda item: item.path, reverse=True)

@@ -17,7 +17,7 @@ from scaling.runs import records
 from scaling.sweep import ending, sweeping, worker
 from scaling.sweep.ending import Unfinished
 from tests.conftest import ROOT
-from tests.scaling.sweep.test_sweeping import small_plan, wait_for
+from tests.scaling.sweep.test_sweeping import change, small_plan, wait_for
 from train import record
 from train import run as training
 from train.checkpoint import SaveError
@@ -274,8 +274,10 @@ def test_a_busy_run_is_left_and_nothing_is_written_into_its_folder_but_why(plan,
 
 
 def test_a_signal_to_the_whole_group_loses_nothing(tmp_path):
-    # Long runs without checkpoints of their own: what is there was saved because of the signal.
-    plan = small_plan(budgets=(2e7,), sizes_per_budget=2)
+    # Endless runs without checkpoints of their own: what is there was saved because of the signal.
+    plan = small_plan(budgets=(2e4,), sizes_per_budget=2)
+    for index in range(2):
+        plan = change(plan, index, lambda v: v.update(steps=10**9))
     planning.save(tmp_path / "plan.json", plan)
     command = [sys.executable, "-m", "scaling.sweep", f"--workdir={tmp_path}", "--workers=2"]
     process = subprocess.Popen(
