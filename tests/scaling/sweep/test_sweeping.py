@@ -17,6 +17,8 @@ from scaling.sweep import sweeping, worker
 from scaling.sweep.ending import Unfinished
 from tests import verbs
 from tests.conftest import ROOT
+from train import config as configuration
+from train import run as training
 from train.cli import InputError
 
 
@@ -30,14 +32,18 @@ def small_plan(**changes) -> planning.Plan:
 
 def change(plan: planning.Plan, index: int, edit) -> planning.Plan:
     """The plan with one run's config edited, and its digest made to fit."""
-    from train import config as configuration
-
     runs = list(plan.runs)
     values = json.loads(json.dumps(runs[index].config))
     edit(values)
     digest = configuration.digest(configuration.resolve(values))
     runs[index] = dataclasses.replace(runs[index], config=values, config_sha256=digest)
     return dataclasses.replace(plan, runs=tuple(runs))
+
+
+def finish(tmp_path, run) -> None:
+    """Leaves the record that a worker would."""
+    values = configuration.resolve(run.config)
+    training.run(values, records.run_folder(tmp_path, run.run), name=run.run)
 
 
 def test_good_bad_and_crashed_runs_side_by_side(tmp_path):
@@ -140,7 +146,7 @@ def test_a_run_whose_worker_dies_is_tried_again_and_then_left_for_the_next_call(
 
 def test_a_record_of_another_run_is_refused(tmp_path):
     plan = small_plan(budgets=(2e4,), sizes_per_budget=1)
-    sweeping.sweep(tmp_path, plan, "fit", workers=1)
+    finish(tmp_path, plan.runs[0])
     other = change(plan, 0, lambda v: v.update(seed=7))
     with pytest.raises(InputError, match=r"not the run that is planned: config.seed: 0, not 7"):
         records.table(tmp_path, other)

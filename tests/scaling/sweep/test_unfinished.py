@@ -17,12 +17,11 @@ from scaling.runs import records
 from scaling.sweep import ending, sweeping, worker
 from scaling.sweep.ending import Unfinished
 from tests.conftest import ROOT
-from tests.scaling.sweep.test_sweeping import change, small_plan, wait_for
+from tests.scaling.sweep.test_sweeping import change, finish, small_plan, wait_for
 from train import record
 from train import run as training
 from train.checkpoint import SaveError
 from train.cli import InputError, Unavailable
-from train.config import resolve
 
 
 class Scripted:
@@ -79,11 +78,6 @@ def swept(plan, tmp_path, monkeypatch):
             go.executor = executor
 
     return go
-
-
-def finish(tmp_path, run) -> None:
-    """Leaves the record that a worker would."""
-    training.run(resolve(run.config), records.run_folder(tmp_path, run.run), name=run.run)
 
 
 def recorded(tmp_path) -> dict[str, str]:
