@@ -28,6 +28,24 @@ _ALONE = 0.95  # a law with this much weight is named as the forecast's law
 
 
 @dataclass(frozen=True)
+class Number:
+    """What is forecast: a loss, or something else that laws can follow.
+
+    Attributes:
+      candidates: the laws that are averaged.
+      widest: the largest relative half width of a 90% interval that is not refused.
+      structure: by how much a decade the best fit errs, see scaling.forecast.calibration.
+    """
+
+    candidates: tuple[str, ...]
+    widest: float
+    structure: float
+
+
+LOSS = Number(origins.CANDIDATES, widest=WIDEST, structure=calibration.STRUCTURE)
+
+
+@dataclass(frozen=True)
 class Forecast:
     """Predictions of the loss at T targets.
 
@@ -66,8 +84,7 @@ def forecast(
     law: str | None = None,
     seed: int = 0,
     *,
-    candidates: tuple[str, ...] = origins.CANDIDATES,
-    widest: float = WIDEST,
+    number: Number = LOSS,
 ) -> Forecast:
     """Forecasts the loss at `targets` from the runs that are not held out.
 
@@ -78,8 +95,7 @@ def forecast(
       targets: N and D; C where it is known; the same optional columns.
       law: a name in scaling.laws.LAWS; by default several are averaged by back-test.
       seed: of the fits' random starts and resamples.
-      candidates: the laws that are averaged.
-      widest: the largest relative half width of a 90% interval that is not refused.
+      number: what kind of number is forecast.
 
     Raises:
       InputError: bad columns, or runs that cannot carry the forecast (and what would help).
@@ -89,16 +105,16 @@ def forecast(
     known = fit_rows(_checked(runs, columns))
     targets = _complete(targets, known, columns)
     if law is None:
-        laws, seen, ahead, counted = repeats.counted(known, targets, candidates)
+        laws, seen, ahead, counted = repeats.counted(known, targets, number.candidates)
     else:
         laws, seen, ahead, counted = (law,), known, targets, ()
     found = origins.backtest(seen, laws, seed)
-    judged = calibration.calibrate(found, _known_noise(known))
+    judged = calibration.calibrate(found, _known_noise(known), number.structure)
     centre, scale = judged.centre_and_scale(ahead)
     ends = {level: calibration.interval(centre, scale, level) for level in (0.5, 0.9)}
     decades = np.maximum(np.log10(targets["C"].to_numpy() / known["C"].max()), 0)
     ratio = ends[0.9][:, 1] / ends[0.9][:, 0]
-    _refuse(known, targets, origins.beyond(targets, known), ratio, widest)
+    _refuse(known, targets, origins.beyond(targets, known), ratio, number.widest)
     weights = dict(zip(found.laws, map(float, judged.weights)))
     best = max(weights, key=weights.__getitem__)
     return Forecast(

@@ -60,10 +60,8 @@ def print_study(folder: Path) -> None:
     sealed, path = sealing.load(folder / "forecast.json"), folder / "score.json"
     scores, notes = scoring.load(path) if path.exists() else ({}, [])
     fitted = measure.target(plans.load(folder / "plan.json").study).label
-    shown = table(
-        *("Sealed forecast", "run", "C", "decades", "median", "90%", escape(fitted), "error"),
-        "inside",
-    )
+    columns = ("run", "C", "decades", "median", "90%", "outcome", "error", "inside")
+    shown = table(f"Sealed forecast of the {escape(fitted)}", *columns)
     for target in sealed["targets"]:
         score = scores.get(target["run"], {})
         low, high = target["interval90"]
@@ -96,10 +94,8 @@ def print_study(folder: Path) -> None:
 
 def _metrics(sealed: dict[str, Any], scores: dict[str, dict[str, Any]]) -> Table:
     """The forecasts of further metrics, and how they came out."""
-    shown = table(
-        *("Sealed forecasts of metrics", "metric", "run", "median", "90%", "value", "error"),
-        "inside",
-    )
+    columns = ("metric", "run", "median", "90%", "outcome", "off by", "inside")
+    shown = table("Sealed forecasts of metrics", *columns)
     for name, made in sealed.items():
         for target in made.get("targets", ()):
             score = scores.get(target["run"], {}).get("metrics", {}).get(name)

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from scaling.forecast import metric
 from scaling.report import outlook, page
@@ -26,7 +25,7 @@ _CAPTION = {
     "interval of one run, dashed beyond the largest run fitted.",
     "sealed forecast": "Diamond: the forecast, sealed before the held-out run started.",
     "outcome": "Star: what came out.",
-    "bar": "Across: the bar, and whether the largest run is as good.",
+    "bar": "Across: the bar, and whether the best run of the largest budget met it.",
 }
 
 
@@ -45,7 +44,7 @@ def figures(study: Study) -> dict[str, Figure]:
 
 
 def section(study: Study, drawn: Mapping[str, Figure]) -> str:
-    """The metrics of the largest run, and all figures; "" for a study that has no other metric."""
+    """The metrics of the largest budget, and all figures; "" for a study that has no other metric."""
     rows = [_row(study, name) for name in shown(study)]
     rows = [row for row in rows if row]
     if not rows:
@@ -53,7 +52,17 @@ def section(study: Study, drawn: Mapping[str, Figure]) -> str:
     sealed = study.forecast.metrics if study.forecast else {}
     refused = [f"{name}: no forecast: {made.refused}" for name, made in sealed.items()]
     refused = [line for line, made in zip(refused, sealed.values()) if made.refused]
-    columns = ("metric", "largest run", "±", "bar", "", "forecast", "90%", "off by", "")
+    columns = (
+        "metric",
+        "best of the largest budget",
+        "±",
+        "bar",
+        "",
+        "forecast",
+        "90%",
+        "off by",
+        "",
+    )
     pieces = [page.figure(_file(name), drawn, _CAPTION) for name in shown(study)]
     pairs = ["".join(pieces[place : place + 2]) for place in range(0, len(pieces), 2)]
     pairs = [f'<div class="pair">{pair}</div>' for pair in pairs]
@@ -74,21 +83,31 @@ def _having(study: Study, name: str) -> list[Run]:
     return [r for r in study.runs if r.ok and study.measure(name).of(r.record)[0] is not None]
 
 
-def _judged(study: Study, name: str, largest: Run) -> str:
-    value, _ = study.measure(name).of(largest.record)
+def _best(study: Study, name: str, runs: list[Run]) -> Run:
+    """The best run of the largest budget."""
+    of, budget = study.measure(name), max(run.budget for run in runs)
+    largest = [run for run in runs if run.budget == budget]
+    return min(largest, key=lambda run: of.lack(of.of(run.record)[0]))
+
+
+def _judged(study: Study, name: str, best: Run) -> str:
+    """Whether a run is as good as the bar; "" where a larger budget is planned."""
+    if any(run.budget > best.budget for run in study.runs):
+        return ""
+    value, _ = study.measure(name).of(best.record)
     return "met" if study.measure(name).meets(value, _bars(study)[name]) else "missed"
 
 
 def _row(study: Study, name: str) -> list[Cell | str]:
-    """What the largest run, or the largest that was forecast, says of a metric."""
+    """What the best run of the largest budget says of a metric, and the forecast said."""
     runs = _having(study, name)
     if not runs:
         return []
-    largest = max(runs, key=lambda run: run.C)
-    value, error = study.measure(name).of(largest.record)
+    best = _best(study, name, runs)
+    value, error = study.measure(name).of(best.record)
     row = [name, Cell(number(value), value), Cell(number(error, 2))]
     bar = _bars(study).get(name)
-    row += [NONE, ""] if bar is None else [Cell(number(bar), bar), _judged(study, name, largest)]
+    row += [NONE, ""] if bar is None else [Cell(number(bar), bar), _judged(study, name, best)]
     target = _sealed(study, name)
     if target is None:
         return [*row, NONE, NONE, NONE, ""]
@@ -134,15 +153,16 @@ def _figure(study: Study, name: str) -> Figure | None:
 
 
 def _bar(study: Study, name: str, runs: list[Run]) -> list[Series]:
-    """A line at the bar, which says whether the largest run is as good; none without a bar."""
+    """A line at the bar, which says whether it was met; none without a bar."""
     bar = _bars(study).get(name)
     if bar is None:
         return []
-    largest = max(runs, key=lambda run: run.C)
-    judged = _judged(study, name, largest)
-    across = [min(run.C for run in runs), largest.C]
-    style = {"colour": GREEN if judged == "met" else VERMILION, "dashed": True}
-    return [Series(f"bar {bar:g}: {judged}", across, [bar, bar], **style)]
+    judged = _judged(study, name, _best(study, name, runs))
+    every = [run.C for run in study.runs]
+    colour = {"met": GREEN, "missed": VERMILION}.get(judged, GREY)
+    style = {"colour": colour, "dashed": True}
+    label = f"bar {bar:g}" + f": {judged}" * bool(judged)
+    return [Series(label, [min(every), max(every)], [bar, bar], **style)]
 
 
 def _points(study: Study, name: str, runs: list[Run]) -> dict[str, Any]:
@@ -167,8 +187,7 @@ def _curve(study: Study, name: str) -> list[Series]:
     except InputError:
         return []
     points = [(target.N, target.D, target.C), *outlook.shape(study, runs)]
-    along = pd.DataFrame(points, columns=["N", "D", "C"])
-    made = metric.sealed(runs, along, study.measure(name))
+    made = metric.sealed(runs, outlook.on_data(study, points), study.measure(name))
     if "refused" in made:
         return []
     again, *rest = made["targets"]

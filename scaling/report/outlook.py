@@ -130,20 +130,25 @@ def _forecast(
 
     The farthest budgets are given up until the forecast is not refused.
     """
-    import pandas as pd
-
     weights = study.forecast.weights if study.forecast else {}
     alone = next(iter(weights)) if len(weights) == 1 else None
     ahead = list(zip(advice.N, advice.D, advice.C)) if advice else []
     law = alone if alone not in CANDIDATES else None
     while True:
         try:
-            points = pd.DataFrame(known + ahead, columns=["N", "D", "C"])
-            return forecast(runs, points, law)
+            return forecast(runs, on_data(study, known + ahead), law)
         except InputError:
             if len(ahead) <= (not known):  # one target there must be
                 raise
             ahead.pop()
+
+
+def on_data(study: Study, points: list[tuple[float, float, float]]) -> "pd.DataFrame":
+    """Runs (N, D, C each) as a forecast takes them: on the study's data, which may repeat."""
+    import pandas as pd
+
+    made, unique = pd.DataFrame(points, columns=["N", "D", "C"]), study.runs[-1].account.unique
+    return made.assign(epochs=made["D"] / unique) if unique else made
 
 
 def shape(study: Study, runs: "pd.DataFrame") -> list[tuple[float, float, float]]:

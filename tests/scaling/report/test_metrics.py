@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from scaling import report
+from scaling.fit import repeats
 from scaling.forecast import metric, sealing
 from scaling.report import curves, files, metrics, outlook
 from scaling.report.findings import Findings
@@ -86,7 +87,8 @@ def test_a_metric_has_a_figure_with_errors_forecast_and_bar(folder):
     sealed, outcome = by_name["sealed forecast, 90% interval"], by_name["outcome"]
     assert (sealed.x, sealed.y) == ([target.C], [target.median])
     assert outcome.y == [study.run(target.run).record.metrics["accuracy"][0]]
-    assert by_name["bar 0.5: met"].y == [0.5, 0.5]
+    bar = by_name["bar 0.5: met"]
+    assert (bar.x[1], bar.y) == (target.C, [0.5, 0.5])
     line = [series for series in figure.series if series.name.startswith("forecast,")][-1]
     assert (line.x[-1], line.y[-1]) == pytest.approx((target.C, target.median))
 
@@ -96,6 +98,10 @@ def test_a_bar_that_is_not_reached_is_missed(folder, tmp_path):
     settings(tmp_path / "study", bar={"accuracy": 0.99}, metrics=[])
     figure = metrics.figures(files.read(tmp_path / "study"))["metric_accuracy"]
     assert "bar 0.99: missed" in [series.name for series in figure.series]
+    (held,) = files.read(tmp_path / "study").role("heldout")
+    (tmp_path / "study" / "runs" / held.name / "record.json").unlink()
+    figure = metrics.figures(files.read(tmp_path / "study"))["metric_accuracy"]
+    assert "bar 0.99" in [series.name for series in figure.series]  # nobody knows yet
 
 
 def test_the_page_says_of_each_metric_what_came_out(folder, quick):
@@ -132,3 +138,10 @@ def test_the_fitted_metric_is_called_by_its_name(folder, tmp_path, quick):
     assert drawn["isoflop"].y.label == label
     assert drawn["loss_curves"].y.label == "training loss, nats per token"
     assert max(drawn["forecast"].series[0].y) < 1
+
+
+def test_the_curve_is_of_the_studys_data_which_repeat(folder):
+    study = files.read(folder)
+    unique = study.runs[-1].account.unique
+    made = outlook.on_data(study, [(1.0, 4 * unique, 1.0), (1.0, 0.5 * unique, 1.0)])
+    np.testing.assert_allclose(repeats.passes(made), [4, 1])
