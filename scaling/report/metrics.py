@@ -44,7 +44,7 @@ def figures(study: Study) -> dict[str, Figure]:
 
 
 def section(study: Study, drawn: Mapping[str, Figure]) -> str:
-    """The metrics of the largest budget, and all figures; "" for a study that has no other metric."""
+    """The metrics of the largest budget, and all figures; "" for a study that has no other."""
     rows = [_row(study, name) for name in shown(study)]
     rows = [row for row in rows if row]
     if not rows:
