@@ -50,19 +50,9 @@ def section(study: Study, drawn: Mapping[str, Figure]) -> str:
     if not rows:
         return ""
     sealed = study.forecast.metrics if study.forecast else {}
-    refused = [f"{name}: no forecast: {made.refused}" for name, made in sealed.items()]
-    refused = [line for line, made in zip(refused, sealed.values()) if made.refused]
-    columns = (
-        "metric",
-        "best of the largest budget",
-        "±",
-        "bar",
-        "",
-        "forecast",
-        "90%",
-        "off by",
-        "",
-    )
+    refused = [f"{k}: no forecast: {made.refused}" for k, made in sealed.items() if made.refused]
+    first = ("metric", "best of the largest budget", "±", "bar", "")
+    columns = (*first, "forecast", "90%", "off by", "")
     pieces = [page.figure(_file(name), drawn, _CAPTION) for name in shown(study)]
     pairs = ["".join(pieces[place : place + 2]) for place in range(0, len(pieces), 2)]
     pairs = [f'<div class="pair">{pair}</div>' for pair in pairs]
