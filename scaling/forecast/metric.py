@@ -15,6 +15,7 @@ import numpy as np
 from scaling.forecast import words
 from scaling.forecast.forecasting import Number, forecast
 from scaling.runs.measure import Measure
+from scaling.runs.records import column
 from train.cli import InputError, nearest
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def forecast_lack(runs: "pd.DataFrame", targets: "pd.DataFrame", measure: Measur
     Raises:
       InputError: see `forecast`; or no run has the metric.
     """
-    name = measure.name
+    name = column(runs, measure.name)
     if name not in runs.columns:
         known = [column for column in runs.columns if f"{column}_se" in runs.columns]
         raise InputError(f"{name}: no run has this metric; {nearest(name, known)}")
@@ -58,7 +59,8 @@ def sealed(runs: "pd.DataFrame", targets: "pd.DataFrame", measure: Measure) -> d
         made = words.to_json(forecast_lack(runs, targets, measure))
     except InputError as error:
         return {"best": measure.best, "refused": str(error)}
-    side = measure.side(runs[measure.name].dropna().to_numpy(np.float64))
+    values = runs[column(runs, measure.name)].dropna()
+    side = measure.side(values.to_numpy(np.float64))
     for target in made["targets"]:
         target["median"] = measure.value(target["median"], side)
         for ends in ("interval50", "interval90"):

@@ -275,6 +275,7 @@ def _plan_digest(plan: Plan) -> str:
 def _runs_digest(runs: "pd.DataFrame", version: int, metrics: Iterable[str]) -> str:
     """Digest of what the runs bring into a forecast; neither row order nor other columns count."""
     known = _KNOWN if version == 1 else _KNOWN_2
-    known += tuple(column for name in metrics for column in (name, f"{name}_se"))
+    for name in (records.column(runs, asked) for asked in metrics):
+        known += (name, f"{name}_se")
     kept = [name for name in known if name in runs.columns]
     return digest(sorted([repr(value) for value in row] for row in runs[kept].to_numpy().tolist()))

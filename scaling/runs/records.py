@@ -18,6 +18,8 @@ from train.record import Record
 if TYPE_CHECKING:
     import pandas as pd
 
+TASK_LOSS = "task_loss"  # the column of a task's loss where laws are fitted to another metric
+
 
 def finished(study: Path, planned: PlannedRun) -> Record | None:
     """The record of a planned run; None if it has not ended.
@@ -165,6 +167,11 @@ def runs_to_fit(workdir: Path, plan: Plan) -> "pd.DataFrame":
     return runs
 
 
+def column(runs: "pd.DataFrame", metric: str) -> str:
+    """The column of a metric in a table of runs; what is fitted has another one, `loss`."""
+    return TASK_LOSS if metric == "loss" and TASK_LOSS in runs.columns else metric
+
+
 def _fitted(found: Record, target: Measure) -> tuple[float | None, float | None]:
     """What laws are fitted to, and its standard error."""
     value, error = target.of(found)
@@ -178,7 +185,7 @@ def _metrics(found: Record, target: Measure) -> dict[str, float | None]:
         if name == "loss":  # that column is of what is fitted
             if (target.name or found.of_record) == "loss":
                 continue
-            name = "task_loss"
+            name = TASK_LOSS
         columns |= {name: value, f"{name}_se": error}
     return columns
 

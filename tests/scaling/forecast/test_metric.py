@@ -87,6 +87,16 @@ def test_an_unknown_metric_names_the_nearest():
         metric.forecast_lack(runs, target, Measure("acuracy", 1.0))
 
 
+def test_the_loss_of_the_task_is_not_what_is_fitted():
+    """Where laws are fitted to an error, the loss is one more metric, in a column of its own."""
+    runs, target = runs_and_target()
+    runs = runs.assign(loss=1 - runs["accuracy"], task_loss=2 * (1 - runs["accuracy"]))
+    points = target[["N", "D", "C"]]
+    fitted = metric.forecast_lack(runs.drop(columns="task_loss"), points, Measure("loss"))
+    other = metric.forecast_lack(runs, points, Measure("loss"))
+    np.testing.assert_allclose(other.median, 2 * fitted.median, rtol=1e-3)
+
+
 def asked(study, **more) -> None:
     """Gives the runs of a study an accuracy, and asks for forecasts of it and of another metric."""
     table = pd.read_csv(study / "runs.csv")
