@@ -281,6 +281,9 @@ def _typed(value: Any, kind: Any, path: str) -> Any:
         if dataclasses.is_dataclass(element):
             return tuple(build(element, v, f"{path}[{i}]") for i, v in enumerate(value))
         return tuple(_typed(v, element, f"{path}[{i}]") for i, v in enumerate(value))
+    if typing.get_origin(kind) is dict and isinstance(value, Mapping):
+        element = typing.get_args(kind)[1]
+        return {str(k): _typed(v, element, f"{path}.{k}") for k, v in value.items()}
     if type(value) is not kind:
         raise InputError(f"{path}: {value!r}; must be {getattr(kind, '__name__', kind)}")
     if kind is float and not (value == value and abs(value) != float("inf")):

@@ -333,3 +333,27 @@ def test_the_answer_in_words(large):
     loss = {name: float(values[-1]) for name, values in cases.items()}
     assert loss["all tokens new"] < loss["2 x the unique tokens"] < loss["nothing"]
     assert loss["2 x the compute, or the MFU"] < loss["nothing"] < loss["0.5 x the unique tokens"]
+
+
+def test_a_plan_says_what_is_fitted_and_what_is_best(monkeypatch):
+    from train import tasks
+
+    known = tasks.load("regression")
+    task = dataclasses.replace(known, OF_RECORD="rmse", BEST={"r2": 1.0, "rmse": 0.0})
+    monkeypatch.setattr(planning.tasks, "load", lambda name: task)
+    small = {"budgets": (2e4, 8e4)}
+    study = planning.make(settings(**small)).study
+    assert study["target"] == "rmse"
+    asked = settings(**small).__dict__ | {"target": "r2", "metrics": ("rmse",), "bar": {"q": 0.5}}
+    study = planning.make(planning.Study(**asked | {"best": {"q": 1.0}})).study
+    assert (study["target"], study["best"]) == ("r2", {"loss": 0, "r2": 1, "rmse": 0, "q": 1})
+    with pytest.raises(InputError, match=r"study.bar: 'q'; .*allowed: loss, r2, rmse"):
+        planning.make(planning.Study(**asked))
+
+
+def test_metrics_of_a_study_are_typed():
+    values = linear.get_config().to_dict()
+    study = planning.resolve(values | {"metrics": ["a"], "bar": {"a": 1}})
+    assert (study.metrics, study.bar, study.target) == (("a",), {"a": 1.0}, "")
+    with pytest.raises(InputError, match=r"study.bar.a: 'x'; must be float"):
+        planning.resolve(values | {"bar": {"a": "x"}})
