@@ -1,7 +1,8 @@
 """EXAMPLES: data sets whose batches are pure functions of (seed, step).
 
-A data set is a module of this package with a frozen dataclass `Config` (no defaults) and
-`open(config) -> Dataset`. There is no iterator, so there is nothing to checkpoint: a run that
+A data set is a module of this package with a frozen dataclass `Config` (no defaults),
+`open(config) -> Dataset` and, where anything is known without opening it, `facts(config)` and
+`spec(config)`, see below. There is no iterator, so there is nothing to checkpoint: a run that
 resumes at step t asks for batch t, on any number of hosts.
 """
 
@@ -16,19 +17,20 @@ import numpy as np
 
 
 class Dataset(Protocol):
-    """Training and evaluation examples.
+    """Training and evaluation rows.
 
     A batch maps names to arrays whose first axis is the batch: for text `tokens` and `targets`
     int32 [B, L], for regression `x` float32 [B, P] and `y` float32 [B]; always `weight` float32
-    [B], which is 1 for an example and 0 for padding.
+    [B], which is 1 for a row and 0 for padding.
     """
 
-    unit: str  # what D counts: "token", "sample"
-    units_per_example: int  # targets in one example
-    train_examples: int | None  # examples in one epoch; None: endless
-    eval_examples: int
-    eval_bytes: int | None  # bytes of text behind the evaluation targets; None: not text
-    vocab_size: int | None  # None: not tokens
+    unit: str  # what D counts: "token", "sample", "image"
+    units_per_row: float  # the exact mean over an epoch
+    train_rows: int | None  # rows in one epoch; None: endless
+    eval_rows: int
+    # What models and tasks may ask: "vocab_size", "classes", "eval_bytes" (bytes of text behind the
+    # evaluation targets), ... All that `facts` of the module knows is among them.
+    facts: dict[str, Any]
     digest: str  # sha256 over the content and all that decides batches, but for the seed
     note: str  # one line on what was read and how it was split; "" = nothing to say
 
@@ -39,7 +41,7 @@ class Dataset(Protocol):
         ...
 
     def eval_batch(self, index: int, batch_size: int) -> dict[str, np.ndarray]:
-        """Examples index*B up to (index+1)*B of the evaluation set; rows past its end weigh 0."""
+        """Rows index*B up to (index+1)*B of the evaluation set; rows past its end weigh 0."""
         ...
 
 
@@ -73,13 +75,23 @@ def open_dataset(name: str, options: dict[str, Any]) -> Dataset:
     return module.open(module.Config(**options))
 
 
-def vocabulary(name: str, config: Any) -> int | None:
-    """How many tokens data set `name` has under its Config, unopened; None where it has none.
+def facts(name: str, config: Any) -> dict[str, Any]:
+    """What is known of data set `name` from its Config alone, unopened.
 
-    Raises ValueError where the config does not say.
+    Numbers that data of this config cannot exceed, such as "vocab_size"; "unit" and "units_per_row"
+    too where they are known. Raises ValueError where the config is wrong.
     """
     module = load(name)
-    return module.vocabulary(config) if hasattr(module, "vocabulary") else None
+    return module.facts(config) if hasattr(module, "facts") else {}
+
+
+def spec(name: str, config: Any) -> dict[str, np.ndarray] | None:
+    """A batch of one row of data set `name`, unopened: only names, shapes and types matter.
+
+    None where they are known only once it is opened. Raises ValueError where the config is wrong.
+    """
+    module = load(name)
+    return module.spec(config) if hasattr(module, "spec") else None
 
 
 def _is_dataset(module: ModuleType) -> bool:

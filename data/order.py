@@ -7,11 +7,13 @@ steps on average. No state and no table: any step of any epoch is a random acces
 """
 
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 
 VERSION = 2  # of the order, a part of the digest of all data that are read in it
 ROUNDS = 6
+ROW_DOMAIN = 2  # of the counter-based generators of a seed; data.regression has 0 and 1
 
 
 def permute(positions: np.ndarray, n: int, seed: int, epoch: int) -> np.ndarray:
@@ -69,6 +71,18 @@ def example_indices(
         chosen = epochs == epoch
         result[chosen] = permute(positions[chosen], n, seed, epoch)
     return result
+
+
+def rngs(seed: int, step: int, rows: Iterable[int]) -> list[np.random.Generator]:
+    """A generator for each of the `rows` of global batch `step`: for augmentation, or synthesis.
+
+    It is a function of (seed, step, row) alone, so what is drawn survives a resume and does not
+    depend on the number of hosts. No two share a draw before the 2**64th (counter-based: Salmon et
+    al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+    """
+    key = np.array([seed, ROW_DOMAIN], np.uint64)
+    counters = (np.array([0, 0, row, step], np.uint64) for row in rows)
+    return [np.random.Generator(np.random.Philox(key=key, counter=each)) for each in counters]
 
 
 def eval_rows(index: int, batch_size: int, n: int) -> range:

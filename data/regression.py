@@ -46,15 +46,13 @@ class SpectrumDataset:
     """The synthetic task; see the module's docstring."""
 
     unit = "sample"
-    units_per_example = 1
-    train_examples = None
-    eval_bytes = None
-    vocab_size = None
+    units_per_row = 1
+    train_rows = None
     note = ""
 
     def __init__(self, config: Config):
         self.noise = config.noise
-        self.eval_examples = config.eval_examples
+        self.eval_rows, self.facts = config.eval_examples, {}
         index = np.arange(1, config.features + 1, dtype=np.float64)
         signs = np.random.default_rng(TEACHER_SEED).choice([-1.0, 1.0], config.features)
         self.scales = index ** (-config.spectrum / 2)  # standard deviation of each feature [P]
@@ -79,7 +77,7 @@ class SpectrumDataset:
 
     def eval_batch(self, index: int, batch_size: int) -> dict[str, np.ndarray]:
         """See data.Dataset."""
-        rows = order.eval_rows(index, batch_size, self.eval_examples)
+        rows = order.eval_rows(index, batch_size, self.eval_rows)
         return order.pad(self._draw(EVAL_SEED, EVAL, rows), batch_size)
 
     def _draw(self, seed: int, domain: int, examples: range) -> dict[str, np.ndarray]:

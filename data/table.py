@@ -25,20 +25,18 @@ class TableDataset:
     """
 
     unit = "sample"
-    units_per_example = 1
-    eval_bytes = None
-    vocab_size = None
+    units_per_row = 1
     note = ""
 
-    def __init__(self, path: str, target: str, features: int, eval_examples: int):
+    def __init__(self, path: str, target: str, features: int, eval_rows: int):
         names, table, lines = read_table(files.user_path(path))
         if target not in names:
             raise ValueError(f"data.target: {target!r}; allowed: {', '.join(names)}")
         columns = [i for i, name in enumerate(names) if name != target]
         if not 0 <= features <= len(columns) or not columns:
             raise ValueError(f"data.features: {features}; allowed: 0 (all) to {len(columns)}")
-        if eval_examples < 0:
-            raise ValueError(f"data.eval_examples: {eval_examples}; allowed: 0 (all) or more")
+        if eval_rows < 0:
+            raise ValueError(f"data.eval_examples: {eval_rows}; allowed: 0 (all) or more")
         digests = [hashlib.sha256(row.tobytes()).digest() for row in table]
         held_out = np.array([digest[0] < EVAL_SHARE * 256 for digest in digests])
         if held_out.all() or not held_out.any():
@@ -57,8 +55,9 @@ class TableDataset:
                 "allowed: what float32 can hold in standard deviations of the training rows"
             )
         self._train = scaled[~held_out]
-        self._eval = scaled[held_out][: eval_examples or None]
-        self.train_examples, self.eval_examples = len(self._train), len(self._eval)
+        self._eval = scaled[held_out][: eval_rows or None]
+        self.train_rows, self.eval_rows = len(self._train), len(self._eval)
+        self.facts = {}
         content = hashlib.sha256(b"table %d" % order.VERSION)
         content.update(self._train.tobytes() + self._eval.tobytes())
         content.update(f"{self._train.shape} {self._eval.shape}".encode())
@@ -68,12 +67,12 @@ class TableDataset:
         self, seed: int, step: int, batch_size: int, shard: tuple[int, int] = (0, 1)
     ) -> dict[str, np.ndarray]:
         """See data.Dataset: `x` float32 [B / K, P], `y` and `weight` float32 [B / K]."""
-        examples = order.example_indices(seed, step, batch_size, shard, self.train_examples)
+        examples = order.example_indices(seed, step, batch_size, shard, self.train_rows)
         return _batch(self._train[examples])
 
     def eval_batch(self, index: int, batch_size: int) -> dict[str, np.ndarray]:
         """See data.Dataset: `x` float32 [B, P], `y` and `weight` float32 [B]."""
-        rows = order.eval_rows(index, batch_size, self.eval_examples)
+        rows = order.eval_rows(index, batch_size, self.eval_rows)
         return order.pad(_batch(self._eval[rows.start : rows.stop]), batch_size)
 
 

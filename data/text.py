@@ -10,6 +10,7 @@ document ends, though it is no byte of text.
 
 import dataclasses
 import hashlib
+from typing import Any
 
 import numpy as np
 
@@ -34,41 +35,52 @@ class Config:
 class TextDataset:
     """Windows of token streams; see data.Dataset."""
 
-    unit = "token"
-
-    def __init__(self, config: Config, streams: Streams, note: str):
+    def __init__(self, config: Config, known: dict[str, Any], streams: Streams, note: str):
         length, self.note = config.sequence_length, note
-        self.units_per_example = length
-        self.vocab_size = len(streams.token_bytes)
         self._train = _windows(streams.train, length, "training")
         self._eval = _windows(streams.validation, length, "validation")
         held_out = len(self._eval)
-        self.train_examples = len(self._train)
-        self.eval_examples = min(config.eval_tokens // length or held_out, held_out)
-        self._eval_order = order.permute(np.arange(self.eval_examples), held_out, EVAL_SEED, 0)
+        self.train_rows = len(self._train)
+        self.eval_rows = min(config.eval_tokens // length or held_out, held_out)
+        self._eval_order = order.permute(np.arange(self.eval_rows), held_out, EVAL_SEED, 0)
         # In parts, for a validation side may be larger than memory.
-        self.eval_bytes = sum(
+        eval_bytes = sum(
             int(streams.token_bytes[self._eval[part, 1:]].sum())
-            for part in np.array_split(self._eval_order, self.eval_examples // 1024 + 1)
+            for part in np.array_split(self._eval_order, self.eval_rows // 1024 + 1)
         )
-        decided = f"text {order.VERSION} {streams.digest} {length} {self.eval_examples}"
+        self.unit, self.units_per_row = known["unit"], known["units_per_row"]
+        self.facts = known | {
+            "vocab_size": len(streams.token_bytes),
+            "eval_tokens": self.eval_rows * length,
+            "eval_bytes": eval_bytes,
+        }
+        decided = f"text {order.VERSION} {streams.digest} {length} {self.eval_rows}"
         self.digest = hashlib.sha256(decided.encode()).hexdigest()
 
     def train_batch(
         self, seed: int, step: int, batch_size: int, shard: tuple[int, int] = (0, 1)
     ) -> dict[str, np.ndarray]:
         """See data.Dataset: `tokens` and `targets` int32 [B / K, L], `weight` float32 [B / K]."""
-        examples = order.example_indices(seed, step, batch_size, shard, self.train_examples)
+        examples = order.example_indices(seed, step, batch_size, shard, self.train_rows)
         return _batch(self._train[examples])
 
     def eval_batch(self, index: int, batch_size: int) -> dict[str, np.ndarray]:
         """See data.Dataset: `tokens` and `targets` int32 [B, L], `weight` float32 [B]."""
-        rows = order.eval_rows(index, batch_size, self.eval_examples)
+        rows = order.eval_rows(index, batch_size, self.eval_rows)
         return order.pad(_batch(self._eval[self._eval_order[rows.start : rows.stop]]), batch_size)
 
 
 def open(config: Config) -> TextDataset:
     """Opens the text (ValueError or OSError, in one line, where it is wrong or not there)."""
+    known = facts(config)
+    documents = find_documents(config.source)
+    streams = token_streams(documents, config.tokenizer)
+    note = "; ".join(filter(None, [streams.note, documents.note]))
+    return TextDataset(config, known, streams, f"{config.source}: {note}" if note else "")
+
+
+def facts(config: Config) -> dict[str, Any]:
+    """See data.facts. The text may turn out to have fewer tokens than `vocab_size`."""
     if config.sequence_length < 1:
         raise ValueError(f"data.sequence_length: {config.sequence_length}; allowed: at least 1")
     if config.eval_tokens and config.eval_tokens < config.sequence_length:
@@ -76,15 +88,16 @@ def open(config: Config) -> TextDataset:
             f"data.eval_tokens: {config.eval_tokens}; "
             f"allowed: 0 (all), or at least sequence_length = {config.sequence_length}"
         )
-    documents = find_documents(config.source)
-    streams = token_streams(documents, config.tokenizer)
-    note = "; ".join(filter(None, [streams.note, documents.note]))
-    return TextDataset(config, streams, f"{config.source}: {note}" if note else "")
+    return {
+        "unit": "token",
+        "units_per_row": config.sequence_length,
+        "vocab_size": tokens.vocabulary(config.tokenizer),
+    }
 
 
-def vocabulary(config: Config) -> int:
-    """How many tokens the text has at most, known without opening it (ValueError if unknown)."""
-    return tokens.vocabulary(config.tokenizer)
+def spec(config: Config) -> dict[str, np.ndarray]:
+    """See data.spec: a window has this form whatever the text."""
+    return _batch(np.zeros((1, facts(config)["units_per_row"] + 1), np.int32))
 
 
 def _windows(stream: np.ndarray, length: int, side: str) -> np.ndarray:

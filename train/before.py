@@ -22,27 +22,33 @@ def open_data(config: RunConfig) -> data.Dataset:
         raise Unavailable(f"config.data: {error}") from error
     except ValueError as error:
         raise InputError(f"config.data: {error}") from error
-    if dataset.eval_examples < 2:
-        found = f"config.data: {dataset.eval_examples} validation examples"
+    if dataset.eval_rows < 2:
+        found = f"config.data: {dataset.eval_rows} validation rows"
         raise InputError(f"{found}; at least 2, for an error of the loss")
-    allowed = getattr(config.model.config, "vocab_size", None)
-    if allowed is not None and dataset.vocab_size is not None and allowed < dataset.vocab_size:
-        raise InputError(
-            f"config.model.vocab_size: {allowed}; the data needs at least {dataset.vocab_size}"
-        )
+    for name, needed in dataset.facts.items():
+        allowed = getattr(config.model.config, name, None)
+        if type(allowed) is int and type(needed) is int and allowed < needed:
+            raise InputError(f"config.model.{name}: {allowed}; the data needs at least {needed}")
+    for field in ("model", "task"):
+        fits = getattr(getattr(config, field).config, "fits", None)
+        try:
+            if fits:
+                fits(dataset.facts)
+        except ValueError as error:
+            raise InputError(f"config.{field}.{error}") from error
     return dataset
 
 
 def account(config: RunConfig, dataset: data.Dataset) -> dict[str, Any]:
     """N by group, D, C by convention, epochs and unit of a run, before it is trained."""
     N, forward = step.count(config, dataset.eval_batch(0, 1))
-    per_unit = {kind: flops / dataset.units_per_example for kind, flops in forward.items()}
-    examples = config.steps * config.batch_size
-    D = examples * dataset.units_per_example
+    per_unit = {kind: flops / dataset.units_per_row for kind, flops in forward.items()}
+    rows = config.steps * config.batch_size
+    D = rows * dataset.units_per_row
     return {
         "N": N,
         "D": D,
         "C": accounting.training_flops(N, per_unit, D),
-        "epochs": examples / dataset.train_examples if dataset.train_examples else None,
+        "epochs": rows / dataset.train_rows if dataset.train_rows else None,
         "unit": dataset.unit,
     }

@@ -113,27 +113,40 @@ def resolve(values: Mapping[str, Any]) -> RunConfig:
     Raises:
       InputError: a missing, unknown or mistyped field, or a value that is not allowed.
     """
-    return build(RunConfig, _with_vocabulary(values), "config")
+    return build(RunConfig, _with_facts(values), "config")
 
 
-def _with_vocabulary(values: Any) -> Any:
-    """A model's `vocab_size` of 0 stands for as many tokens as the data may have."""
+def _with_facts(values: Any) -> Any:
+    """A model's field of 0 stands for what the data have of this name, such as `vocab_size`."""
     model = values.get("model") if isinstance(values, Mapping) else None
-    if not isinstance(model, Mapping) or model.get("vocab_size") != 0:
+    if not isinstance(model, Mapping):
+        return values
+    open_fields = [name for name, value in model.items() if type(value) is int and value == 0]
+    if not open_fields:
         return values
     held = _choose(data, values.get("data"), "config.data")
     try:
-        size = data.vocabulary(held.name, held.config)
+        facts = data.facts(held.name, held.config)
     except ValueError as error:
         raise InputError(f"config.{error}") from error
-    if size is None:
-        raise InputError(f"config.model.vocab_size: 0; config.data {held.name!r} has no tokens")
-    return {**values, "model": {**model, "vocab_size": size}}
+    filled = {name: facts[name] for name in open_fields if name in facts}
+    return {**values, "model": {**model, **filled}}
+
+
+def _canonical(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A config without the fields that are newer than some records, where they change nothing.
+
+    So runs of older versions keep their digests, and go on.
+    """
+    out = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
+    if not out.get("optimizer", {}).get("groups", True):
+        del out["optimizer"]["groups"]
+    return out
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
     """The inverse of `resolve`: plain nested dicts, ready for JSON."""
-    out = dataclasses.asdict(config)
+    out = json.loads(json.dumps(dataclasses.asdict(config)))  # a tuple is a list there
     for field in _CHOICES:
         out[field] = {"name": out[field]["name"], **out[field]["config"]}
     return out
@@ -151,7 +164,7 @@ def digest(config: RunConfig) -> str:
 
 def digest_of(values: Mapping[str, Any]) -> str:
     """The same, of a config as a record holds it, whichever fields configs had when it was made."""
-    kept = {k: v for k, v in values.items() if k not in NOT_IDENTITY}
+    kept = {k: v for k, v in _canonical(values).items() if k not in NOT_IDENTITY}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
@@ -172,8 +185,10 @@ def other_run(config: RunConfig, theirs: Mapping[str, Any]) -> list[str]:
 
     What a run may change when it goes on (`MAY_CHANGE`) is passed over.
     """
-    ours = json.loads(json.dumps(to_dict(config)))  # a tuple is a list there
-    a, b = ({k: v for k, v in c.items() if k not in MAY_CHANGE} for c in (ours, theirs))
+    a, b = (
+        {k: v for k, v in _canonical(c).items() if k not in MAY_CHANGE}
+        for c in (to_dict(config), theirs)
+    )
     return differences(a, b)
 
 
@@ -223,6 +238,8 @@ def _typed(value: Any, kind: Any, path: str) -> Any:
         value = float(value)
     if typing.get_origin(kind) is tuple and isinstance(value, (list, tuple)):
         (element, *_) = typing.get_args(kind)
+        if dataclasses.is_dataclass(element):
+            return tuple(build(element, v, f"{path}[{i}]") for i, v in enumerate(value))
         return tuple(_typed(v, element, f"{path}[{i}]") for i, v in enumerate(value))
     if type(value) is not kind:
         raise InputError(f"{path}: {value!r}; must be {getattr(kind, '__name__', kind)}")

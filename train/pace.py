@@ -40,7 +40,7 @@ class Pace:
         self,
         config: RunConfig,
         account: Mapping[str, Any],
-        eval_examples: int,
+        eval_rows: int,
         used: Sequence[jax.Device],
     ):
         """Makes the pace of a run that has not taken a step in this call.
@@ -48,7 +48,7 @@ class Pace:
         Args:
           config: of the run.
           account: see `train.before.account`.
-          eval_examples: of the validation set.
+          eval_rows: of the validation set.
           used: the devices that it is computed on, all of one kind.
         """
         self._config, self._unit = config, account["unit"]
@@ -57,7 +57,7 @@ class Pace:
         self._units = account["D"] / config.steps
         self._flops = account["C"]["forward"] / config.steps
         # Until one has been timed: a forward pass is a third of a training step.
-        self._evaluation = eval_examples / config.batch_size / 3
+        self._evaluation = eval_rows / config.batch_size / 3
         self._under_way: list[tuple[int, jax.Array]] = []
         # Steps done, and the seconds of training that they took.
         self._known: deque[tuple[int, float]] = deque(maxlen=_WINDOW + 1)

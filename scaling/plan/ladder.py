@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from data import Dataset
+import data
 from train import before
 from train import config as configuration
 from train.cli import InputError
@@ -30,18 +30,18 @@ class Planned(NamedTuple):
 
 
 class Stated:
-    """Text of a stated size that need not be here: a plan needs its shapes and its size alone."""
+    """Data of a stated size that need not be here: a plan needs their shapes and size alone."""
 
-    unit = "token"
     digest = ""  # unknown
 
     def __init__(self, config: RunConfig, unique: float):
-        """Raises InputError if the run reads no text, of which alone the shapes are known."""
-        length = getattr(config.data.config, "sequence_length", None)
-        if length is None:
-            raise InputError(f"study.unique: {unique:g}; must be 0 for data {config.data.name!r}")
-        self.units_per_example = length
-        self.train_examples = max(1, int(unique // length))
+        """Raises InputError if what the run reads has to be opened to be known."""
+        chosen = config.data
+        known = data.facts(chosen.name, chosen.config)
+        if "units_per_row" not in known or data.spec(chosen.name, chosen.config) is None:
+            raise InputError(f"study.unique: {unique:g}; must be 0 for data {chosen.name!r}")
+        self.unit, self.units_per_row = known["unit"], known["units_per_row"]
+        self.train_rows = max(1, int(unique // self.units_per_row))
         self._example = ahead.example_of(config)
 
     def eval_batch(self, index: int, batch_size: int) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class Ladder:
             raise InputError(f"{experiment}: has no function recipe(size, D)")
         self.dial = next(iter(inspect.signature(self._module.recipe).parameters))
         self._unique = unique
-        self._datasets: dict[Choice, Dataset | Stated] = {}
+        self._datasets: dict[Choice, data.Dataset | Stated] = {}
         self._one_step: dict[int, dict[str, Any]] = {}
 
     def at(self, size: int, D: float) -> Planned:
@@ -85,7 +85,7 @@ class Ladder:
             here = before.open_data(config) if not self._unique else Stated(config, self._unique)
             self._datasets[config.data] = here
         dataset = self._datasets[config.data]
-        steps = max(1, round(D / (config.batch_size * dataset.units_per_example)))
+        steps = max(1, round(D / (config.batch_size * dataset.units_per_row)))
         config = configuration.resolve(values | {"steps": steps})
         return Planned(config, before.account(config, dataset), dataset.digest)
 

@@ -76,3 +76,23 @@ def test_shards_are_the_batch_in_pieces():
 def test_a_bad_shard_is_refused(batch_size, shard):
     with pytest.raises(ValueError, match="allowed"):
         order.shard_rows(batch_size, shard)
+
+
+def test_a_rows_generator_is_of_its_seed_step_and_row_alone():
+    def drawn(seed, step, rows):
+        return [rng.standard_normal(5).tolist() for rng in order.rngs(seed, step, rows)]
+
+    whole = drawn(3, 7, range(8))
+    assert drawn(3, 7, order.shard_rows(8, (1, 2))) == whole[4:]  # on any number of hosts
+    assert drawn(3, 7, np.array([6])) == [whole[6]]
+    others = [*whole, *drawn(4, 7, range(8)), *drawn(3, 8, range(8)), *drawn(2**62, 0, [2**40])]
+    assert len({tuple(each) for each in others}) == 25
+    # Who changes what is drawn raises VERSION.
+    assert order.rngs(3, 7, [1])[0].integers(0, 1000, 4).tolist() == [760, 274, 181, 447]
+
+
+def test_the_generators_of_rows_are_not_those_of_synthetic_data():
+    mine = order.rngs(3, 0, [0])[0].bit_generator.random_raw(4)
+    for domain in (0, 1):
+        theirs = np.random.Philox(key=[3, domain]).random_raw(4)
+        assert (mine != theirs).all()

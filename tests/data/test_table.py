@@ -19,16 +19,16 @@ def diabetes(tmp_path, spectrum_options):
 
 
 def rows(dataset):
-    train = dataset.train_batch(0, 0, dataset.train_examples)
-    held_out = dataset.eval_batch(0, dataset.eval_examples)
+    train = dataset.train_batch(0, 0, dataset.train_rows)
+    held_out = dataset.eval_batch(0, dataset.eval_rows)
     return train, held_out
 
 
 def test_a_real_table_is_split_and_standardised(diabetes):
     options, frame = diabetes
     dataset = data.open_dataset("regression", options)
-    assert dataset.train_examples + dataset.eval_examples == len(frame) == 442
-    assert 0.12 < dataset.eval_examples / 442 < 0.28
+    assert dataset.train_rows + dataset.eval_rows == len(frame) == 442
+    assert 0.12 < dataset.eval_rows / 442 < 0.28
     train, held_out = rows(dataset)
     assert train["x"].shape[1] == 10
     for values in (*train["x"].T, train["y"]):
@@ -49,16 +49,16 @@ def test_the_split_follows_the_row_not_its_place(diabetes, tmp_path):
     shuffled.to_csv(tmp_path / "shuffled.csv", index=False)
     before = data.open_dataset("regression", options)
     after = data.open_dataset("regression", options | {"source": f"csv:{tmp_path}/shuffled.csv"})
-    copies = after.train_examples + after.eval_examples - 442
+    copies = after.train_rows + after.eval_rows - 442
     assert copies == 40
-    assert len(np.unique(rows(after)[1]["x"], axis=0)) == before.eval_examples
+    assert len(np.unique(rows(after)[1]["x"], axis=0)) == before.eval_rows
 
 
 def test_columns_and_evaluation_can_be_cut(diabetes):
     options, _ = diabetes
     dataset = data.open_dataset("regression", options | {"features": 3, "eval_examples": 20})
     assert dataset.train_batch(0, 0, 5)["x"].shape == (5, 3)
-    assert dataset.eval_examples == 20
+    assert dataset.eval_rows == 20
     assert dataset.digest != data.open_dataset("regression", options).digest
 
 
@@ -115,7 +115,7 @@ def test_small_and_large_columns_are_standardised(tmp_path, spectrum_options):
         write_table(tmp_path / "t.csv", column * scale, target)
         changes = {"source": f"csv:{tmp_path}/t.csv", "target": "b", "features": 0}
         dataset = data.open_dataset("regression", spectrum_options | changes)
-        found = dataset.train_batch(0, 0, dataset.train_examples)["x"]
+        found = dataset.train_batch(0, 0, dataset.train_rows)["x"]
         assert found.mean() == pytest.approx(0, abs=1e-5)
         assert found.std() == pytest.approx(1, abs=1e-5)
 

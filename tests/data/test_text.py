@@ -16,7 +16,7 @@ SEPARATOR = 256
 
 def test_targets_are_the_next_tokens_of_real_documents(shared_cache, text_options):
     dataset = data.open_dataset("text", text_options)
-    assert (dataset.unit, dataset.units_per_example, dataset.vocab_size) == ("token", 64, 257)
+    assert (dataset.unit, dataset.units_per_row, dataset.facts["vocab_size"]) == ("token", 64, 257)
     text = b"".join(b"\0" + t for held_out, t in EmbeddedDocuments() if not held_out)
     for step in (0, 7, 10**9):
         batch = dataset.train_batch(0, step, 4)
@@ -27,16 +27,29 @@ def test_targets_are_the_next_tokens_of_real_documents(shared_cache, text_option
     np.testing.assert_array_equal(batch["weight"], np.ones(4, np.float32))
 
 
+def test_what_is_known_unopened_is_what_is_found(shared_cache, text_options):
+    module = data.load("text")
+    config = module.Config(**text_options)
+    dataset, known = module.open(config), data.facts("text", config)
+    assert {name: dataset.facts[name] for name in known} == known
+    found, unopened = dataset.eval_batch(0, 1), data.spec("text", config)
+    assert {k: (v.shape, v.dtype) for k, v in found.items()} == {
+        k: (v.shape, v.dtype) for k, v in unopened.items()
+    }
+    with pytest.raises(ValueError, match=r"data\.sequence_length: 0; allowed: at least 1"):
+        data.spec("text", module.Config(**text_options | {"sequence_length": 0}))
+
+
 def test_an_epoch_reads_the_whole_stream_once(empty_cache, text_options, folder):
     texts = write_folder(folder)
     options = text_options | {"source": f"folder:{folder}", "sequence_length": 50}
     dataset = data.open_dataset("text", options)
     train = [text for text in texts if not is_validation(hashlib.sha256(text.encode()).digest())]
     length = sum(len(text.encode()) + 1 for text in train)
-    assert dataset.train_examples == (length - 1) // 50
-    tokens = dataset.train_batch(3, 0, dataset.train_examples)["tokens"]
+    assert dataset.train_rows == (length - 1) // 50
+    tokens = dataset.train_batch(3, 0, dataset.train_rows)["tokens"]
     assert (tokens == SEPARATOR).sum() in (len(train), len(train) - 1)
-    again = dataset.train_batch(3, 1, dataset.train_examples)["tokens"]
+    again = dataset.train_batch(3, 1, dataset.train_rows)["tokens"]
     assert (tokens != again).any()
     np.testing.assert_array_equal(np.sort(tokens, axis=0), np.sort(again, axis=0))
 
@@ -55,13 +68,13 @@ def test_a_batch_is_a_function_of_seed_and_step(shared_cache, text_options):
 def test_evaluation_is_padded_and_counts_its_bytes(shared_cache, text_options):
     options = text_options | {"eval_tokens": 64 * 21 + 5}
     dataset = data.open_dataset("text", options)
-    assert dataset.eval_examples == 21
+    assert dataset.eval_rows == 21
     batches = [dataset.eval_batch(index, 8) for index in range(3)]
     weight = np.concatenate([batch["weight"] for batch in batches])
     np.testing.assert_array_equal(weight, [1] * 21 + [0] * 3)
     targets = np.concatenate([batch["targets"] for batch in batches])
     assert targets.shape == (24, 64)
-    assert dataset.eval_bytes == (targets[:21] != SEPARATOR).sum()
+    assert dataset.facts["eval_bytes"] == (targets[:21] != SEPARATOR).sum()
     # A longer evaluation starts with the shorter one.
     longer = data.open_dataset("text", text_options | {"eval_tokens": 64 * 200})
     np.testing.assert_array_equal(longer.eval_batch(0, 21)["targets"], targets[:21])
@@ -101,9 +114,9 @@ def test_bpe_covers_every_byte_and_says_how_many(empty_cache, text_options, fold
     assert len(streams.train) < 0.5 * sum(len(text.encode()) for text in texts)
     options = text_options | {"source": f"folder:{folder}", "tokenizer": "bpe:400"}
     dataset = data.open_dataset("text", options)
-    assert dataset.vocab_size == vocabulary
-    targets = dataset.eval_batch(0, dataset.eval_examples)["targets"]
-    assert dataset.eval_bytes == streams.token_bytes[targets].sum()
+    assert dataset.facts["vocab_size"] == vocabulary
+    targets = dataset.eval_batch(0, dataset.eval_rows)["targets"]
+    assert dataset.facts["eval_bytes"] == streams.token_bytes[targets].sum()
 
 
 OPEN_IN_A_PROCESS = """

@@ -16,7 +16,9 @@ from typing import Any
 import jax
 import numpy as np
 
+import data
 from train import accounting, before, step
+from train.cli import InputError
 from train.compile import cost as hlo_cost
 from train.compile import topology
 from train.config import RunConfig
@@ -147,13 +149,15 @@ def _uncached() -> Iterator[None]:
 
 
 def example_of(config: RunConfig) -> dict[str, np.ndarray]:
-    """One example of a run's data, of which only shapes and types matter."""
-    length = getattr(config.data.config, "sequence_length", None)
-    if length is None:
-        return before.open_data(config).eval_batch(0, 1)
-    # A window of text has this form whatever the text: no corpus is opened, no tokenizer trained.
-    tokens = np.zeros((1, length), np.int32)
-    return {"tokens": tokens, "targets": tokens, "weight": np.ones(1, np.float32)}
+    """One example of a run's data, of which only shapes and types matter; opened if it must be.
+
+    Raises InputError or Unavailable where the data's config, or what must be opened, is wrong.
+    """
+    try:
+        known = data.spec(config.data.name, config.data.config)
+    except ValueError as error:
+        raise InputError(f"config.{error}") from error
+    return before.open_data(config).eval_batch(0, 1) if known is None else known
 
 
 def _memory(compiled: jax.stages.Compiled, chip: topology.Chip) -> Memory:

@@ -66,7 +66,7 @@ def test_train_and_val_files_are_what_they_say(empty_cache, text_options, folder
     write(folder, train__txt=train, val__txt=val)
     options = text_options | {"source": f"folder:{folder}", "sequence_length": 16}
     dataset = data.open_dataset("text", options)
-    assert (dataset.train_examples, dataset.eval_examples) == (len(train) // 16, len(val) // 16)
+    assert (dataset.train_rows, dataset.eval_rows) == (len(train) // 16, len(val) // 16)
     assert dataset.note == (
         f"folder:{folder}: 1 document, {len(train):,} bytes to train on; 1 document, "
         f"{len(val):,} bytes ({len(val) / len(train + val):.1%}) held out: by name"
@@ -75,7 +75,7 @@ def test_train_and_val_files_are_what_they_say(empty_cache, text_options, folder
     os.rename(folder / "train.txt", folder / "valid.txt")
     os.rename(folder / "val.txt", folder / "training.txt")
     swapped = data.open_dataset("text", options)
-    assert swapped.train_examples == dataset.eval_examples
+    assert swapped.train_rows == dataset.eval_rows
 
 
 def test_names_of_folders_count_and_a_test_side_is_left_out(folder):

@@ -73,7 +73,7 @@ def test_catalogue_names_work(empty_cache, text_options):
     with tfds.testing.mock_data(num_examples=80):
         dataset = data.open_dataset("text", options)
         assert dataset.train_batch(0, 0, 4)["tokens"].shape == (4, 8)
-        assert dataset.eval_examples > 0
+        assert dataset.eval_rows > 0
         assert TfdsDocuments("ag_news_subset:title").fingerprint
 
 
