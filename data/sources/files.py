@@ -63,7 +63,7 @@ def unpacked(path: Path, limit: int) -> Iterator[BinaryIO]:
     """A file's content of at most `limit` bytes, unpacked where its name says how it is packed."""
     opener = OPENERS.get(path.suffix.lower(), open)
     try:
-        with opener(path, "rb") as file, io.BufferedReader(_Bounded(file, limit, path)) as bounded:
+        with opener(path, "rb") as file, io.BufferedReader(Bounded(file, limit, path)) as bounded:
             yield bounded
     except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # not of the unpacker
@@ -80,12 +80,12 @@ def _open_zst(path: Path, _: str) -> BinaryIO:
 OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".zst": _open_zst}
 
 
-class _Bounded(io.RawIOBase):
-    """Reads from a file until that has given more than it may."""
+class Bounded(io.RawIOBase):
+    """Reads from a file until that has given more than it may; `where` names it in the error."""
 
-    def __init__(self, file: BinaryIO, limit: int, path: Path):
+    def __init__(self, file: BinaryIO, limit: int, where: object):
         self._file, self._left = file, limit
-        self._message = f"data.source: {path} has too many bytes; allowed: at most {limit} a file"
+        self._message = f"data.source: {where} has too many bytes; allowed: at most {limit} a file"
 
     def readable(self) -> bool:
         return True

