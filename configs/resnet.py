@@ -1,0 +1,29 @@
+"""resnet on Fashion-MNIST: three stages of residual blocks.
+
+python -m train --config=configs/resnet.py:width=16,images=4e5 --workdir=/tmp/resnet1
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base, cnn
+
+
+def get_config(dials: str = "") -> ConfigDict:
+    """One run; the dials are width and images."""
+    return base.run(recipe, dials, 16, 32_000)
+
+
+def recipe(width: int, images: float) -> ConfigDict:
+    """The family's ladder."""
+    config = cnn.recipe(width, images)
+    config.model = {
+        "name": "resnet",
+        "classes": 0,  # as many as the data has
+        "stages": 3,
+        "width": width,
+        "norm": "group",
+        "dtype": "float32",
+        "stem": 2,
+        "blocks": 1,
+    }
+    return config
