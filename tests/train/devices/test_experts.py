@@ -75,11 +75,11 @@ def test_a_token_uses_two_experts_of_eight_and_all_slots_cost_flops():
     experts = layers * E * 2 * D * F
     shared = layers * (4 * D * D + D * E)
     norms = layers * (2 * D + 2 * (D // config.model.config.heads)) + 2 * D
-    assert found["N"]["body"] == experts + shared + norms
-    assert found["N"]["active"] == found["N"]["total"] - experts * 6 // 8
-    assert found["C"]["6nd"] == 6 * found["N"]["active"] * found["D"]
+    assert found.N["body"] == experts + shared + norms
+    assert found.N["active"] == found.N["total"] - experts * 6 // 8
+    assert found.C["6nd"] == 6 * found.N["active"] * found.D
     weights = 2 * (shared + experts * slots / L + 257 * D)
-    assert found["C"]["weights"] == pytest.approx(3 * weights * found["D"])
+    assert found.C["weights"] == pytest.approx(3 * weights * found.D)
 
 
 @pytest.mark.parametrize(
