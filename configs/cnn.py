@@ -27,7 +27,7 @@ def recipe(width: int, images: float) -> ConfigDict:
         "eval_rows": 0,
         "unique": unique if unique < MOST else 0,
         "flip": True,
-        "crop": 2,
+        "crop": 0,
         "cutout": 0,
     }
     config.model = {

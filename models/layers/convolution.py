@@ -60,10 +60,8 @@ class Convolution(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        shape, axes = (
-            (self.size, self.size, x.shape[-1], self.features),
-            (None, None, "embed", None),
-        )
+        shape = (self.size, self.size, x.shape[-1], self.features)
+        axes = (None, None, None, "embed")
         init = nn.with_logical_partitioning(nn.initializers.he_normal(), axes)
         kernel = self.param("kernel", init, shape, jnp.float32)
         if self.norm == "group":
@@ -82,7 +80,7 @@ class Norm(nn.Module):
     GROUP channels over an image's own pixels (Wu and He 2018); then a scale and a shift a channel.
 
     "batch" keeps the mean and the variance to evaluate with in the collection batch_stats, and
-    makes rows look at one another: steps of several parts take those of a part.
+    makes rows look at one another, so that a step cannot be taken in parts.
     """
 
     kind: str
