@@ -23,7 +23,7 @@ def recipe(width: int, images: float) -> ConfigDict:
         "width": width,
         "norm": "group",
         "dtype": "float32",
-        "stem": 2,
+        "stem": 1,
         "blocks": 1,
     }
     return config

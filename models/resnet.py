@@ -1,9 +1,9 @@
 """resnet: a residual network for small images.
 
-The network of He et al. 2016 (arXiv:1512.03385, section 4.2) for images of 32 pixels: three stages
-of blocks of two 3 x 3 convolutions, each with half the pixels and twice the channels of the one
-before, and the mean over the pixels. With "group" for norm it keeps no state and its rows do not
-look at one another: groups and standardised kernels (Kolesnikov et al. 2020, "Big Transfer").
+That of He et al. 2016 (arXiv:1512.03385, section 4.2) for images of 32 pixels: stages of blocks of
+two 3 x 3 convolutions, each with half the pixels and twice the channels of the one before, and the
+mean over the pixels. With norm "group" it keeps no state and its rows do not look at one another:
+groups and standardised kernels (Kolesnikov et al. 2020, "Big Transfer").
 """
 
 import dataclasses
@@ -18,14 +18,14 @@ from models.layers.convolution import Convolution, Norm
 
 @dataclasses.dataclass(frozen=True)
 class Config(convolution.Config):
-    stem: int  # stride of the first convolution: 1 for images of 32 pixels, more for larger ones
+    stem: int  # times that the image is halved after the first convolution, by maxima
     blocks: int  # of a stage
 
     def __post_init__(self):
         super().__post_init__()
-        for field in ("stem", "blocks"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field}: {getattr(self, field)}; must be at least 1")
+        for field, least in (("stem", 0), ("blocks", 1)):
+            if getattr(self, field) < least:
+                raise ValueError(f"{field}: {getattr(self, field)}; must be at least {least}")
 
 
 class Block(nn.Module):
@@ -57,8 +57,10 @@ class Model(nn.Module):
     @nn.compact
     def __call__(self, batch: dict[str, jax.Array], *, train: bool = False) -> jax.Array:
         c, x_BxHxWxC = self.config, batch["image"].astype(self.config.dtype)
-        x_BxHxWxC = Convolution(c.width, 3, c.norm, c.stem, name="stem")(x_BxHxWxC)
+        x_BxHxWxC = Convolution(c.width, 3, c.norm, name="stem")(x_BxHxWxC)
         x_BxHxWxC = nn.relu(Norm(c.norm, name="stem_norm")(x_BxHxWxC, train))
+        for _ in range(c.stem):
+            x_BxHxWxC = convolution.halve(x_BxHxWxC)
         for i in range(c.stages):
             for j in range(c.blocks):
                 stride = 2 if i > 0 and j == 0 else 1

@@ -12,7 +12,7 @@ VALUES = {
     "width": 4,
     "norm": "batch",
     "dtype": "float32",
-    "stem": 1,
+    "stem": 0,
     "blocks": 2,
 }
 
@@ -77,10 +77,12 @@ def test_groups_keep_no_state_and_the_axes_of_all_parameters_have_names():
     assert all(isinstance(box, nn.LogicallyPartitioned) for box in boxes)
 
 
-def test_a_stem_with_a_stride_leaves_fewer_pixels():
-    model, x, variables = built((1, 16, 16, 3), stem=4)
+def test_a_stem_leaves_fewer_pixels():
+    model, x, variables = built((1, 16, 16, 3), stem=2)
     _, seen = model.apply(variables, {"image": x}, capture_intermediates=True)
-    assert seen["intermediates"]["stem"]["__call__"][0].shape == (1, 4, 4, 4)
+    seen = seen["intermediates"]
+    assert seen["stem"]["__call__"][0].shape == (1, 16, 16, 4)
+    assert seen["stage_0_block_0"]["__call__"][0].shape == (1, 4, 4, 4)
 
 
 def test_half_precision_gives_logits_in_full():
@@ -91,7 +93,7 @@ def test_half_precision_gives_logits_in_full():
     np.testing.assert_allclose(logits, whole, rtol=0.1, atol=0.1)
 
 
-@pytest.mark.parametrize("field", ["stem", "blocks"])
-def test_what_no_network_can_be(field):
-    with pytest.raises(ValueError, match=f"{field}: 0; must be at least 1"):
-        resnet.Config(**VALUES | {field: 0})
+@pytest.mark.parametrize(("field", "least"), [("stem", 0), ("blocks", 1)])
+def test_what_no_network_can_be(field, least):
+    with pytest.raises(ValueError, match=f"{field}: {least - 1}; must be at least {least}"):
+        resnet.Config(**VALUES | {field: least - 1})

@@ -86,7 +86,7 @@ def test_a_run_learns_digits(tmp_path, family, norm):
     config = family.recipe(8, 9600)
     config.data.update(source="digits", evaluation="validation", unique=0, flip=False, crop=0)
     config.model.norm = norm
-    config.model.update({"stem": 1} if family is resnet else {})
+    config.model.update({"stem": 0} if family is resnet else {})
     config.steps = 120
     config.checkpoint.every = 0
     metrics = run.run(configuration.resolve(config.to_dict()), tmp_path).metrics
