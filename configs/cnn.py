@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from configs import base
 
 PASSES = 8
-MOST = 50_000
+MOST = 53_000
 
 
 def get_config(dials: str = "") -> ConfigDict:

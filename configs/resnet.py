@@ -21,9 +21,10 @@ def recipe(width: int, images: float) -> ConfigDict:
         "classes": 0,  # as many as the data has
         "stages": 3,
         "width": width,
-        "norm": "group",
+        "norm": "batch",
         "dtype": "float32",
         "stem": 1,
         "blocks": 1,
     }
+    config.optimizer.learning_rate = min(0.02, 0.16 / width)
     return config
