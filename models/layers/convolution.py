@@ -1,7 +1,7 @@
 """What networks of convolutions share: the convolution, its norm, pooling. Images are [B, H, W, C].
 
-XLA's own convolution is the fastest on CPU too: 35 to 120 GFLOP/s a core, forward and backward, at
-8 to 128 channels; a product with gathered patches, or a sum of nine shifted ones, has half of it.
+XLA's own convolution is the fastest on CPU too, but for one channel in: 25 to 110 GFLOP/s a core at
+8 to 64 channels, where a product with gathered patches has half (benchmarks/convolution.py).
 """
 
 import dataclasses
