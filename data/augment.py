@@ -17,10 +17,12 @@ def crop(rng: np.random.Generator, image: np.ndarray, pixels: int) -> np.ndarray
     After Zagoruyko and Komodakis 2016, "Wide residual networks", section 3: no edge of a padding's
     colour arises. `pixels` is less than either side.
     """
-    height, width, _ = image.shape
-    padded = np.pad(image, ((pixels, pixels), (pixels, pixels), (0, 0)), mode="reflect")
-    top, left = rng.integers(0, 2 * pixels + 1, 2)
-    return padded[top : top + height, left : left + width]
+    # 1 before the first is the second, 1 after the last the last but one.
+    rows, columns = (
+        (side - 1) - np.abs((side - 1) - np.abs(np.arange(side) + move))
+        for side, move in zip(image.shape, rng.integers(-pixels, pixels + 1, 2))
+    )
+    return image[rows[:, None], columns]
 
 
 def cutout(rng: np.random.Generator, image: np.ndarray, side: int) -> np.ndarray:

@@ -154,6 +154,12 @@ def _metrics(found: Record) -> dict[str, float | None]:
     return columns
 
 
+def _start(found: Record) -> dict:
+    """Columns of what a run began with, where it began with anything but its seed."""
+    begun = found.start
+    return {"start_run": begun["run"], "start_D": begun["D"]} if begun else {}
+
+
 def _row(planned: PlannedRun, found: Record) -> dict:
     optimizer = found.config["optimizer"]
     return {
@@ -177,6 +183,7 @@ def _row(planned: PlannedRun, found: Record) -> dict:
         "batch_size": found.config["batch_size"],
         "steps": found.config["steps"],
         "epochs": found.epochs,
+        **_start(found),
         "seconds": found.seconds.get("total"),
         "started": found.started,
         "config_sha256": found.config_sha256,

@@ -1,3 +1,4 @@
+import gzip
 import io
 import sys
 
@@ -62,6 +63,18 @@ def test_what_is_no_idx_file(tmp_path, folder, content, message):  # noqa: F811
     (tmp_path / "train-images-idx3-ubyte").write_bytes(content)
     with pytest.raises(ValueError, match=message):
         labelled.find(source)
+
+
+def test_labels_may_be_of_any_whole_type_and_not_below_0(tmp_path, folder):  # noqa: F811
+    source, place = folder(), tmp_path / "train-labels-idx1-ubyte.gz"
+    labels = (np.arange(300) % 3).astype(">i4")
+    place.write_bytes(gzip.compress(b"\0\0\x0c\1\0\0\1\x2c" + labels.tobytes()))
+    assert labelled.find(source).train.labels.tolist() == labels.tolist()
+    for label, message in ((-1, "has label -1; allowed: 0 to 2"), (2**31 - 1, "image of class 3;")):
+        labels[5] = label
+        place.write_bytes(gzip.compress(b"\0\0\x0c\1\0\0\1\x2c" + labels.tobytes()))
+        with pytest.raises(ValueError, match=message):
+            labelled.find(source)
 
 
 def test_files_that_are_not_there(tmp_path, folder):  # noqa: F811

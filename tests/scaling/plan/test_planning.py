@@ -3,6 +3,7 @@ import hashlib
 import itertools
 import pathlib
 import re
+import shutil
 import types
 
 import numpy as np
@@ -213,6 +214,24 @@ def test_the_recipe_fits_every_rung():
     steps = [config["steps"] * config["batch_size"] for config in (a, b)]
     assert steps[1] == pytest.approx(4 * steps[0], rel=0.01)
     assert configuration.digest_of(a) != configuration.digest_of(b)
+
+
+def test_a_branch_is_planned_on_top_of_its_trunk(tmp_path):
+    (tmp_path / "trunk" / "checkpoints" / "30").mkdir(parents=True)
+    experiment = tmp_path / "branch.py"
+    experiment.write_text(
+        "from configs import linear\n"
+        "def recipe(features, samples):\n"
+        "  config = linear.recipe(features, samples)\n"
+        f"  config.start.update(run={str(tmp_path / 'trunk')!r}, take=('step', 'params/*'))\n"
+        "  return config\n"
+    )
+    branch, alone = (Ladder(str(path)).at(16, 4e3) for path in (experiment, "configs/linear.py"))
+    assert (branch.D, branch.C, branch.epochs) == (alone.D, alone.C, alone.epochs)
+    assert branch.config["steps"] == 30 + alone.config["steps"]
+    shutil.rmtree(tmp_path / "trunk")
+    with pytest.raises(InputError, match=r"config.start.run: .*trunk'; it has no checkpoint"):
+        Ladder(str(experiment)).at(16, 4e3)
 
 
 def test_names_say_what_the_size_is_and_old_names_stay(plan, tmp_path):

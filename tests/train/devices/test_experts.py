@@ -101,7 +101,7 @@ def test_a_token_uses_two_experts_of_eight_and_all_slots_cost_flops():
 def test_what_cannot_be_split_is_one_clear_line(changes, mesh, says):
     config = run_config(**changes)
     example = before.open_data(config).eval_batch(0, 1)
-    params = step.abstract_params(config, example)
+    params = step.abstract_variables(config, example)[0]
     abstract = jax.sharding.AbstractMesh(tuple((ONE | mesh).values()), sharding.AXES)
     with pytest.raises(InputError, match="^" + re.escape(says) + "$"):
         sharding.check(config, params, example, abstract)
