@@ -17,7 +17,8 @@ from tests.conftest import ROOT
 from train import config as configuration
 
 GOLDEN = Path(__file__).parent / "golden"
-EXPERIMENTS, STUDIES = ("gpt", "gpt_large", "linear", "moe"), ("demo", "gpt_large", "linear")
+EXPERIMENTS = ("cnn", "gpt", "gpt_large", "linear", "moe", "resnet")
+STUDIES = ("cnn", "demo", "gpt_large", "linear", "resnet")
 CONFIGS = (*EXPERIMENTS, *(f"studies.{name}" for name in STUDIES))
 
 

@@ -39,8 +39,8 @@ def show_slices(key: str, parts: list[Slice]) -> None:
         table.add_row(part.name, str(part.rows), *(cell for m in means for cell in _cells(m)))
     Console().print(table)
     print(
-        f"p: against all other rows, Fisher's exact test of shares ([ ] 95%, Wilson), Welch's t of "
-        f"other means (+- standard error), corrected for {len(parts)} x {len(names)} by Holm"
+        "[ ] 95%, Wilson; +- standard error; p: that as many rows drawn at random are so far from "
+        f"the rest, corrected for {len(parts)} x {len(names)} by Holm"
     )
 
 

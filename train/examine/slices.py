@@ -21,7 +21,7 @@ class Mean:
     value: float
     error: float  # standard error over rows; infinite of one row
     interval: tuple[float, float] | None  # of a share: 95%, Wilson 1927; None of other means
-    p: float  # that the rest differs from it by so much by chance, see `by`; NaN: not known
+    p: float  # that it is so far from the rest by chance, see `by`; NaN: not known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,10 +42,13 @@ def by(
 ) -> list[Slice]:
     """Cuts an evaluation set by the values of a column.
 
-    Each part is held against all other rows, two-sided: shares by Fisher's exact test, other means
-    by Welch's t. Where many are looked at, some look odd by chance: p is that of Holm (1979, "A
-    simple sequentially rejective multiple test procedure") over all parts and means. So at p < .05
-    there is a false alarm anywhere in one table of twenty.
+    p is how often as many rows, drawn at random from all, are as far from the rest as a part is,
+    two-sided: of shares exactly (Fisher), of other means by Student's t with the variance of all
+    rows. (Welch's, with each side's own, sees too much where losses are skewed: .13 of tables of
+    ten parts of 40 exponential losses held an alarm at .05, and .05 with this one.) Where many
+    parts are looked at some are odd by chance, so p is corrected over all parts and means (Holm
+    1979, "A simple sequentially rejective multiple test procedure"): where nothing is there, one
+    table in twenty has any p < .05.
 
     Args:
       key, column: the column's name, and its values [n].
@@ -78,26 +81,16 @@ def _named(value: Any, names: Any) -> str:
 
 def _mean(x: np.ndarray, units: np.ndarray, inside: np.ndarray) -> Mean:
     value, error = mean_and_error(x[inside], units[inside])
-    a, b = x[inside], x[~inside]
     if np.all(units == 1) and np.all((x == 0) | (x == 1)):
-        hits, n = round(float(a.sum())), len(a)
+        hits, n, all_hits = round(float(x[inside].sum())), int(inside.sum()), round(float(x.sum()))
         low, high = stats.binomtest(hits, n).proportion_ci(method="wilson")
-        others = round(float(b.sum()))
-        table = [[hits, n - hits], [others, len(b) - others]]
-        p = stats.fisher_exact(table).pvalue if len(b) else math.nan
+        table = [[hits, n - hits], [all_hits - hits, len(x) - n - all_hits + hits]]
+        p = math.nan if inside.all() else float(stats.fisher_exact(table).pvalue)
         return Mean(value, error, (low, high), p)
-    rest = mean_and_error(b, units[~inside]) if len(b) else (math.nan, math.inf)
-    return Mean(value, error, None, _welch((value, error, len(a)), (*rest, len(b))))
-
-
-def _welch(one: tuple[float, float, int], other: tuple[float, float, int]) -> float:
-    """Two-sided p of two means, given their standard errors and numbers of rows (Welch 1947)."""
-    (x, s, n), (y, t, m) = one, other
-    both = s**2 + t**2
-    if not 0 < both < math.inf:
-        return math.nan
-    freedom = both**2 / (s**4 / (n - 1) + t**4 / (m - 1))
-    return float(2 * stats.t.sf(abs(x - y) / math.sqrt(both), freedom))
+    apart = x - x.sum() / units.sum() * units  # from what the row would have, were all alike
+    known = len(x) > 2 and not inside.all() and np.ptp(apart) > 0
+    p = float(stats.pearsonr(inside, apart).pvalue) if known else math.nan
+    return Mean(value, error, None, p)
 
 
 def _corrected(parts: list[Slice]) -> list[Slice]:

@@ -80,6 +80,15 @@ def test_a_run_under_way_is_examined_where_it_is(tmp_path):
     assert run.run(config(), tmp_path).status == "ok"
 
 
+def test_a_run_of_many_devices_is_examined_on_those_that_are_here(tmp_path):
+    run.run(config(), tmp_path)
+    claim = json.loads((tmp_path / "config.json").read_text())
+    claim["config"]["mesh"] |= {"data": 2, "fsdp": 4}
+    (tmp_path / "config.json").write_text(json.dumps(claim))
+    done = verbs.call("train.examine", f"--workdir={tmp_path}", "--rows=0")
+    assert (done.returncode, "to the bit" in done.stdout) == (0, True), done.stderr
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
