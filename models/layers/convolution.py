@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from models.layers import transformer
 
 NORMS = ("batch", "group")
-GROUP = 4  # channels of a group, as width / 4 groups are of a width's multiple of 4
+GROUP = 4  # channels of a group
 
 
 @dataclasses.dataclass(frozen=True)

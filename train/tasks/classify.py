@@ -59,7 +59,7 @@ def summarise(config: Config, rows: Mapping[str, np.ndarray], facts: Mapping[str
     """What the classes say one by one.
 
     macro_f1: the mean of the classes' F1. recall/CLASS: the share of it that was found. brier: the
-    squared error of the chances, halved, which they keep low by being right and by being true.
+    squared errors of a row's chances (Brier 1950), low for a model that is right and knows when.
     A class that no row is of has no recall, and one that none is said to be of either has no F1.
     """
     from sklearn import metrics  # a second, which a run without classes need not wait
