@@ -19,7 +19,7 @@ from data.sources.split import TEST, TRAIN, VALIDATION
 
 FORMAT = 1
 # One translation a language whose text is in the public domain: code in the package's database.
-# See data/sources/PROVENANCE.md.
+# See data/PROVENANCE.md.
 BIBLES = {"ar": "y", "de": "e", "en": "k", "es": "v", "fr": "l", "it": "d", "ru": "r"}
 # Whole books, for verses of one resemble each other. Those for the test have no parallels: the
 # translation of the nearest verse of all other books scores a BLEU of 3 to 7 on them, and of 37 on
@@ -88,7 +88,7 @@ class BiblePairs:
 def clean_verse(verse: str) -> str:
     """A verse without other countings of it, "(3:1)", marks of the transcriber and brackets around
     words that translators supplied."""
-    verse = re.sub(r"\(\d+:\d+\)|\(ADDED FROM[^)]*\)|[*#\u00ad\u200e\u200f]", " ", verse)
+    verse = re.sub(r"\(\d+:\d+b?\)?|\(ADDED FROM[^)]*\)|[*#\u00ad\u200e\u200f]", " ", verse)
     return " ".join(re.sub(r"[\[\]]", "", unicodedata.normalize("NFC", verse)).split())
 
 

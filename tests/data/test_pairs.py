@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -154,6 +155,8 @@ def test_a_text_ends_at_its_end_and_ids_of_no_token_say_nothing(options):
     [
         ("(2:2) Jonas, dans le ventre", "Jonas, dans le ventre"),
         ("il frappa [cinquante mille]  hommes", "il frappa cinquante mille hommes"),
+        ("(13:12b) Tous les saints", "Tous les saints"),
+        ("(5:21 Lorsque", "Lorsque"),
         ("(et  non) *** le", "(et non) le"),
         ("(ADDED FROM KJV: The song => Песня.)", ""),
     ],
@@ -194,7 +197,7 @@ def test_bad_options_are_refused(options, change, message):
         ("jsonl", '{"source": "a", "target": " "}\n', "neither empty"),
         ("jsonl", "[\n", "line 1 is not JSON"),
         ("jsonl", "[1]\n", "line 1; allowed"),
-        ("tsv", "", "no training pair"),
+        ("tsv", "", "there is no training pair"),
     ],
 )
 def test_bad_files_are_refused(tmp_path, empty_cache, kind, content, message):
@@ -225,4 +228,4 @@ def test_the_books_of_the_bible_are_held_out_whole():
         "Au commencement, Dieu créa les cieux et la terre.",
     )
     assert sum("Leviathan" in p.source or "leviathan" in p.source for p in by_side[TEST]) == 1
-    assert not any("(" in p.target and ":" in p.target.split("(")[1][:4] for p in found)
+    assert not any(re.search(r"[(]\d|[][]", text) for p in found for text in p[1:])
