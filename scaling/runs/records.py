@@ -8,6 +8,9 @@ from train import config, record
 from train.cli import InputError
 from train.record import Record
 
+# Columns of parts that some models are counted by.
+PARTS = {"encoder": "N_enc", "decoder": "N_dec"}
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -88,8 +91,9 @@ def failed(run: "PlannedRun", reason: str) -> Record:
 def table(workdir: Path, plan: "Plan") -> "pd.DataFrame":
     """All finished runs of a study, in the plan's order, one row each.
 
-    N is all parameters, N_active those that a unit passes through, C the "forward" convention (see
-    train.accounting); the others stay in the records.
+    N is all parameters, N_active those that a unit passes through, N_enc and N_dec those of an
+    encoder and a decoder, C the "forward" convention (see train.accounting); the others stay in the
+    records.
 
     Raises:
       InputError: a record is corrupt, or is not of the run that the plan says.
@@ -117,6 +121,7 @@ def _row(planned: "PlannedRun", found: Record) -> dict:
         "reason": found.reason,
         "N": found.N["total"],
         "N_active": found.N.get("active", found.N["total"]),  # older records are of dense models
+        **{column: found.N[part] for part, column in PARTS.items() if part in found.N},
         "D": found.D,
         "C": found.C["forward"],
         "loss": found.loss,
