@@ -36,6 +36,7 @@ def get_config() -> ConfigDict:
                 "b2": 0.95,
                 "eps": 1e-8,
                 "clip_norm": 1.0,
+                "groups": (),
             },
             "schedule": {"name": "cosine", "warmup": 0.1, "cooldown": 0.0, "final": 0.0},
             "evaluation": {"every": 0, "batch_size": 64},

@@ -25,7 +25,7 @@ def recipe(features: int, samples: float) -> ConfigDict:
         "name": "regression",
         "source": "spectrum",
         "features": 1024,
-        "eval_rows": 8192,
+        "eval_examples": 8192,
         "spectrum": 2.0,
         "teacher": 0.0,
         "noise": 0.1,

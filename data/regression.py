@@ -35,7 +35,7 @@ class Config:
 
     source: str  # "spectrum" or "csv:PATH"
     features: int  # P: columns of x; for a table 0 = all, otherwise the first P
-    eval_rows: int  # size of the evaluation set; for a table at most this many, 0 = all
+    eval_examples: int  # size of the evaluation set; for a table at most this many, 0 = all
     spectrum: float  # spectrum only: variance of feature j is j^-spectrum
     teacher: float  # spectrum only: squared weight of feature j is j^-teacher
     noise: float  # spectrum only: standard deviation of the noise on y
@@ -52,7 +52,7 @@ class SpectrumDataset:
 
     def __init__(self, config: Config):
         self.noise = config.noise
-        self.eval_rows, self.facts = config.eval_rows, {}
+        self.eval_rows, self.facts = config.eval_examples, {}
         index = np.arange(1, config.features + 1, dtype=np.float64)
         signs = np.random.default_rng(TEACHER_SEED).choice([-1.0, 1.0], config.features)
         self.scales = index ** (-config.spectrum / 2)  # standard deviation of each feature [P]
@@ -109,13 +109,13 @@ def open(config: Config) -> SpectrumDataset | table.TableDataset:
     """Opens the task (ValueError or OSError, in one line, where it is wrong or not there)."""
     if config.source.startswith("csv:"):
         path = config.source.removeprefix("csv:")
-        return table.TableDataset(path, config.target, config.features, config.eval_rows)
+        return table.TableDataset(path, config.target, config.features, config.eval_examples)
     if config.source != "spectrum":
         raise ValueError(f"data.source: {config.source!r}; allowed: spectrum, csv:PATH")
     if not 1 <= config.features <= MAX_FEATURES:
         raise ValueError(f"data.features: {config.features}; allowed: 1 to {MAX_FEATURES}")
-    if config.eval_rows < 1:
-        raise ValueError(f"data.eval_rows: {config.eval_rows}; allowed: at least 1")
+    if config.eval_examples < 1:
+        raise ValueError(f"data.eval_examples: {config.eval_examples}; allowed: at least 1")
     if not 0 <= config.noise <= MAX_SCALE:
         raise ValueError(f"data.noise: {config.noise}; allowed: 0 to {MAX_SCALE:g}")
     if not config.spectrum + config.teacher > 1:

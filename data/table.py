@@ -36,7 +36,7 @@ class TableDataset:
         if not 0 <= features <= len(columns) or not columns:
             raise ValueError(f"data.features: {features}; allowed: 0 (all) to {len(columns)}")
         if eval_rows < 0:
-            raise ValueError(f"data.eval_rows: {eval_rows}; allowed: 0 (all) or more")
+            raise ValueError(f"data.eval_examples: {eval_rows}; allowed: 0 (all) or more")
         digests = [hashlib.sha256(row.tobytes()).digest() for row in table]
         held_out = np.array([digest[0] < EVAL_SHARE * 256 for digest in digests])
         if held_out.all() or not held_out.any():

@@ -49,7 +49,11 @@ class TextDataset:
             for part in np.array_split(self._eval_order, self.eval_rows // 1024 + 1)
         )
         self.unit, self.units_per_row = known["unit"], known["units_per_row"]
-        self.facts = known | {"vocab_size": len(streams.token_bytes), "eval_bytes": eval_bytes}
+        self.facts = known | {
+            "vocab_size": len(streams.token_bytes),
+            "eval_tokens": self.eval_rows * length,
+            "eval_bytes": eval_bytes,
+        }
         decided = f"text {order.VERSION} {streams.digest} {length} {self.eval_rows}"
         self.digest = hashlib.sha256(decided.encode()).hexdigest()
 

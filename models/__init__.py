@@ -1,14 +1,19 @@
 """WHAT IS TRAINED: one file per family, each with `Config` (a frozen dataclass) and `Model` (Flax
 linen).
 
-`Model(config).apply({"params": params}, batch, train=False)` maps a batch (dict of arrays) to the
-output that the family's task scores. What a model itself wants minimised beside that it adds to the
-collection "losses": float32 [B], per unit. A model knows no data source, no optimizer and no flags.
+`Model(config).apply(variables, batch, train=False)` maps a batch (dict of arrays) to the output
+that the family's task scores; a task may call other methods too, each with its own arguments and
+`train`. What a model keeps beside its parameters (statistics of batches) lies in collections of
+its own. What it wants minimised beside the task's objective it adds to the collection "losses",
+and what it measures of itself to "metrics": float32 [B], per unit. A model knows no data source, no
+optimizer and no flags.
+
 Each parameter carries logical axis names; `train.devices.sharding` maps them to a mesh. A family
-whose sequences can be split over devices, in the order of `models.layers.ring`, says `SPLITS_LENGTH
-= True`; one whose layers can be, in the stages of `models.layers.pipeline`, says `SPLITS_LAYERS =
-True`. Parameters whose path starts with `embedding` or `head` are counted as such, all others as
-body.
+whose sequences can be split over devices, in the order of `models.layers.ring`, says of which
+arrays of a batch: `AXES = {"tokens": ("batch", "length")}`; one whose layers can be, in the stages
+of `models.layers.pipeline`, says `SPLITS_LAYERS = True`. A Config may have `fits(facts)`, which
+raises ValueError where the data (`data.Dataset.facts`) are not for it. Parameters whose path starts
+with `embedding` or `head` are counted as such, all others as body.
 
 A new family is a new file here: `load` finds it by its name. What families share lies in `layers`.
 """
@@ -28,3 +33,8 @@ def load(name: str) -> types.ModuleType:
     if name not in names():
         raise KeyError(name)
     return importlib.import_module(f"models.{name}")
+
+
+def axes(name: str) -> dict[str, tuple[str, ...]]:
+    """Names of the axes of a batch's arrays, where a family has more than rows to split."""
+    return getattr(load(name), "AXES", {})

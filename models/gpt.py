@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from models.layers import quantized, transformer
 from models.layers.placement import spread
 
-SPLITS_LENGTH = True
+AXES = {"tokens": ("batch", "length"), "targets": ("batch", "length")}
 SPLITS_LAYERS = True
 
 

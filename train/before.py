@@ -29,6 +29,13 @@ def open_data(config: RunConfig) -> data.Dataset:
         allowed = getattr(config.model.config, name, None)
         if type(allowed) is int and type(needed) is int and allowed < needed:
             raise InputError(f"config.model.{name}: {allowed}; the data needs at least {needed}")
+    for field in ("model", "task"):
+        fits = getattr(getattr(config, field).config, "fits", None)
+        try:
+            if fits:
+                fits(dataset.facts)
+        except ValueError as error:
+            raise InputError(f"config.{field}.{error}") from error
     return dataset
 
 

@@ -133,9 +133,20 @@ def _with_facts(values: Any) -> Any:
     return {**values, "model": {**model, **filled}}
 
 
+def _canonical(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A config without the fields that are newer than some records, where they change nothing.
+
+    So runs of older versions keep their digests, and go on.
+    """
+    out = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
+    if not out.get("optimizer", {}).get("groups", True):
+        del out["optimizer"]["groups"]
+    return out
+
+
 def to_dict(config: RunConfig) -> dict[str, Any]:
     """The inverse of `resolve`: plain nested dicts, ready for JSON."""
-    out = dataclasses.asdict(config)
+    out = json.loads(json.dumps(dataclasses.asdict(config)))  # a tuple is a list there
     for field in _CHOICES:
         out[field] = {"name": out[field]["name"], **out[field]["config"]}
     return out
@@ -153,7 +164,7 @@ def digest(config: RunConfig) -> str:
 
 def digest_of(values: Mapping[str, Any]) -> str:
     """The same, of a config as a record holds it, whichever fields configs had when it was made."""
-    kept = {k: v for k, v in values.items() if k not in NOT_IDENTITY}
+    kept = {k: v for k, v in _canonical(values).items() if k not in NOT_IDENTITY}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
@@ -174,8 +185,10 @@ def other_run(config: RunConfig, theirs: Mapping[str, Any]) -> list[str]:
 
     What a run may change when it goes on (`MAY_CHANGE`) is passed over.
     """
-    ours = json.loads(json.dumps(to_dict(config)))  # a tuple is a list there
-    a, b = ({k: v for k, v in c.items() if k not in MAY_CHANGE} for c in (ours, theirs))
+    a, b = (
+        {k: v for k, v in _canonical(c).items() if k not in MAY_CHANGE}
+        for c in (to_dict(config), theirs)
+    )
     return differences(a, b)
 
 
@@ -225,6 +238,8 @@ def _typed(value: Any, kind: Any, path: str) -> Any:
         value = float(value)
     if typing.get_origin(kind) is tuple and isinstance(value, (list, tuple)):
         (element, *_) = typing.get_args(kind)
+        if dataclasses.is_dataclass(element):
+            return tuple(build(element, v, f"{path}[{i}]") for i, v in enumerate(value))
         return tuple(_typed(v, element, f"{path}[{i}]") for i, v in enumerate(value))
     if type(value) is not kind:
         raise InputError(f"{path}: {value!r}; must be {getattr(kind, '__name__', kind)}")

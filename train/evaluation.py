@@ -1,12 +1,69 @@
-"""What the losses of a validation set say: their mean, its error, and whether it has risen."""
+"""What a validation set says: every metric with its error, and whether a loss has risen."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
+import jax
 import numpy as np
 
 import data
+from train import step, tasks
+from train.config import RunConfig
+from train.devices import hosts, sharding
+from train.tasks import Task
 
+Measured = dict[str, list[float | None]]  # by metric: value, and standard error where it is known
+
+_GROUPS = 20  # of the jackknife
 _ERRORS = 10  # a rise of so many standard errors is no chance
+
+
+class Evaluator:
+    """Passes over a run's validation set."""
+
+    def __init__(self, config: RunConfig, dataset: data.Dataset, functions: step.Functions):
+        self._config, self._dataset, self._functions = config, dataset, functions
+        self._task = tasks.load(config.task.name)
+
+    def metrics(self, state: step.State, whole: bool) -> Measured:
+        """See `metrics`; `whole` for those too that are more than means."""
+        sums, units, rows = self.rows(state, whole)
+        chosen, facts = self._config.task.config, self._dataset.facts
+        return metrics(self._task, chosen, facts, sums, units, rows)
+
+    def rows(self, state: step.State, whole: bool) -> tuple[Any, np.ndarray, Any]:
+        """Sums and units of every row, and what the task keeps of it, None where that is nothing
+        or not `whole`: arrays [n, ...], padding among them."""
+        mesh = self._functions.mesh
+        examine = self._functions.examine if whole else None
+        scored, kept = [], []
+        for i in range(self.batches()):
+            batch = self.batch(i, sharding.of_batch(mesh))
+            index = jax.device_put(np.int32(i), sharding.copied(mesh))
+            scored.append(self._functions.evaluate(state, batch, index))
+            if examine:
+                kept.append(examine(state, batch, index))
+            hosts.pace((scored[-1], kept[-1:]))
+        return *_joined(scored), _joined(kept) if kept else None
+
+    def batches(self) -> int:
+        """How many there are."""
+        return math.ceil(self._dataset.eval_rows / self._config.evaluation.batch_size)
+
+    def batch(self, index: int, where: jax.sharding.NamedSharding) -> dict[str, Any]:
+        """One of them, on its devices."""
+        size = self._config.evaluation.batch_size
+        return hosts.batch(
+            lambda k, parts: self._dataset.eval_batch(index * parts + k, size // parts),
+            size,
+            where,
+        )
+
+
+def _joined(batches: list[Any]) -> Any:
+    """What a function gave for each batch, as arrays [n, ...] over all of them."""
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *jax.device_get(batches))
 
 
 def mean_and_error(loss: np.ndarray, units: np.ndarray) -> tuple[float, float]:
@@ -39,9 +96,76 @@ def far_above(loss: float, initial: float, error: float) -> bool:
     return loss - initial > max(abs(initial), _ERRORS * error)
 
 
-def bits_per_byte(loss: float | None, dataset: data.Dataset) -> float | None:
-    """A loss in nats per token as bits per byte of the text; None where either is not there."""
-    if loss is None or not dataset.facts.get("eval_bytes"):
-        return None
-    tokens = dataset.eval_rows * dataset.units_per_row
-    return loss / math.log(2) * tokens / dataset.facts["eval_bytes"]
+def metrics(
+    task: Task,
+    config: Any,
+    facts: Mapping[str, Any],
+    sums: Mapping[str, np.ndarray],
+    units: np.ndarray,
+    rows: Mapping[str, np.ndarray] | None,
+) -> Measured:
+    """Every number that a task has for an evaluation set, with its standard error.
+
+    Those of the whole set have the error of a delete-a-group jackknife (Kott 2001, "The delete-a-
+    group jackknife"): rows are dealt out to groups in turn, so they count as independent. What is
+    not finite is left out, but for the number of record.
+
+    Args:
+      task, config: of the run.
+      facts: of its data.
+      sums: [n] by name, summed over a row's units.
+      units: [n]; 0 for padding.
+      rows: [n, ...] by name, what the task keeps; None: only means are wanted.
+
+    Returns:
+      {name: [value, standard error]}, None for an error that is not known.
+    """
+    found = {name: mean_and_error(summed, units) for name, summed in sums.items()}
+    found |= _derived(task, config, facts, found)
+    if rows is not None:
+        real = units > 0
+        found |= _summarised(task, config, facts, {name: x[real] for name, x in rows.items()})
+    return {
+        name: [value, error if math.isfinite(error) else None]
+        for name, (value, error) in found.items()
+        if math.isfinite(value) or name == task.OF_RECORD
+    }
+
+
+def _derived(
+    task: Task, config: Any, facts: Mapping[str, Any], found: Mapping[str, tuple[float, float]]
+) -> dict[str, tuple[float, float]]:
+    """What follows from the means; errors to first order, as if the means were independent."""
+    means = {name: mean for name, (mean, _) in found.items()}
+    values = task.derived(config, means, facts)
+    squares = dict.fromkeys(values, 0.0)
+    for name, (mean, error) in found.items():
+        if not math.isfinite(mean + error):
+            continue
+        above, below = (
+            task.derived(config, means | {name: mean + sign * error}, facts) for sign in (1, -1)
+        )
+        for key in values:
+            squares[key] += ((above[key] - below[key]) / 2) ** 2
+    return {key: (value, math.sqrt(squares[key])) for key, value in values.items()}
+
+
+def _summarised(
+    task: Task, config: Any, facts: Mapping[str, Any], rows: Mapping[str, np.ndarray]
+) -> dict[str, tuple[float, float]]:
+    values = task.summarise(config, rows, facts)
+    n = len(next(iter(rows.values())))
+    groups = min(_GROUPS, n)
+    turn = np.arange(n) % groups
+    without = [
+        task.summarise(config, {name: x[turn != group] for name, x in rows.items()}, facts)
+        for group in range(groups)
+    ]
+    errors = {}
+    for name in values:
+        known = np.array([one[name] for one in without if name in one])
+        k = len(known)
+        # An error of fewer groups is no less an error; of one or none, none is known.
+        spread = float(np.sum(np.square(known - known.mean()))) if k > 1 else math.inf
+        errors[name] = math.sqrt((k - 1) / k * spread) if k > 1 else math.inf
+    return {name: (float(value), errors[name]) for name, value in values.items()}

@@ -25,6 +25,16 @@ def read(workdir: Path) -> list[dict[str, float]]:
     return _read(workdir / FILE)[0]
 
 
+def evaluated(line: dict[str, float]) -> dict[str, list[float | None]]:
+    """The metrics of a line of the validation set: {name: [value, standard error]}."""
+    found = {k.removeprefix("eval_"): v for k, v in line.items() if k.startswith("eval_")}
+    return {
+        name: [value, found.get(f"{name}_se")]
+        for name, value in found.items()
+        if not name.endswith("_se")
+    }
+
+
 def _read(path: Path) -> tuple[list[dict[str, float]], list[int]]:
     """The lines, see `read`, and the numbers of those left out, but for a last one cut off."""
     try:

@@ -5,7 +5,8 @@ optimizer's state has no copy of them and runs that differ only there share one 
 """
 
 import dataclasses
-from collections.abc import Callable
+import fnmatch
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,25 @@ import optax
 from train.cli import nearest, require
 
 Scalar = jax.Array | float
+
+_REST = "rest"  # parameters of no group
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Parameters that are trained in their own way. Each belongs to the first group that it
+    matches, or to none."""
+
+    match: str  # shell pattern over the path of a parameter, e.g. "critic/*"
+    rate: float  # factor of the learning rate; 0 = frozen, and nothing is kept for it
+    decay: float  # factor of the weight decay
+    every: int  # steps from one update to the next
+
+    def __post_init__(self):
+        require(self.match != "", "match", self.match, "a pattern such as 'head/*'")
+        for field in ("rate", "decay"):
+            require(getattr(self, field) >= 0, field, getattr(self, field), "at least 0")
+        require(self.every >= 1, "every", self.every, "at least 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +44,8 @@ class Optimizer:
     b1: float  # decay of the first moment; sgd: momentum
     b2: float  # decay of the second moment; unused by sgd
     eps: float
-    clip_norm: float  # global norm of the gradient; 0 = no clipping
+    clip_norm: float  # global norm of the gradient, of each player's alone; 0 = no clipping
+    groups: tuple[Group, ...]
 
     def __post_init__(self):
         require(self.name in OPTIMIZERS, "name", self.name, nearest(self.name, OPTIMIZERS))
@@ -105,11 +126,69 @@ def _decayed(params: optax.Params) -> optax.Params:
     )
 
 
-def build(config: Optimizer, rate: Scalar, weight_decay: Scalar) -> optax.GradientTransformation:
-    """Clipping, the optimizer's own direction, decoupled weight decay, times `-rate`."""
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity(),
+def build(
+    config: Optimizer, rate: Scalar, weight_decay: Scalar, players: Sequence[str] = ()
+) -> optax.GradientTransformation:
+    """Clipping, the optimizer's own direction, decoupled weight decay, times `-rate`.
+
+    Args:
+      config: of the run.
+      rate: learning rate of the step.
+      weight_decay: of the run.
+      players: top names of parameters whose gradients are clipped apart; none: all together.
+    """
+    clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
+    if players:
+        clip = optax.partition(dict.fromkeys(players, clip), _by_player)
+    if not config.groups:
+        return optax.chain(clip, *_direction(config, rate, weight_decay))
+    by_group = {
+        str(number): _group(config, group, rate, weight_decay)
+        for number, group in enumerate(config.groups)
+    }
+    by_group[_REST] = optax.chain(*_direction(config, rate, weight_decay))
+    return optax.chain(clip, optax.partition(by_group, lambda params: _labels(config, params)))
+
+
+def _direction(config: Optimizer, rate: Scalar, decay: Scalar) -> tuple:
+    return (
         OPTIMIZERS[config.name](config),
-        optax.add_decayed_weights(weight_decay, mask=_decayed),
+        optax.add_decayed_weights(decay, mask=_decayed),
         optax.scale(-rate),
     )
+
+
+def _group(
+    config: Optimizer, group: Group, rate: Scalar, decay: Scalar
+) -> optax.GradientTransformation:
+    if group.rate == 0:
+        return optax.set_to_zero()
+    own = optax.chain(*_direction(config, rate * group.rate, decay * group.decay))
+    return (
+        own
+        if group.every == 1
+        else optax.conditionally_mask(own, lambda step: step % group.every == 0)
+    )
+
+
+def _by_player(params: optax.Params) -> optax.Params:
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[0].key, params)
+
+
+def check(config: Optimizer, params: optax.Params) -> None:
+    """Raises ValueError where a group has no parameters."""
+    found = set(jax.tree.leaves(_labels(config, params)))
+    for number, group in enumerate(config.groups):
+        require(str(number) in found, f"groups[{number}].match", group.match, "no such parameters")
+
+
+def _labels(config: Optimizer, params: optax.Params) -> optax.Params:
+    """The number of each parameter's group, as text. A box with names of axes is no part of a
+    path."""
+
+    def label(path, _) -> str:
+        name = "/".join(key.key for key in path if hasattr(key, "key"))
+        numbers = (n for n, g in enumerate(config.groups) if fnmatch.fnmatchcase(name, g.match))
+        return str(next(numbers, _REST))
+
+    return jax.tree_util.tree_map_with_path(label, params)

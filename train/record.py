@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from train import config, strict
 from train.cli import InputError
 
-VERSION = 2  # in 1, `started` and `seconds` were of the last call alone
+VERSION = 3  # in 1, `started` and `seconds` were of the last call alone; in 2, only losses
 STATUSES = ("ok", "diverged", "failed")
 _MAX_BYTES = 64 * 2**20
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.tmp")  # ends the names of `replacing`
@@ -40,11 +40,12 @@ class Record:
     unit: str  # what D counts
     epochs: float | None  # passes over the training data; None for endless data
     C: dict[str, float]  # FLOPs by convention, see train.accounting.training_flops
-    loss: float | None  # of record: mean per unit over the whole validation set
+    of_record: str  # the metric that `loss` is
+    loss: float | None  # of record, on the whole validation set
     loss_se: float | None  # its standard error, over validation examples
-    bits_per_byte: float | None  # text only: tokenizer-free
+    metrics: dict[str, list[float]]  # all of the task's there: [value, standard error or None]
     curve: list[list[float]]  # [step, training loss], thinned
-    evaluations: list[list[float]]  # [step, validation loss, standard error]
+    evaluations: list[dict[str, Any]]  # {"step": n, "metrics": as above}, each on the whole set
     data_sha256: str
     started: str  # UTC, ISO 8601; the first of a run's calls
     finished: str
@@ -57,18 +58,20 @@ class Record:
     version: int = VERSION
 
 
+_METRICS = {str: [float, (float, None)]}
 _SHAPE = {
-    **dict.fromkeys(("run", "reason", "config_sha256", "unit", "data_sha256"), str),
+    **dict.fromkeys(("run", "reason", "config_sha256", "unit", "data_sha256", "of_record"), str),
     **dict.fromkeys(("started", "finished"), str),
-    **dict.fromkeys(("epochs", "loss", "loss_se", "bits_per_byte"), (float, None)),
+    **dict.fromkeys(("epochs", "loss", "loss_se"), (float, None)),
     **dict.fromkeys(("throughput", "mfu"), (float, None)),
     "config": dict,
     "seed": int,
     "N": {"total": float, str: float},
     "D": float,
     "C": {"forward": float, str: float},
+    "metrics": _METRICS,
     "curve": [[float, float]],
-    "evaluations": [[float, float, float]],
+    "evaluations": [{"step": float, "metrics": _METRICS}],
     "seconds": {str: float},
     "device": dict,
     "versions": {str: str},
@@ -184,8 +187,8 @@ def load(path: Path) -> Record:
     values = load_json(path)
     if values.get("version") not in range(1, VERSION + 1):
         raise InputError(f"{path}: version: {values.get('version')!r}; must be 1 to {VERSION}")
-    if values["version"] == 1:
-        values = {"throughput": None, "mfu": None} | values
+    if values["version"] < VERSION:
+        values = _as_of_now(path, values)
     fields = {field.name for field in dataclasses.fields(Record)}
     for name in sorted(fields ^ set(values)):
         raise InputError(f"{path}: {name}: {'missing' if name in fields else 'no such field'}")
@@ -203,6 +206,23 @@ def load(path: Path) -> Record:
     if values["config_sha256"] != config.digest_of(values["config"]):
         raise InputError(f"{path}: config_sha256: not that of the config which the record holds")
     return Record(**values)
+
+
+def _as_of_now(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """A record of an older version, in today's form. Raises InputError."""
+    older = {"bits_per_byte": (float, None), "evaluations": [[float, float, float]]}
+    strict.check(f"{path}: ", values, older | {"loss": (float, None), "loss_se": (float, None)})
+    values = {"throughput": None, "mfu": None, "of_record": "loss"} | values
+    found = {"loss": [values["loss"], values["loss_se"]]}
+    bits = values.pop("bits_per_byte")
+    if bits is not None and values["loss"]:
+        found["bits_per_byte"] = [bits, abs(bits / values["loss"]) * (values["loss_se"] or 0.0)]
+    values["metrics"] = found if values["status"] == "ok" else {}
+    values["evaluations"] = [
+        {"step": step, "metrics": {"loss": [loss, error]}}
+        for step, loss, error in values["evaluations"]
+    ]
+    return values
 
 
 @functools.cache

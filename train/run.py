@@ -24,15 +24,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
-from train import before, metrics, pace, record, step
+from train import before, evaluation, metrics, pace, record, step, tasks
 from train import config as configuration
 from train import workdir as workdirs
 from train.checkpoint import Checkpoints
 from train.config import RunConfig
 from train.devices import hosts, sharding
-from train.evaluation import bits_per_byte, far_above, mean_and_error
 from train.workdir import locked
 
 CURVE_POINTS = 200
@@ -105,6 +103,7 @@ class _Run:
 
     def __init__(self, config, workdir, name, progress, should_stop, resumed, saved, tell):
         self.config, self.workdir, self.name = config, workdir, name
+        self.task = tasks.load(config.task.name)
         self.progress, self.should_stop = progress, should_stop
         self.resumed, self.saved, self.tell = resumed, saved, tell
         self.started = _now()
@@ -131,10 +130,12 @@ class _Run:
             checkpoints = Checkpoints(self.workdir, config, digest)
         with contextlib.closing(checkpoints):
             try:
-                loss, error = self.train_and_evaluate(checkpoints)
+                found = self.train_and_evaluate(checkpoints)
+                loss, error = found[self.task.OF_RECORD]
                 outcome = {"status": "ok", "reason": "", "loss": loss, "loss_se": error}
+                outcome |= {"metrics": found}
             except Diverged as diverged:
-                outcome = {"status": "diverged", "reason": str(diverged)}
+                outcome = {"status": "diverged", "reason": str(diverged), "metrics": {}}
                 outcome |= {"loss": None, "loss_se": None}
 
         def write() -> dict[str, Any]:
@@ -144,24 +145,28 @@ class _Run:
 
         return record.Record(**hosts.first(write))
 
-    def train_and_evaluate(self, checkpoints: Checkpoints) -> tuple[float, float]:
-        """The loss of record and its standard error. Raises Diverged."""
+    def train_and_evaluate(self, checkpoints: Checkpoints) -> evaluation.Measured:
+        """The metrics at the end. Raises Diverged."""
         steps = self.config.steps
         state, start = self.begin_or_resume(checkpoints)
         self.writer = metrics.Writer(self.workdir, start) if hosts.leads() else metrics.NoWriter()
         with contextlib.closing(self.writer):
-            known = {int(now): (loss, se) for now, loss, se in hosts.first(self.evaluations)}
-            checkpoints.note({now: loss for now, (loss, _) in known.items()})
+            known = {x["step"]: x["metrics"] for x in hosts.first(self.evaluations)}
+            checkpoints.note({now: self.of_record(found) for now, found in known.items()})
             # What goes to a device or comes from one in the loop is asked for: a slip is an error.
             with jax.transfer_guard("disallow"):
                 state = self.train(state, start, checkpoints)
             # What was evaluated before it was killed is not evaluated, and logged, again.
-            loss, error = known[steps] if steps in known else self.evaluate(state)
+            found = known[steps] if steps in known else self.evaluate(state)
             with self.clock("checkpoint"):
-                checkpoints.note({steps: loss})
+                checkpoints.note({steps: self.of_record(found)})
             del state  # its room is needed
-            self.check_learned(loss)
-        return loss, error
+            self.check_learned(found)
+        return found
+
+    def of_record(self, found: evaluation.Measured) -> float:
+        """The number of record."""
+        return found[self.task.OF_RECORD][0]
 
     def prepare(self) -> None:
         """Opens the data and makes the functions, or raises InputError."""
@@ -172,6 +177,7 @@ class _Run:
         self.hyper = jax.device_put(step.hyper_of(self.config), sharding.copied(mesh))
         used = mesh.devices.flat
         self.batches = sharding.of_batch(mesh)
+        self.evaluator = evaluation.Evaluator(self.config, self.dataset, self.functions)
         self.account = before.account(self.config, self.dataset)
         self.pace = pace.Pace(self.config, self.account, self.dataset.eval_rows, used)
 
@@ -197,14 +203,6 @@ class _Run:
             self.batches,
         )
 
-    def eval_batch(self, index: int) -> dict[str, Any]:
-        size = self.config.evaluation.batch_size
-        return hosts.batch(
-            lambda k, parts: self.dataset.eval_batch(index * parts + k, size // parts),
-            size,
-            self.batches,
-        )
-
     def train(self, state: step.State, start: int, checkpoints: Checkpoints) -> step.State:
         config = self.config
         for now in range(start, config.steps):
@@ -224,7 +222,7 @@ class _Run:
                     self.log(taken, values)
             loss = None
             if _due(taken, config.evaluation.every) and taken < config.steps:
-                loss, _ = self.evaluate(state)
+                loss = self.of_record(self.evaluate(state))
             stop = hosts.asked_to_stop(taken, self.should_stop())
             best = config.checkpoint.best and loss is not None
             last = taken == config.steps  # on disk before it is evaluated, which may take long
@@ -266,40 +264,38 @@ class _Run:
         if hosts.leads():
             self.progress(taken, float(values["loss"]), self.pace.speed(taken, self.spent()))
 
-    def evaluate(self, state: step.State) -> tuple[float, float]:
-        """Mean loss per unit over the validation set and its standard error, which are logged."""
-        mean, error = self.mean_loss(state.params)
-        taken = int(jax.device_get(state.step))
-        if not math.isfinite(mean):
-            raise Diverged(f"validation loss {mean} at step {taken}")
-        self.writer.write(taken, {"eval_loss": mean, "eval_loss_se": error})
-        return mean, error
+    def evaluate(self, state: step.State) -> evaluation.Measured:
+        """The metrics of the validation set, which are logged. Raises Diverged.
 
-    def mean_loss(self, params: Any) -> tuple[float, float]:
-        """Full pass over the validation set: mean loss per unit and its standard error."""
-        size = self.config.evaluation.batch_size
-        jax.block_until_ready(params)  # until then it is training that takes the time
+        Those that need more than means (`tasks`: examine) only at the end, and where the number of
+        record may be one of them.
+        """
+        name, taken = self.task.OF_RECORD, int(jax.device_get(state.step))
+        jax.block_until_ready(state)  # until then it is training that takes the time
         with self.clock("evaluate"):
-            batches = range(math.ceil(self.dataset.eval_rows / size))
-            outputs = []
-            for i in batches:
-                outputs.append(self.functions.evaluate(params, self.eval_batch(i)))
-                hosts.pace(outputs[-1])
-            loss, units = (np.concatenate(x) for x in zip(*jax.device_get(outputs)))
-        return mean_and_error(loss, units)
+            found = self.evaluator.metrics(state, taken == self.config.steps or name != "loss")
+        if name not in found or not math.isfinite(found[name][0]):
+            value = found.get(name, ["is not defined"])[0]
+            raise Diverged(f"validation {name} {value} at step {taken}")
+        line = {f"eval_{name}": value for name, (value, _) in found.items()}
+        line |= {f"eval_{name}_se": e for name, (_, e) in found.items() if e is not None}
+        self.writer.write(taken, line)
+        return found
 
-    def check_learned(self, loss: float) -> None:
+    def check_learned(self, found: evaluation.Measured) -> None:
         """Raises Diverged if a run ends far above where it began, on the validation set.
 
         Only where the training loss has risen too: where a model learns its training data by heart,
         the validation loss alone rises, and the run is what it is.
         """
+        loss = found["loss"][0]
         if not hosts.first(lambda: self.rose(loss)):
             return
         with self.clock("compile"):
-            params = self.functions.init(self.hyper).params
-        initial, error = self.mean_loss(params)
-        if far_above(loss, initial, error):
+            first = jax.block_until_ready(self.functions.init(self.hyper))
+        with self.clock("evaluate"):
+            initial, error = self.evaluator.metrics(first, whole=False)["loss"]
+        if evaluation.far_above(loss, initial, math.inf if error is None else error):
             raise Diverged(
                 f"validation loss {loss:.6g} after step {self.config.steps}, far above the "
                 f"{initial:.6g} of the first weights"
@@ -310,10 +306,13 @@ class _Run:
         seen = [line["loss"] for line in metrics.read(self.workdir) if "loss" in line]
         return min(seen[-1], loss) > seen[0] if seen else False
 
-    def evaluations(self) -> list[list[float]]:
-        """[step, loss, standard error] of what was logged."""
-        lines = metrics.read(self.workdir)
-        return [[x["step"], x["eval_loss"], x["eval_loss_se"]] for x in lines if "eval_loss" in x]
+    def evaluations(self) -> list[dict[str, Any]]:
+        """What was logged of the validation set, as it stands in a record."""
+        return [
+            {"step": line["step"], "metrics": metrics.evaluated(line)}
+            for line in metrics.read(self.workdir)
+            if "eval_loss" in line
+        ]
 
     def save(
         self, checkpoints: Checkpoints, taken: int, state: step.State, loss: float | None
@@ -345,7 +344,7 @@ class _Run:
             **self.account,
             **outcome,
             **pace.typical(lines, self.dataset.unit),
-            bits_per_byte=bits_per_byte(outcome["loss"], self.dataset),
+            of_record=self.task.OF_RECORD,
             curve=curve[::-thin][::-1],
             evaluations=self.evaluations(),
             data_sha256=self.dataset.digest,

@@ -1,10 +1,11 @@
-"""The compiled functions of a run: initial state, training step, evaluation step.
+"""The compiled functions of a run: initial state, training step, evaluation.
 
 Learning rate, weight decay, seed and horizon are inputs of the step (`Hyper`), not constants in it,
 so all runs of one shape share one executable: `compile_for` gives the same functions for configs
 that differ in those alone.
 """
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Sequence
@@ -18,15 +19,17 @@ import optax
 
 import models
 from models.layers import placement
-from train import accounting, accumulate, dropout, optimizer, tasks
+from train import accounting, accumulate, optimizer, tasks
+from train.cli import InputError
 from train.config import Checkpoint, Choice, RunConfig
 from train.devices import sharding
+from train.score import OWN, Bound, bind, score
 
 # On CPU, LLVM's optimiser takes longer over a program that runs once than it can save.
 _RUN_ONCE = {"xla_backend_optimization_level": 0}
 
-
 _ROW = "row"  # beside the arrays of a batch: which row of it each example is
+_EVALUATION = 23  # seed of what is drawn in evaluation: the same for all runs
 
 
 class Hyper(NamedTuple):
@@ -43,6 +46,7 @@ class State(NamedTuple):
 
     step: jax.Array  # int32, steps taken
     params: Any
+    extra: Any  # every other collection that a model keeps: statistics of batches, averages
     opt_state: Any
 
 
@@ -51,7 +55,8 @@ class Functions(NamedTuple):
 
     init: Any  # hyper -> State
     train: Any  # (State, batch, hyper) -> (State, metrics); donates State
-    evaluate: Any  # (params, batch) -> (loss [B], units [B])
+    evaluate: Any  # (State, evaluation batch, its index) -> (sums {name: [B]}, units [B])
+    examine: Any  # the same -> {name: [B, ...]}, what the task keeps of each row; None: nothing
     abstract: State  # ShapeDtypeStructs with shardings, for restoring
     mesh: jax.sharding.Mesh
 
@@ -90,16 +95,26 @@ def build_model(config: RunConfig) -> nn.Module:
     return models.load(config.model.name).Model(config.model.config)
 
 
-def abstract_params(config: RunConfig, example: dict[str, np.ndarray]) -> Any:
-    """Shapes of a run's parameters, with logical axis names; nothing is computed."""
-    return jax.eval_shape(lambda: build_model(config).init(jax.random.key(0), example))["params"]
+def variables(module: nn.Module, key: jax.Array, example: dict[str, Any]) -> tuple[Any, Any]:
+    """A model's first parameters, boxed with the names of their axes, and what else it keeps."""
+    made = module.init(key, example)
+    params = made.pop("params")
+    return params, {name: kept for name, kept in made.items() if name not in OWN}
+
+
+def abstract_variables(config: RunConfig, example: dict[str, np.ndarray]) -> tuple[Any, Any]:
+    """The shapes of the same; nothing is computed."""
+    return jax.eval_shape(lambda: variables(build_model(config), jax.random.key(0), example))
 
 
 def count(
     config: RunConfig, example: dict[str, np.ndarray]
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """N by group, and FLOPs by kind of one example's forward pass, see train.accounting."""
-    return _count(config.model, _shapes(example))
+    """N by group, and FLOPs by kind of one example's forward pass, see train.accounting.
+
+    The pass is the task's: all that it asks of the model for the losses of one row.
+    """
+    return _count(config.model, config.task, _shapes(example))
 
 
 def _shapes(example: dict[str, np.ndarray]) -> tuple:
@@ -113,14 +128,17 @@ def _zeros(shapes: tuple) -> dict[str, np.ndarray]:
 
 
 @functools.lru_cache(maxsize=256)
-def _count(chosen: Choice, shapes: tuple) -> tuple[dict[str, int], dict[str, int]]:
+def _count(chosen: Choice, task: Choice, shapes: tuple) -> tuple[dict[str, int], dict[str, int]]:
     model, one = models.load(chosen.name).Model(chosen.config), _zeros(shapes)
-    params = jax.eval_shape(model.init, jax.random.key(0), one)["params"]
+    params, extra = jax.eval_shape(lambda: variables(model, jax.random.key(0), one))
+    extra = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), nn.meta.unbox(extra))
+
+    def forward(params, batch):
+        losses, _ = score(model, task, params, extra, batch, jax.random.key(0), train=False)
+        return losses
+
     N = accounting.count_parameters(params, getattr(chosen.config, "used", {}))
-    forward = accounting.forward_flops(
-        lambda params, batch: model.apply({"params": params}, batch), params, one
-    )
-    return N, forward
+    return N, accounting.forward_flops(forward, params, one)
 
 
 class _Program:
@@ -129,46 +147,77 @@ class _Program:
     def __init__(self, config: RunConfig, shapes: tuple, mesh: jax.sharding.Mesh):
         self.config, self.mesh, self.one = config, mesh, _zeros(shapes)
         self.model, self.task = build_model(config), tasks.load(config.task.name)
+        params, extra = abstract_variables(config, self.one)
+        sharding.check(config, params, self.one, mesh)
+        self.check(params, extra)
         self.boxed = jax.eval_shape(self.init, hyper_of(config))
-        sharding.check(config, self.boxed.params, self.one, mesh)
         self.sharding = sharding.of_tree(self.boxed, mesh)
+
+    def check(self, params, extra) -> None:
+        """Raises InputError where model, task and optimizer do not go together."""
+        task, model, players = self.config.task.name, self.config.model.name, self.task.PLAYERS
+        if players and set(players) != set(params):
+            raise InputError(
+                f"config.task.name: {task!r} trains {', '.join(players)}; {model} is made of "
+                f"{', '.join(sorted(params))}"
+            )
+        try:
+            optimizer.check(self.config.optimizer, params)
+        except ValueError as error:
+            raise InputError(f"config.optimizer.{error}") from error
+        together = not self.task.DIVISIBLE or bool(extra)
+        if self.config.accumulate > 1 and together:
+            raise InputError(
+                f"config.accumulate: {self.config.accumulate}; must be 1: in {model} with {task} "
+                "the rows of a batch look at one another"
+            )
 
     def init(self, hyper: Hyper) -> State:
         """The first state, its parameters boxed with the names of their axes."""
-        params = self.model.init(jax.random.key(hyper.seed), self.one)["params"]
-        tx = optimizer.build(self.config.optimizer, 0.0, 0.0)
-        return State(jnp.zeros((), jnp.int32), params, tx.init(params))
+        params, extra = variables(self.model, jax.random.key(hyper.seed), self.one)
+        tx = self.optimizer(0.0, 0.0)
+        return State(jnp.zeros((), jnp.int32), params, extra, tx.init(params))
 
-    def score(self, params, batch, **kwargs) -> tuple[tasks.Losses, dict[str, jax.Array]]:
-        """Losses, and what the model itself measures, per unit [B]."""
-        batch = sharding.arrange(batch, self.mesh)
+    def optimizer(self, rate, weight_decay) -> optax.GradientTransformation:
+        """The run's, with these inputs."""
+        return optimizer.build(self.config.optimizer, rate, weight_decay, self.task.PLAYERS)
+
+    @contextlib.contextmanager
+    def placed(self, batch):
+        """Traces for the mesh; gives the batch in the order in which devices hold it."""
         with placement.on(sharding.place(self.mesh, self.config.microbatches)):
-            outputs, own = self.model.apply(
-                {"params": params}, batch, mutable=["losses", "metrics"], **kwargs
-            )
-        losses = self.task.losses(self.config.task.config, outputs, batch)
-        # Both collections are per unit, [B] or [layers, B].
-        extra = sum(x.reshape(-1, x.shape[-1]).sum(0) for x in jax.tree.leaves(own.get("losses")))
-        measured = {
-            "/".join(key.key for key in path[:-1]): x.reshape(-1, x.shape[-1]).mean(0)
-            for path, x in jax.tree_util.tree_leaves_with_path(own.get("metrics"))
-        }
-        return losses._replace(objective=losses.objective + losses.units * extra), measured
+            yield sharding.arrange(batch, self.mesh, models.axes(self.config.model.name))
 
-    def gradient(self, params, batch, key):
-        """Of the mean objective over a batch's units; the mean of each metric; the units."""
+    def score(self, params, extra, batch, key, rows, **kwargs) -> tuple[tasks.Losses, Bound]:
+        """See train.score."""
+        with self.placed(batch) as batch:
+            return score(self.model, self.config.task, params, extra, batch, key, rows, **kwargs)
+
+    def gradient(self, params, extra, batch, key):
+        """Of the mean objective over a batch's units, each player's by its own parameters.
+
+        With what the model keeps, the mean of each metric, and the units.
+        """
         examples = {name: x for name, x in batch.items() if name != _ROW}
 
-        def mean_objective(params):
-            with nn.intercept_methods(dropout.by_row(batch[_ROW])):
-                losses, measured = self.score(params, examples, train=True, rngs={"dropout": key})
+        def mean_objective(own, player):
+            held = {} if player is None else jax.lax.stop_gradient(params)
+            losses, model = self.score(
+                {**held, **own}, extra, examples, key, batch[_ROW], train=True
+            )
             units = jnp.sum(losses.units)
-            means = {name: jnp.sum(x * losses.units) / units for name, x in measured.items()}
-            means["loss"] = jnp.sum(losses.loss) / units
-            return jnp.sum(losses.objective) / units, (means, units)
+            means = {name: jnp.sum(x * losses.units) / units for name, x in model.metrics.items()}
+            means |= {name: jnp.sum(x) / units for name, x in losses.sums.items()}
+            objective = losses.objective if player is None else losses.objective[player]
+            return jnp.sum(objective) / units, (means, units, model.extra)
 
-        grads, (means, units) = jax.grad(mean_objective, has_aux=True)(params)
-        return grads, means, units
+        grads = {}
+        for player in self.task.PLAYERS or (None,):
+            own = params if player is None else {player: params[player]}
+            # Every player's pass keeps the same: only the gradients differ.
+            part, (means, units, kept) = jax.grad(mean_objective, has_aux=True)(own, player)
+            grads |= part
+        return grads, means, units, kept
 
     def train(self, state: State, batch, hyper: Hyper) -> tuple[State, dict[str, jax.Array]]:
         """One step, and its metrics."""
@@ -177,26 +226,41 @@ class _Program:
         config, key = self.config, jax.random.fold_in(jax.random.key(hyper.seed), state.step)
         batch = batch | {_ROW: jnp.arange(len(batch["weight"]))}
         if config.accumulate == 1:
-            grads, means, _ = self.gradient(state.params, batch, key)
+            grads, means, _, extra = self.gradient(state.params, state.extra, batch, key)
         else:
+            extra = state.extra  # there is none, see `check`
             grads, means = accumulate.mean(
-                self.gradient, state.params, batch, key, config.accumulate, self.sharding.params
+                lambda params, part, key: self.gradient(params, extra, part, key)[:3],
+                *(state.params, batch, key, config.accumulate, self.sharding.params),
             )
         rate = optimizer.learning_rate(
             config.schedule, state.step, hyper.steps, hyper.learning_rate
         )
-        tx = optimizer.build(config.optimizer, rate, hyper.weight_decay)
+        tx = self.optimizer(rate, hyper.weight_decay)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         # The gradient's before it is clipped. A norm of the updates or the parameters is a sum over
         # devices that waits for no other: XLA:CPU starts it in another order on each, and hangs.
         metrics = means | {"grad_norm": optax.tree.norm(grads), "learning_rate": rate}
-        return State(state.step + 1, params, opt_state), metrics
+        return State(state.step + 1, params, extra, opt_state), metrics
 
-    def evaluate(self, params, batch) -> tuple[jax.Array, jax.Array]:
-        """Loss and units of each example, [B] each."""
-        losses, _ = self.score(params, batch)
-        return losses.loss, losses.units
+    def rows(self, batch, index) -> tuple[jax.Array, jax.Array]:
+        """Key and row numbers of evaluation batch `index`: its place in the set, at any size."""
+        B = len(batch["weight"])
+        return jax.random.key(_EVALUATION), index * B + jnp.arange(B)
+
+    def evaluate(self, state: State, batch, index) -> tuple[dict[str, jax.Array], jax.Array]:
+        """Sums and units of each row, [B] each."""
+        key, rows = self.rows(batch, index)
+        losses, _ = self.score(state.params, state.extra, batch, key, rows, train=False)
+        return losses.sums, losses.units
+
+    def examine(self, state: State, batch, index) -> dict[str, jax.Array]:
+        """What the task keeps of each row, [B, ...]."""
+        key, rows = self.rows(batch, index)
+        with self.placed(batch) as batch:
+            model, keys = bind(self.model, state.params, state.extra, key, rows, train=False)
+            return self.task.examine(self.config.task.config, model, batch, keys)
 
 
 @functools.lru_cache(maxsize=64)
@@ -226,9 +290,11 @@ def _functions(
             donate_argnums=0,
         ),
         evaluate=jax.jit(
-            program.evaluate,
-            in_shardings=(of_state.params, of_batch),
-            out_shardings=(copied, copied),
+            program.evaluate, in_shardings=(of_state, of_batch, copied), out_shardings=copied
+        ),
+        examine=program.task.examine
+        and jax.jit(
+            program.examine, in_shardings=(of_state, of_batch, copied), out_shardings=copied
         ),
         abstract=abstract,
         mesh=mesh,

@@ -57,8 +57,9 @@ def print_record(result: Record, workdir: Path, already: bool) -> None:
     if result.status != "ok":
         print(f"  {result.reason}")
         return
-    bits = "" if result.bits_per_byte is None else f", {result.bits_per_byte:.4f} bits per byte"
-    print(f"  loss {result.loss:.4f} +- {result.loss_se:.4f} per {result.unit}{bits}")
+    for name, (value, error) in result.metrics.items():
+        known = "" if error is None else f" +- {error:.4f}"
+        print(f"  {name} {value:.4f}{known}{f' per {result.unit}' if name == 'loss' else ''}")
     print(f"  N {result.N['total']:,}  D {result.D:,.0f}  C {result.C['forward']:.3g} FLOPs")
     if result.throughput is not None:
         kind = result.device["kind"]

@@ -19,6 +19,7 @@ from jax.extend import core
 from train import optimizer, step, tasks
 from train.compile import ahead
 from train.config import Choice, RunConfig
+from train.score import score
 
 _AGAIN = ("remat2", "checkpoint")  # names of jax.checkpoint among primitives, by version
 
@@ -41,14 +42,16 @@ def of_run(config: RunConfig, example: dict[str, np.ndarray]) -> Memory:
     A batch in parts (config.accumulate) needs the activations of one part, and room for the sum of
     gradients.
     """
-    params = step.abstract_params(config, example)
-    kept = jax.eval_shape(optimizer.build(config.optimizer, 0.0, 0.0).init, params)
+    params, extra = step.abstract_variables(config, example)
+    players = tasks.load(config.task.name).PLAYERS
+    kept = jax.eval_shape(optimizer.build(config.optimizer, 0.0, 0.0, players).init, params)
     rows, copies = config.batch_size // config.accumulate, 2 + (config.accumulate > 1)
     batch = {
         name: jax.ShapeDtypeStruct((rows, *value.shape[1:]), value.dtype)
         for name, value in example.items()
     }
-    return Memory(copies * _bytes(params) + _bytes(kept), _activations(config, params, batch))
+    state = copies * _bytes(params) + _bytes(kept) + _bytes(extra)
+    return Memory(state, _activations(config, params, extra, batch))
 
 
 def of_runs(configs: Sequence[RunConfig]) -> list[Memory]:
@@ -82,18 +85,21 @@ def shape_of(config: RunConfig) -> RunConfig:
     return dataclasses.replace(config, optimizer=rates, seed=0, steps=1, log_every=1)
 
 
-def _activations(config: RunConfig, params: Any, batch: Any) -> int:
-    """Bytes saved by the forward pass, and of the dearest part that is computed again."""
-    model, task = step.build_model(config), tasks.load(config.task.name)
+def _activations(config: RunConfig, params: Any, extra: Any, batch: Any) -> int:
+    """Bytes saved by the forward pass, and of the dearest part that is computed again.
 
-    def objective(params, batch, key):
-        outputs = model.apply({"params": params}, batch, train=True, rngs={"dropout": key})
-        return task.losses(config.task.config, outputs, batch).objective.sum()
+    Of several players it is the sum of their objectives, which saves no less than one of them.
+    """
+    model = step.build_model(config)
 
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    forward = jax.make_jaxpr(objective)(params, batch, key)
+    def objective(params, extra, batch, key):
+        losses, _ = score(model, config.task, params, extra, batch, key, train=True)
+        return sum(jnp.sum(x) for x in jax.tree.leaves(losses.objective))
+
+    inputs = (params, extra, batch, jax.eval_shape(lambda: jax.random.key(0)))
+    forward = jax.make_jaxpr(objective)(*inputs)
     again = [_saved(core.jaxpr_as_fun(part), part.in_avals) for part in _rematerialised(forward)]
-    return _saved(objective, (params, batch, key)) + max(again, default=0)
+    return _saved(objective, inputs) + max(again, default=0)
 
 
 def _saved(function: Callable, arguments: Sequence[Any]) -> int:

@@ -1,7 +1,7 @@
 """The end of a report: every run, and what was run on what."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from scaling.report import page
@@ -22,29 +22,38 @@ def runs(study: Study) -> str:
     tally = Counter(run.status for run in study.runs)
     words = ", ".join(f"{amount} {status}" for status, amount in tally.items())
     words = f"{len(study.runs)} runs planned: {words}. Click on a heading to sort."
-    columns = "run role status N D C loss ± bits/byte rate batch steps epochs time config"
-    rows = [_run_row(run) for run in study.runs]
+    others = _other_metrics(study)
+    columns = ["run", "role", "status", "N", "D", "C", "loss", "±"]
+    columns += [name.replace("_", " ") for name in others]
+    columns += ["rate", "batch", "steps", "epochs", "time", "config"]
+    rows = [_run_row(run, others) for run in study.runs]
     styles = {"diverged": "bad", "failed": "bad", "not finished": "wait"}
     classes = [styles.get(r.status, "heldout" if r.role == "heldout" else "") for r in study.runs]
     return page.section(
         "Every run",
         page.paragraph(words),
-        page.table(columns.split(), rows, classes, sortable=True),
+        page.table(columns, rows, classes, sortable=True),
     )
 
 
-def _run_row(run: Run) -> list[Cell | str]:
+def _other_metrics(study: Study) -> list[str]:
+    """Metrics of the runs, but for the one of record."""
+    records = [run.record for run in study.runs if run.record]
+    return list(dict.fromkeys(n for r in records for n in r.metrics if n != r.of_record))
+
+
+def _run_row(run: Run, others: Sequence[str]) -> list[Cell | str]:
     record = run.record
     size = [Cell(count(v), v, title=f"{v:,.0f}") for v in (run.N, run.D)]
     status = f"{run.status}: {record.reason}" if record and record.reason else run.status
     row = [run.name, run.role, status, *size, Cell(scientific(run.C), run.C)]
     if record is None:
-        return row + [NONE] * 9
+        return row + [NONE] * (8 + len(others))
     config = record.config
     numbers = (
         (record.loss, "#.5g"),
         (record.loss_se, "#.2g"),
-        (record.bits_per_byte, "#.5g"),
+        *((record.metrics.get(name, [None])[0], "#.5g") for name in others),
         (dig(config, "optimizer", "learning_rate"), ".2e"),
         (dig(config, "batch_size"), ",.0f"),
         (dig(config, "steps"), ",.0f"),

@@ -171,8 +171,9 @@ def _tiles(study: Study, target: Target, score: Score | None) -> str:
         inner = "and inside the 50% one" if score.inside50 else "and outside the 50% one"
         error = "" if score.loss_se is None else f"± {number(score.loss_se, 2)} evaluation error"
         run = study.run(target.run)
-        if run and run.ok and run.record.bits_per_byte is not None:
-            error += f" · {number(run.record.bits_per_byte)} bits per byte"
+        for name, (value, _) in run.record.metrics.items() if run and run.ok else ():
+            if name != run.record.of_record:
+                error += f" · {number(value)} {name.replace('_', ' ')}"
         tiles += [
             _tile("Outcome", loss(score.loss), error),
             _tile("Error of the forecast", percent(score.error), "forecast against outcome"),

@@ -75,7 +75,8 @@ def failed(run: "PlannedRun", reason: str) -> Record:
         C=run.C,
         loss=None,
         loss_se=None,
-        bits_per_byte=None,
+        of_record="loss",
+        metrics={},
         curve=[],
         evaluations=[],
         data_sha256="",
@@ -111,6 +112,15 @@ def save_table(workdir: Path, plan: "Plan") -> Path:
     return path
 
 
+def _metrics(found: Record) -> dict[str, float | None]:
+    """A column for every metric of a run, and for its standard error."""
+    columns = {}
+    for name, (value, error) in found.metrics.items():
+        if name != "loss":  # there, of record or not, the column is that of the number of record
+            columns |= {name: value, f"{name}_se": error}
+    return columns
+
+
 def _row(planned: "PlannedRun", found: Record) -> dict:
     optimizer = found.config["optimizer"]
     return {
@@ -126,7 +136,7 @@ def _row(planned: "PlannedRun", found: Record) -> dict:
         "C": found.C["forward"],
         "loss": found.loss,
         "loss_se": found.loss_se,
-        "bits_per_byte": found.bits_per_byte,
+        **_metrics(found),
         "budget": planned.budget,
         "size": planned.size,
         "seed": found.seed,

@@ -5,7 +5,7 @@ TEXT = {"source": "embedded", "tokenizer": "bytes", "sequence_length": 64, "eval
 SPECTRUM = {
     "source": "spectrum",
     "features": 96,
-    "eval_rows": 50,
+    "eval_examples": 50,
     "spectrum": 1.0,
     "teacher": 0.8,
     "noise": 0.1,

@@ -91,7 +91,7 @@ def test_the_digest_tells_tasks_apart(spectrum_options):
             {},
             {"noise": 0.2},
             {"teacher": 0.9},
-            {"eval_rows": 51},
+            {"eval_examples": 51},
             {"features": 97},
         )
     }
@@ -103,7 +103,7 @@ def test_the_digest_tells_tasks_apart(spectrum_options):
     [
         ({"source": "spektrum"}, "data.source: 'spektrum'; allowed: spectrum, csv:PATH"),
         ({"features": 0}, "data.features: 0"),
-        ({"eval_rows": 0}, "data.eval_rows: 0"),
+        ({"eval_examples": 0}, "data.eval_examples: 0"),
         ({"noise": -1.0}, "data.noise: -1.0"),
         ({"noise": float("nan")}, "data.noise: nan"),
         ({"noise": 1e300}, "data.noise: 1e+300; allowed: 0 to 1e+15"),

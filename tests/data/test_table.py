@@ -15,7 +15,7 @@ def diabetes(tmp_path, spectrum_options):
     frame = load_diabetes(as_frame=True, scaled=False).frame
     frame.to_csv(tmp_path / "diabetes.csv", index=False)
     changes = {"source": f"csv:{tmp_path}/diabetes.csv", "target": "target"}
-    return spectrum_options | changes | {"features": 0, "eval_rows": 0}, frame
+    return spectrum_options | changes | {"features": 0, "eval_examples": 0}, frame
 
 
 def rows(dataset):
@@ -56,7 +56,7 @@ def test_the_split_follows_the_row_not_its_place(diabetes, tmp_path):
 
 def test_columns_and_evaluation_can_be_cut(diabetes):
     options, _ = diabetes
-    dataset = data.open_dataset("regression", options | {"features": 3, "eval_rows": 20})
+    dataset = data.open_dataset("regression", options | {"features": 3, "eval_examples": 20})
     assert dataset.train_batch(0, 0, 5)["x"].shape == (5, 3)
     assert dataset.eval_rows == 20
     assert dataset.digest != data.open_dataset("regression", options).digest

@@ -74,8 +74,12 @@ def made(folder) -> dict:
     )
     plan = {"version": 2, "study": {"name": "s"}, "runs": [dataclasses.asdict(planned)]}
     finished = dataclasses.asdict(dataclasses.replace(a_record(), curve=[[1, 2.0]]))
+    seen = {"step": 1, "metrics": {"loss": [2.0, 0.1]}}
     return {
-        "record": (finished | {"evaluations": [[1, 2.0, 0.1]]}, record.load),
+        "record": (
+            finished | {"evaluations": [seen]},
+            record.load,
+        ),
         "plan": (plan, planning.load),
         "seal": (seal, sealing.load),
         "score": (scores, scoring.load),

@@ -59,7 +59,7 @@ def state() -> step.State:
     """Something to save that needs no model."""
     rng = np.random.default_rng(0)
     weights = {"w": rng.normal(size=(64, 32)).astype(np.float32), "b": np.zeros(8, np.float32)}
-    state = step.State(np.int32(1), weights, jax.tree.map(np.ones_like, weights))
+    state = step.State(np.int32(1), weights, {}, jax.tree.map(np.ones_like, weights))
     return jax.tree.map(jax.numpy.asarray, state)
 
 
@@ -273,7 +273,7 @@ def test_a_run_keeps_its_best_also_when_it_was_stopped(stop, tiny, tmp_path):
         with pytest.raises(run.Interrupted):
             run.run(config, tmp_path, should_stop=lambda: polls.append(1) or len(polls) == stop)
     result = run.run(config, tmp_path)
-    losses = {number: loss for number, loss, _ in result.evaluations}
+    losses = {x["step"]: x["metrics"]["loss"][0] for x in result.evaluations}
     assert len(losses) == 8
     best = sorted(losses, key=losses.get)[:2]
     found = {int(p.name) for p in (tmp_path / "checkpoints").iterdir()}

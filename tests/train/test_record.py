@@ -79,7 +79,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
 @pytest.fixture
 def tiny_record(tiny) -> dict:
     config = tiny()
-    numbers = dict.fromkeys(("D", "loss", "loss_se", "bits_per_byte", "epochs"), 1.0)
+    numbers = dict.fromkeys(("D", "loss", "loss_se", "epochs"), 1.0)
     texts = dict.fromkeys(("unit", "data_sha256", "started", "finished"), "x")
     made = record.Record(
         run="a",
@@ -91,6 +91,8 @@ def tiny_record(tiny) -> dict:
         N={"total": 1},
         C={"forward": 1.0},
         curve=[],
+        of_record="loss",
+        metrics={"loss": [1.0, 1.0]},
         evaluations=[],
         seconds={"total": 1.0},
         device={},
@@ -102,10 +104,19 @@ def tiny_record(tiny) -> dict:
     return dataclasses.asdict(made)
 
 
-def test_a_record_of_version_1_has_no_pace(tiny_record, tmp_path):
-    old = {k: v for k, v in tiny_record.items() if k not in ("throughput", "mfu")}
-    record.save_json(tmp_path / "record.json", old | {"version": 1})
-    result = record.load(tmp_path / "record.json")
+def test_records_of_older_versions_are_read(tiny_record, tmp_path):
+    newer = ("of_record", "metrics")
+    old = {k: v for k, v in tiny_record.items() if k not in newer} | {"bits_per_byte": 1.5}
+    old |= {"loss": 2.0, "loss_se": 0.2, "evaluations": [[5, 3.0, 0.3]], "version": 2}
+    record.save_json(tmp_path / "2.json", old)
+    result = record.load(tmp_path / "2.json")
+    assert result.of_record == "loss"
+    assert result.metrics == {"loss": [2.0, 0.2], "bits_per_byte": [1.5, pytest.approx(0.15)]}
+    assert result.evaluations == [{"step": 5, "metrics": {"loss": [3.0, 0.3]}}]
+    for name in ("throughput", "mfu"):  # newer than version 1
+        del old[name]
+    record.save_json(tmp_path / "1.json", old | {"version": 1})
+    result = record.load(tmp_path / "1.json")
     assert (result.throughput, result.mfu) == (None, None)
 
 
@@ -114,7 +125,7 @@ def test_a_record_of_version_1_has_no_pace(tiny_record, tmp_path):
     [
         ("{", "not JSON"),
         ("[]", "list where an object is expected"),
-        ('{"version": 99}', "version: 99; must be 1 to 2"),
+        ('{"version": 99}', "version: 99; must be 1 to 3"),
         ('{"version": 1}', "missing"),
     ],
 )
@@ -138,7 +149,7 @@ def test_a_record_with_a_wrong_number_is_refused(field, value, tiny, tmp_path):
         record.load(path)
 
 
-@pytest.mark.parametrize("changes", [{"loss": -1.25}, {"version": 1}])
+@pytest.mark.parametrize("changes", [{"loss": -1.25}, {"metrics": {"loss": [1.0, None]}}])
 def test_a_record_is_read_as_it_was_written(changes, tiny, tmp_path):
     result = dataclasses.replace(run.run(tiny(steps=1), tmp_path), **changes)
     record.save(tmp_path / "again.json", result)

@@ -191,7 +191,7 @@ def test_how_often_a_run_is_looked_at_may_change_under_way(tiny, tmp_path):
     assert result.loss == pytest.approx(whole.loss, rel=1e-6)
     assert result.config_sha256 == whole.config_sha256 == configuration.digest(changed)
     assert configuration.digest(changed) != configuration.digest(before_it)  # as in old files
-    assert [step for step, *_ in result.evaluations] == [6, 8]
+    assert [x["step"] for x in result.evaluations] == [6, 8]
     assert [step for step, _ in result.curve] == [1, 4, 5, 6, 7, 8]
     states = [final_state(tmp_path / name, changed) for name in ("run", "whole")]
     jax.tree.map(np.testing.assert_array_equal, *states)
@@ -215,7 +215,7 @@ def table(path: Path, seed: int):
     rows = np.random.default_rng(seed).normal(size=(64, 2))
     path.write_text("a,y\n" + "".join(f"{a},{y}\n" for a, y in rows))
     config = linear.get_config()
-    changes = {"source": f"csv:{path}", "target": "y", "features": 0, "eval_rows": 0}
+    changes = {"source": f"csv:{path}", "target": "y", "features": 0, "eval_examples": 0}
     config.update_from_flattened_dict({f"data.{k}": v for k, v in changes.items()})
     config.model.features, config.steps, config.batch_size = 1, 6, 4
     return configuration.resolve(config.to_dict())
@@ -268,7 +268,7 @@ def test_a_run_that_diverges_says_so(tiny, tmp_path):
 def test_a_run_that_ends_far_above_its_start_has_diverged(tmp_path):
     values = linear.get_config()
     values.optimizer.name, values.optimizer.learning_rate = "adamw", 1e6
-    values.data.features, values.data.eval_rows, values.model.features = 8, 64, 4
+    values.data.features, values.data.eval_examples, values.model.features = 8, 64, 4
     values.steps, values.log_every = 40, 20
     result = run.run(configuration.resolve(values.to_dict()), tmp_path)
     assert result.status == "diverged"
@@ -276,7 +276,7 @@ def test_a_run_that_ends_far_above_its_start_has_diverged(tmp_path):
         r"validation loss (\S+) after step 40, far above the (\S+) of the first weights",
         result.reason,
     )
-    assert float(found[1]) == pytest.approx(result.evaluations[-1][1], rel=1e-5)
+    assert float(found[1]) == pytest.approx(result.evaluations[-1]["metrics"]["loss"][0], rel=1e-5)
     assert float(found[1]) > 1e3
     assert 0.1 < float(found[2]) < 10
     assert [point[0] for point in result.curve] == [1, 20, 40]
@@ -285,7 +285,7 @@ def test_a_run_that_ends_far_above_its_start_has_diverged(tmp_path):
 
 def test_a_run_that_learns_by_heart_is_not_taken_for_diverged(tiny, tmp_path, monkeypatch):
     # Its validation loss rises, its training loss falls.
-    monkeypatch.setattr(run._Run, "mean_loss", lambda *_: (500.0, 1.0))
+    monkeypatch.setattr(evaluation.Evaluator, "metrics", lambda *_, **__: {"loss": [500.0, 1.0]})
     assert run.run(tiny(), tmp_path).status == "ok"
 
 
@@ -320,11 +320,14 @@ def test_the_record_tells_all(tiny, tmp_path):
     assert result.D == 40 * 4 * 32
     assert result.N["total"] == sum(result.N[k] for k in ("embedding", "body", "head"))
     assert result.C["6nd"] == 6 * result.N["total"] * result.D
-    assert [point[0] for point in result.evaluations] == [15, 30, 40]
-    assert result.evaluations[-1][1:] == [result.loss, result.loss_se]
+    assert [x["step"] for x in result.evaluations] == [15, 30, 40]
+    assert result.evaluations[-1]["metrics"] == result.metrics
+    assert result.metrics[result.of_record] == [result.loss, result.loss_se]
     assert result.curve[-1][0] == 40
     assert 0 < result.loss_se < 0.2 < result.loss
-    assert result.bits_per_byte == pytest.approx(result.loss / np.log(2), rel=0.02)
+    # A byte a token, but for the separators.
+    bits = [x / np.log(2) for x in result.metrics["loss"]]
+    assert result.metrics["bits_per_byte"] == pytest.approx(bits, rel=0.02)
     assert sum(v for k, v in result.seconds.items() if k != "total") == pytest.approx(
         result.seconds["total"], abs=0.01
     )

@@ -37,7 +37,8 @@ def test_the_first_loss_is_log_v(tiny):
         for seed in range(16):
             hyper = step.hyper_of(dataclasses.replace(config, seed=seed))
             batch = dataset.train_batch(seed, 0, config.batch_size)
-            first += functions.evaluate(functions.init(hyper).params, batch)[0].tolist()
+            sums, _ = functions.evaluate(functions.init(hyper), batch, 0)
+            first += sums["loss"].tolist()
         assert np.mean(first) / dataset.units_per_row == pytest.approx(math.log(257), rel=0.01)
 
 
@@ -129,7 +130,7 @@ def test_schedules():
 
 
 def test_weight_decay_is_decoupled_and_spares_scales_and_biases():
-    config = Optimizer("adamw", 0.0, 0.0, 0.9, 0.95, 1e-8, 0.0)
+    config = Optimizer("adamw", 0.0, 0.0, 0.9, 0.95, 1e-8, 0.0, ())
     tx = optimizer.build(config, 0.1, 0.5)
     params = {"in": np.array([4.0]), "norm": {"scale": np.array([4.0])}, "bias": np.array([4.0])}
     zero = jax.tree.map(np.zeros_like, params)
@@ -139,7 +140,7 @@ def test_weight_decay_is_decoupled_and_spares_scales_and_biases():
 
 
 def test_the_gradient_is_clipped_by_its_global_norm():
-    tx = optimizer.build(Optimizer("sgd", 0.0, 0.0, 0.0, 0.0, 1e-8, 1.0), 1.0, 0.0)
+    tx = optimizer.build(Optimizer("sgd", 0.0, 0.0, 0.0, 0.0, 1e-8, 1.0, ()), 1.0, 0.0)
     params = {"a": np.array([0.0]), "b": np.array([0.0])}
     grads = {"a": np.array([3.0], np.float32), "b": np.array([4.0], np.float32)}
     updates, _ = tx.update(grads, tx.init(params), params)

@@ -1,7 +1,7 @@
 """Sharding is data: arrays carry logical axis names, and one table maps those to mesh axes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -95,15 +95,31 @@ def copied(mesh: jax.sharding.Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def arrange(batch: dict[str, jax.Array], mesh: jax.sharding.Mesh) -> dict[str, jax.Array]:
-    """A batch whose sequences (second axes) are in the order in which devices hold them."""
+def arrange(
+    batch: dict[str, jax.Array], mesh: jax.sharding.Mesh, axes: Mapping[str, Sequence[str]]
+) -> dict[str, jax.Array]:
+    """A batch whose sequences are in the order in which devices hold them.
+
+    Args:
+      batch: arrays [B, ...].
+      mesh: of the devices.
+      axes: names of the axes of those arrays that are more than rows, see `models`.
+    """
     ways = place(mesh).ways("length")
     if ways == 1:
         return batch
     return {
-        name: x if x.ndim < 2 else jnp.take(x, ring.zigzag(x.shape[1], ways), axis=1)
+        name: jnp.take(x, ring.zigzag(x.shape[axis], ways), axis=axis)
+        if (axis := _along(axes, name)) is not None
+        else x
         for name, x in batch.items()
     }
+
+
+def _along(axes: Mapping[str, Sequence[str]], name: str) -> int | None:
+    """Which axis of an array is its sequence, None if none is."""
+    names = tuple(axes.get(name, ()))
+    return names.index("length") if "length" in names else None
 
 
 def check(
@@ -134,9 +150,12 @@ def check(
                     f"config.mesh.{axis}: {mesh.shape[axis]}; must divide the {size} {name} of "
                     f"{config.model.name}"
                 )
-    if getattr(models.load(config.model.name), "SPLITS_LENGTH", False):
+    axes, context = models.axes(config.model.name), mesh.shape["context"]
+    for name in sorted(axes.keys() & example.keys()):
+        if (axis := _along(axes, name)) is None:
+            continue
         used.add("context")
-        length, context = example["tokens"].shape[1], mesh.shape["context"]
+        length = example[name].shape[axis]
         if context > 1 and length % (2 * context):
             raise InputError(
                 f"config.mesh.context: {context}; twice that must divide the sequence length, "

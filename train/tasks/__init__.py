@@ -1,24 +1,55 @@
-"""What a run is scored on: one file per task, each with `Config` and `losses`.
+"""WHAT A RUN IS SCORED ON: one file per task, each with `Config`, `losses` and what else it needs.
 
-`losses(config, outputs, batch) -> Losses` scores a model's outputs example by example. Sums, not
-means: how they are averaged (over a step's batch, over the validation set, over hosts) is the
-trainer's business, and one place's.
+    losses(config, model, batch, keys) -> Losses
+        of each row of a batch. `model` is to be called, see `train.score.Bound`; `keys` are PRNG
+        keys [B], one a row: what is drawn of them depends on no batch size and no mesh.
+    derived(config, means, facts) -> {name: number}
+        what follows from the means: perplexity, bits per byte.
+    examine(config, model, batch, keys) -> {name: array [B, ...]}
+        what is kept of each row of the evaluation set: predictions, decoded tokens, samples.
+    summarise(config, rows, facts) -> {name: number}
+        metrics of the whole set, of the arrays that `examine` kept [n, ...], without padding: F1,
+        BLEU. One that is not defined there is left out. It is called some twenty times, for errors.
+    PLAYERS = ()          top names of parameters, each of which minimises its own objective
+    OF_RECORD = "loss"    the number that laws are fitted to; less is better
+    DIVISIBLE = True      False where rows look at one another: no accumulation
+
+Sums, not means: how they are averaged (over a step's batch, over the validation set, over hosts) is
+the trainer's business, and one place's. `facts` are the data's, see `data.Dataset`.
 
 A new task is a new file here: `load` finds it by its name.
 """
 
+import dataclasses
+import functools
 import importlib
 import pkgutil
-import types
+from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import jax
 
 
 class Losses(NamedTuple):
-    """Per example, float32 [B], summed over the example's units. Rows of padding have 0 units."""
+    """Per row, float32 [B], summed over the row's units. Rows of padding have 0 units."""
 
-    objective: Any  # what is minimised: the loss plus regularizers
-    loss: Any  # the loss of record
-    units: Any  # how many units (tokens, samples) the sums run over
+    objective: Any  # [B], or {player: [B]}: what is minimised, regularizers and all
+    sums: dict[str, jax.Array]  # "loss" and whatever else has a mean per unit
+    units: jax.Array  # how many units (tokens, samples) the sums run over
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a file of this package says, and what it does not say, filled in."""
+
+    Config: type
+    losses: Callable[..., Losses]
+    derived: Callable[..., dict[str, float]] = lambda config, means, facts: {}
+    examine: Callable[..., dict[str, jax.Array]] | None = None
+    summarise: Callable[..., dict[str, float]] = lambda config, rows, facts: {}
+    PLAYERS: tuple[str, ...] = ()
+    OF_RECORD: str = "loss"
+    DIVISIBLE: bool = True
 
 
 def names() -> list[str]:
@@ -26,8 +57,11 @@ def names() -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules(__path__))
 
 
-def load(name: str) -> types.ModuleType:
-    """Returns the module of a task. Raises KeyError for a name that is not in `names()`."""
+@functools.cache
+def load(name: str) -> Task:
+    """Returns a task. Raises KeyError for a name that is not in `names()`."""
     if name not in names():
         raise KeyError(name)
-    return importlib.import_module(f"train.tasks.{name}")
+    module = importlib.import_module(f"train.tasks.{name}")
+    fields = [field.name for field in dataclasses.fields(Task)]
+    return Task(**{name: getattr(module, name) for name in fields if hasattr(module, name)})

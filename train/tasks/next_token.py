@@ -1,6 +1,9 @@
 """next_token: cross-entropy of the next token, in nats per token."""
 
 import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +22,12 @@ class Config:
             raise ValueError(f"z_loss: {self.z_loss}; at least 0")
 
 
-def losses(config: Config, logits_BxLxV: jax.Array, batch: dict[str, jax.Array]) -> Losses:
+def losses(config: Config, model: Any, batch: dict[str, jax.Array], keys: jax.Array) -> Losses:
     """Scores logits float [B, L, V] against batch["targets"] int [B, L].
 
     batch["weight"] float [B] is 0 for padding.
     """
-    logits_BxLxV = logits_BxLxV.astype(jnp.float32)
+    logits_BxLxV = model(batch).astype(jnp.float32)
     log_z_BxL = jax.nn.logsumexp(logits_BxLxV, axis=-1)
     # The gradient of a gather is a scatter, which is slow on CPU; the product with a one-hot fuses.
     hot_BxLxV = jax.nn.one_hot(batch["targets"], logits_BxLxV.shape[-1], dtype=jnp.float32)
@@ -33,6 +36,16 @@ def losses(config: Config, logits_BxLxV: jax.Array, batch: dict[str, jax.Array])
     weight_B, L = batch["weight"], loss_BxL.shape[1]
     return Losses(
         objective=jnp.sum(objective_BxL, axis=1) * weight_B,
-        loss=jnp.sum(loss_BxL, axis=1) * weight_B,
+        sums={"loss": jnp.sum(loss_BxL, axis=1) * weight_B},
         units=weight_B * L,
     )
+
+
+def derived(
+    config: Config, means: Mapping[str, float], facts: Mapping[str, Any]
+) -> dict[str, float]:
+    """Bits per byte of the text, which no tokenizer changes."""
+    if not facts.get("eval_bytes"):
+        return {}
+    tokens = facts["eval_tokens"]
+    return {"bits_per_byte": means["loss"] / math.log(2) * tokens / facts["eval_bytes"]}

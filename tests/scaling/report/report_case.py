@@ -47,9 +47,10 @@ def make_record(name: str, N: float, C: float, noise: float, **changes) -> Recor
         C={"forward": C, "6nd": C},
         loss=loss,
         loss_se=0.002,
-        bits_per_byte=loss / np.log(2),
+        of_record="loss",
+        metrics={"loss": [loss, 0.002], "bits_per_byte": [loss / np.log(2), 0.002 / np.log(2)]},
         curve=[[int(step), float(value)] for step, value in zip(steps, curve)],
-        evaluations=[[1000, loss, 0.002]],
+        evaluations=[{"step": 1000, "metrics": {"loss": [loss, 0.002]}}],
         data_sha256="d" * 64,
         started="2026-01-01T00:00:00+00:00",
         finished="2026-01-01T00:01:00+00:00",
@@ -85,7 +86,7 @@ def make_study(folder, bad_name: str = "diverging") -> None:
             N = best_size(C) * factor
             name = f"fit-c{C:.1e}-n{N:.0f}".replace("+", "")
             records.append((make_record(name, N, C, 0.002 * rng.standard_normal()), C))
-    lost = {"loss": None, "loss_se": None, "bits_per_byte": None}
+    lost = {"loss": None, "loss_se": None, "metrics": {}}
     reasons = {"diverged": "loss is nan at step 31", "failed": "worker died <b>twice</b>"}
     for name, status in ((bad_name, "diverged"), ("crashing", "failed")):
         bad = make_record(name, 2e5, 6.4e13, 0.0, status=status, reason=reasons[status], **lost)

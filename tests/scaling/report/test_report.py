@@ -97,7 +97,7 @@ def test_numbers_of_the_table_are_those_of_the_records(finished):
         row = page.row(run.run)
         assert float(row[6]) == pytest.approx(run.loss, rel=1e-4)
         assert float(row[7]) == run.loss_se
-        assert float(row[8]) == pytest.approx(run.bits_per_byte, rel=1e-4)
+        assert float(row[8]) == pytest.approx(run.metrics["bits_per_byte"][0], rel=1e-4)
         assert row[11] == "1,000"
         assert row[-1] == run.config_sha256[:8]
 

@@ -1,0 +1,222 @@
+"""The seam between trainer and family, by families that no model of ours is like."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import data
+import models
+from configs import base
+from tests.train.test_run import final_state, stop_at
+from train import before, evaluation, optimizer, run, step, tasks
+from train import config as configuration
+from train.cli import InputError
+from train.score import score
+
+TOYS = Path(__file__).parent / "toys"
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch):
+    for package in (models, tasks, data):
+        folder = str(TOYS / package.__name__.rpartition(".")[2])
+        monkeypatch.setattr(package, "__path__", [*package.__path__, folder])
+
+
+def config(model: str = "noisy", task: str = "denoise", **changes) -> configuration.RunConfig:
+    values = base.get_config()
+    values.update(steps=12, batch_size=8, log_every=1)
+    values.model = {"name": model, "width": 8}
+    values.data = {"name": "rings", "eval_rows": 100}
+    values.task = {"name": task}
+    values.evaluation.batch_size = 16
+    values.checkpoint.every = 5
+    values.update_from_flattened_dict(changes)
+    return configuration.resolve(values.to_dict())
+
+
+def duel(**changes) -> configuration.RunConfig:
+    return config("pair", "duel", **changes)
+
+
+def functions_of(config):
+    dataset = before.open_data(config)
+    return dataset, step.compile_for(config, dataset.eval_batch(0, 1))
+
+
+def test_what_a_model_keeps_is_a_part_of_the_state(tmp_path):
+    result = run.run(duel(), tmp_path / "whole")
+    stop_at(duel(), tmp_path / "run", 7)
+    assert run.run(duel(), tmp_path / "run").metrics == result.metrics
+    states = [final_state(tmp_path / name, duel()) for name in ("whole", "run")]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+    mean = states[0].extra["batch_stats"]["generator"]["BatchNorm_0"]["mean"]
+    assert np.all(mean != 0)
+
+
+def test_every_player_goes_down_its_own_objective():
+    chosen = duel(**{"optimizer.name": "sgd", "optimizer.b1": 0.0, "optimizer.clip_norm": 0.0})
+    dataset, functions = functions_of(chosen)
+    hyper = step.hyper_of(chosen)._replace(weight_decay=np.float32(0))
+    first = functions.init(hyper)
+    params, extra = jax.tree.map(jnp.array, (first.params, first.extra))
+    batch = dataset.train_batch(0, 0, 8)
+    after, seen = functions.train(first, batch, hyper)
+    key = jax.random.fold_in(jax.random.key(0), 0)
+
+    def objective(own, player):
+        whole = {**params, **own}
+        losses, _ = score(
+            step.build_model(chosen), chosen.task, whole, extra, batch, key, train=True
+        )
+        return losses.objective[player].sum() / 8
+
+    for player in ("generator", "critic"):
+        gradient = jax.grad(objective)({player: params[player]}, player)[player]
+        expected = jax.tree.map(
+            lambda p, g: p - seen["learning_rate"] * g, params[player], gradient
+        )
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
+            after.params[player],
+            expected,
+        )
+
+
+def test_metrics_of_the_whole_set_have_errors_and_those_not_defined_are_left_out(tmp_path):
+    result = run.run(duel(**{"evaluation.every": 6}), tmp_path)
+    assert result.of_record == "distance"
+    assert [result.loss, result.loss_se] == result.metrics["distance"]
+    assert result.loss_se > 0
+    assert set(result.metrics) == {"loss", "distance"}
+    # The number of record is there at every evaluation, whatever it takes.
+    assert [set(x["metrics"]) for x in result.evaluations] == [{"loss", "distance"}] * 2
+
+
+def test_means_are_per_unit_and_what_follows_from_them_has_their_errors(tmp_path):
+    result = run.run(config(**{"evaluation.every": 6}), tmp_path)
+    batch = before.open_data(config()).eval_batch(0, 100)
+    state = final_state(tmp_path, config())
+    _, functions = functions_of(config())
+    sums, units = functions.evaluate(state, batch, 0)
+    np.testing.assert_array_equal(units, batch["copies"])
+    loss = float(np.sum(sums["loss"]) / np.sum(units))
+    mean, error = result.metrics["loss"]
+    assert mean == pytest.approx(loss, rel=1e-6)
+    assert result.metrics["rms"] == pytest.approx([loss**0.5, error / 2 / loss**0.5], rel=1e-2)
+    near = result.metrics["near"]
+    assert result.metrics["far"] == pytest.approx([1 - near[0], near[1]])
+    # Decoding and the like is for the end alone, where the number of record is a mean.
+    assert "radius" not in result.evaluations[0]["metrics"]
+    radius = np.linalg.norm(
+        step.build_model(config()).apply({"params": state.params}, batch), axis=1
+    )
+    expected = [radius.mean(), radius.std(ddof=1) / 10]
+    assert result.metrics["radius"] == pytest.approx(expected, rel=0.35)
+    assert result.metrics["radius"][0] == pytest.approx(expected[0], rel=1e-5)
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error():
+    rows = np.random.default_rng(0).normal(size=4000)
+    task = dataclasses.replace(
+        tasks.load("regression"), summarise=lambda config, rows, facts: {"m": rows["x"].mean()}
+    )
+    sums, units = {"loss": rows}, np.ones(4000)
+    found = evaluation.metrics(task, None, {}, sums, units, {"x": rows})
+    assert found["m"][0] == pytest.approx(found["loss"][0])
+    assert found["m"][1] == pytest.approx(found["loss"][1], rel=0.4)  # of 20 groups: 16% in sd
+
+
+def test_what_is_drawn_depends_on_no_batch_size():
+    def means(**changes):
+        chosen = config(**changes)
+        dataset, functions = functions_of(chosen)
+        hyper = step.hyper_of(chosen)
+        batch = dataset.train_batch(0, 0, 8)
+        return functions.train(functions.init(hyper), batch, hyper)[1]
+
+    whole, parts = means(), means(accumulate=4)
+    assert float(whole["loss"]) == pytest.approx(float(parts["loss"]), rel=1e-6)
+    dataset, functions = functions_of(config())
+    state = functions.init(step.hyper_of(config()))
+    once, _ = functions.evaluate(state, dataset.eval_batch(0, 32), 0)
+    second, _ = functions.evaluate(state, dataset.eval_batch(1, 16), 1)
+    np.testing.assert_allclose(once["loss"][16:], second["loss"], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: duel(accumulate=2), "config.accumulate: 2; must be 1: in pair with duel the rows"),
+        (lambda: config("noisy", "duel"), "'duel' trains generator, critic; noisy is made of body"),
+        (
+            lambda: config(**{"optimizer.groups": [group("tail/*")]}),
+            r"config.optimizer.groups\[0\].match: 'tail/\*'; no such parameters",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(make, says, tmp_path):
+    with pytest.raises(InputError, match=says):
+        run.run(make(), tmp_path)
+
+
+def test_a_model_says_which_data_it_fits(monkeypatch, tmp_path):
+    dataset = before.open_data(duel())
+    monkeypatch.setattr(type(dataset), "facts", {"dimensions": 3}, raising=False)
+    monkeypatch.setattr(
+        type(dataset), "__init__", lambda self, config: setattr(self, "eval_rows", 9)
+    )
+    with pytest.raises(InputError, match="width: 8; only for points in a plane"):
+        run.run(duel(), tmp_path)
+
+
+def group(match: str, rate: float = 1.0, decay: float = 1.0, every: int = 1) -> dict:
+    return {"match": match, "rate": rate, "decay": decay, "every": every}
+
+
+def test_groups_have_their_own_rates_and_the_frozen_keep_nothing():
+    plain, grouped = (
+        config(),
+        config(**{"optimizer.groups": [group("body/*", 0.0), group("*/bias", 0.5)]}),
+    )
+    after = []
+    for chosen in (plain, grouped):
+        dataset, functions = functions_of(chosen)
+        hyper = step.hyper_of(chosen)
+        first = functions.init(hyper)
+        begun = jax.tree.map(jnp.array, first.params)
+        state, _ = functions.train(first, dataset.train_batch(0, 0, 8), hyper)
+        after.append(jax.tree.map(np.subtract, state.params, begun) | {"kept": state.opt_state})
+    moved, ours = after
+    assert not np.any(ours["body"]["kernel"])
+    assert not np.any(ours["body"]["bias"])
+    np.testing.assert_allclose(ours["head"]["kernel"], moved["head"]["kernel"], rtol=1e-5)
+    np.testing.assert_allclose(ours["head"]["bias"], moved["head"]["bias"] / 2, rtol=1e-4)
+    sizes = [sum(x.size for x in jax.tree.leaves(part["kept"])) for part in after]
+    assert sizes[1] < sizes[0] - 2 * (2 * 8 + 8) + 4
+
+
+def test_a_group_may_wait():
+    tx = optimizer.build(config(**{"optimizer.groups": [group("a", every=2)]}).optimizer, 0.1, 0.0)
+    params = {"a": np.ones(1, np.float32), "b": np.ones(1, np.float32)}
+    state, moves = tx.init(params), []
+    for _ in range(4):
+        updates, state = tx.update(params, state, params)
+        moves.append([bool(np.any(updates[name] != 0)) for name in "ab"])
+    assert moves == [[True, True], [False, True], [True, True], [False, True]]
+
+
+def test_a_config_without_groups_is_that_of_older_versions(tmp_path):
+    values = configuration.to_dict(config())
+    older = json.loads(json.dumps(values))
+    del older["optimizer"]["groups"]
+    assert configuration.digest_of(older) == configuration.digest(config())
+    assert configuration.other_run(config(), older) == []
+    grouped = config(**{"optimizer.groups": [group("body/*")]})
+    assert configuration.digest(grouped) != configuration.digest(config())
+    assert configuration.resolve(configuration.to_dict(grouped)) == grouped
