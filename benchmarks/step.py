@@ -53,8 +53,9 @@ def measure(width: int, batch_size: int) -> dict[str, float]:
 
     from scaling.plan.ladder import Ladder
     from train import before, step
+    from train import config as configuration
 
-    config, _ = Ladder("configs/gpt.py").at(width, 1e6)
+    config = configuration.resolve(Ladder("configs/gpt.py").at(width, 1e6).config)
     dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
     model = dataclasses.replace(config.model.config, dtype=dtype)
     config = dataclasses.replace(
@@ -73,9 +74,9 @@ def measure(width: int, batch_size: int) -> dict[str, float]:
     seconds = median_seconds(one_step, jax.block_until_ready)
     making = median_seconds(lambda: dataset.train_batch(0, 7, batch_size), lambda _: None)
     return {
-        "N": account["N"]["total"],
-        "tokens": account["D"] / config.steps,
-        "flops": account["C"]["forward"] / config.steps,
+        "N": account.N["total"],
+        "tokens": account.D / config.steps,
+        "flops": account.C["forward"] / config.steps,
         "seconds": seconds,
         "batch": making,
     }

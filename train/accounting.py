@@ -39,7 +39,9 @@ def count_parameters(
       {"embedding": n, "body": n, "head": n, "total": their sum, "active": of these used}, and
       "encoder" and "decoder", which are parts of the body, if there are such.
     """
-    counts, parts, active = dict.fromkeys(GROUPS, 0), {}, 0.0
+    counts: dict[str, int] = dict.fromkeys(GROUPS, 0)
+    parts: dict[str, int] = {}
+    active = 0.0
     for path, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=_is_box):
         first = str(getattr(path[0], "key", path[0])) if path else ""
         group = next((g for g in ("embedding", "head") if first.startswith(g)), "body")
@@ -74,7 +76,7 @@ def forward_flops(function: Callable, params: Any, *inputs: Any) -> dict[str, in
 
 
 def training_flops(
-    parameters: dict[str, int], forward: dict[str, float], D: float
+    parameters: Mapping[str, int], forward: Mapping[str, float], D: float
 ) -> dict[str, float]:
     """Training FLOPs C for D units under each convention in use.
 

@@ -1,19 +1,20 @@
 """A run before it is trained: its data, and what it comes to in N, D and C."""
 
 import dataclasses
-from typing import Any
 
 import data
 from train import accounting, step
+from train import config as configuration
+from train.account import Account
 from train.cli import InputError, Unavailable
 from train.config import RunConfig
 
 
-def open_data(config: RunConfig) -> data.Dataset:
-    """Opens a run's dataset.
+def open_data(config: RunConfig, planned_on: str = "") -> data.Dataset:
+    """Opens a run's dataset; `planned_on` is the digest that it must have, "" any.
 
     Raises:
-      Unavailable: a file of it is not there or cannot be read.
+      Unavailable: a file of it is not there or cannot be read, or it has another digest.
       InputError: there is no such data, or it does not fit the model.
     """
     try:
@@ -22,6 +23,11 @@ def open_data(config: RunConfig) -> data.Dataset:
         raise Unavailable(f"config.data: {error}") from error
     except ValueError as error:
         raise InputError(f"config.data: {error}") from error
+    if planned_on and dataset.digest != planned_on:
+        raise Unavailable(
+            "config.data: changed since the run was planned: sha256 "
+            f"{dataset.digest}, not {planned_on}"
+        )
     if dataset.eval_rows < 2:
         found = f"config.data: {dataset.eval_rows} validation rows"
         raise InputError(f"{found}; at least 2, for an error of the loss")
@@ -39,16 +45,20 @@ def open_data(config: RunConfig) -> data.Dataset:
     return dataset
 
 
-def account(config: RunConfig, dataset: data.Dataset) -> dict[str, Any]:
-    """N by group, D, C by convention, epochs and unit of a run, before it is trained."""
+def account(config: RunConfig, dataset: data.Dataset) -> Account:
+    """The account of a run on an open dataset, before it is trained."""
     N, forward = step.count(config, dataset.eval_batch(0, 1))
     per_unit = {kind: flops / dataset.units_per_row for kind, flops in forward.items()}
     rows = config.steps * config.batch_size
     D = rows * dataset.units_per_row
-    return {
-        "N": N,
-        "D": D,
-        "C": accounting.training_flops(N, per_unit, D),
-        "epochs": rows / dataset.train_rows if dataset.train_rows else None,
-        "unit": dataset.unit,
-    }
+    return Account(
+        seed=config.seed,
+        config=configuration.to_dict(config),
+        config_sha256=configuration.digest(config),
+        N=N,
+        D=D,
+        unit=dataset.unit,
+        C=accounting.training_flops(N, per_unit, D),
+        epochs=rows / dataset.train_rows if dataset.train_rows else None,
+        data_sha256=dataset.digest,
+    )

@@ -9,14 +9,16 @@ import dataclasses
 import hashlib
 import json
 import typing
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import data
 import models
 from train import tasks
 from train.cli import InputError, nearest, require
 from train.optimizer import Optimizer, Schedule
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,10 +127,7 @@ def _with_facts(values: Any) -> Any:
     if not open_fields:
         return values
     held = _choose(data, values.get("data"), "config.data")
-    try:
-        facts = data.facts(held.name, held.config)
-    except ValueError as error:
-        raise InputError(f"config.{error}") from error
+    facts = of_data(data.facts, held)
     filled = {name: facts[name] for name in open_fields if name in facts}
     return {**values, "model": {**model, **filled}}
 
@@ -139,9 +138,18 @@ def _canonical(values: Mapping[str, Any]) -> dict[str, Any]:
     So runs of older versions keep their digests, and go on.
     """
     out = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
-    if not out.get("optimizer", {}).get("groups", True):
-        del out["optimizer"]["groups"]
+    optimizer = out.get("optimizer")
+    if isinstance(optimizer, dict) and not optimizer.get("groups", True):
+        del optimizer["groups"]
     return out
+
+
+def of_data(ask: Callable[[str, Any], T], chosen: Choice) -> T:
+    """What `data.facts` or `data.spec` says of a run's data (InputError: its config is wrong)."""
+    try:
+        return ask(chosen.name, chosen.config)
+    except ValueError as error:
+        raise InputError(f"config.{error}") from error
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:

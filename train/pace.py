@@ -8,11 +8,11 @@ import math
 import statistics
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax
 
 from train import peaks
+from train.account import Account
 from train.config import RunConfig
 
 _WINDOW = 20  # lines of metrics; what is shown is the mean over them
@@ -39,7 +39,7 @@ class Pace:
     def __init__(
         self,
         config: RunConfig,
-        account: Mapping[str, Any],
+        account: Account,
         eval_rows: int,
         used: Sequence[jax.Device],
     ):
@@ -47,15 +47,15 @@ class Pace:
 
         Args:
           config: of the run.
-          account: see `train.before.account`.
+          account: its facts.
           eval_rows: of the validation set.
           used: the devices that it is computed on, all of one kind.
         """
-        self._config, self._unit = config, account["unit"]
+        self._config, self._unit = config, account.unit
         peak = peaks.peak(used[0].device_kind)
         self._peak = None if peak is None else peak * len(used)
-        self._units = account["D"] / config.steps
-        self._flops = account["C"]["forward"] / config.steps
+        self._units = account.D / config.steps
+        self._flops = account.C["forward"] / config.steps
         # Until one has been timed: a forward pass is a third of a training step.
         self._evaluation = eval_rows / config.batch_size / 3
         self._under_way: list[tuple[int, jax.Array]] = []

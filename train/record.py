@@ -14,9 +14,10 @@ import subprocess
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
-from train import config, strict
+from train import account, strict
+from train.account import Account
 from train.cli import InputError
 
 VERSION = 3  # in 1, `started` and `seconds` were of the last call alone; in 2, only losses
@@ -25,28 +26,24 @@ _MAX_BYTES = 64 * 2**20
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.tmp")  # ends the names of `replacing`
 
 
-@dataclasses.dataclass(frozen=True)
-class Record:
+METRICS = {str: [float, (float, None)]}  # by name: value, and standard error where it is known
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record(Account):
     """One run. Numbers that a failed run never reached are None."""
 
     run: str  # name of the run, unique in its study
     status: str  # one of STATUSES
     reason: str  # why it is not ok; "" if it is
-    config: dict[str, Any]  # complete, see train.config
-    config_sha256: str  # of what decides the numbers
-    seed: int
-    N: dict[str, int]  # parameters by group, see train.accounting.count_parameters
-    D: float  # units trained on: steps x batch size x units per example
-    unit: str  # what D counts
-    epochs: float | None  # passes over the training data; None for endless data
-    C: dict[str, float]  # FLOPs by convention, see train.accounting.training_flops
     of_record: str  # the metric that `loss` is
     loss: float | None  # of record, on the whole validation set
-    loss_se: float | None  # its standard error, over validation examples
-    metrics: dict[str, list[float]]  # all of the task's there: [value, standard error or None]
-    curve: list[list[float]]  # [step, training loss], thinned
-    evaluations: list[dict[str, Any]]  # {"step": n, "metrics": as above}, each on the whole set
-    data_sha256: str
+    loss_se: float | None  # its standard error, over validation rows
+    metrics: Annotated[dict[str, list[float | None]], METRICS]  # all of the task's, there
+    # [step, training loss], thinned
+    curve: Annotated[list[list[float]], [[float, float]]]
+    # Each on the whole validation set.
+    evaluations: Annotated[list[dict[str, Any]], [{"step": float, "metrics": METRICS}]]
     started: str  # UTC, ISO 8601; the first of a run's calls
     finished: str
     seconds: dict[str, float]  # of all calls: total, compile, train, evaluate, checkpoint, log
@@ -56,27 +53,6 @@ class Record:
     throughput: float | None = None  # units a second of training, the median over the run
     mfu: float | None = None  # the same as a share of the devices' peak, see train.pace
     version: int = VERSION
-
-
-_METRICS = {str: [float, (float, None)]}
-_SHAPE = {
-    **dict.fromkeys(("run", "reason", "config_sha256", "unit", "data_sha256", "of_record"), str),
-    **dict.fromkeys(("started", "finished"), str),
-    **dict.fromkeys(("epochs", "loss", "loss_se"), (float, None)),
-    **dict.fromkeys(("throughput", "mfu"), (float, None)),
-    "config": dict,
-    "seed": int,
-    "N": {"total": float, str: float},
-    "D": float,
-    "C": {"forward": float, str: float},
-    "metrics": _METRICS,
-    "curve": [[float, float]],
-    "evaluations": [{"step": float, "metrics": _METRICS}],
-    "seconds": {str: float},
-    "device": dict,
-    "versions": {str: str},
-    "revision": (str, None),
-}
 
 
 def save_json(path: Path, value: Any) -> None:
@@ -179,7 +155,7 @@ def load_json(path: Path) -> dict[str, Any]:
 
 def save(path: Path, record: Record) -> None:
     """Writes a record."""
-    save_json(path, dataclasses.asdict(record))
+    save_json(path, account.to_json(record))
 
 
 def load(path: Path) -> Record:
@@ -189,23 +165,15 @@ def load(path: Path) -> Record:
         raise InputError(f"{path}: version: {values.get('version')!r}; must be 1 to {VERSION}")
     if values["version"] < VERSION:
         values = _as_of_now(path, values)
-    fields = {field.name for field in dataclasses.fields(Record)}
-    for name in sorted(fields ^ set(values)):
-        raise InputError(f"{path}: {name}: {'missing' if name in fields else 'no such field'}")
-    if values["status"] not in STATUSES:
-        raise InputError(f"{path}: status: {values['status']!r}; allowed: {', '.join(STATUSES)}")
-    done = {"loss": float, "loss_se": float} if values["status"] == "ok" else {}
-    strict.check(f"{path}: ", values, _SHAPE | done)
-    numbers = {f"N.{k}": v for k, v in values["N"].items()} | {"D": values["D"]}
-    numbers |= {f"C.{k}": v for k, v in values["C"].items()}
-    if done:  # the loss itself may be of either sign: a log-density
-        numbers |= {"loss_se": values["loss_se"]}
-    for name, value in numbers.items():
-        if value < 0:
-            raise InputError(f"{path}: {name}: {value!r}; must be a number of at least 0")
-    if values["config_sha256"] != config.digest_of(values["config"]):
-        raise InputError(f"{path}: config_sha256: not that of the config which the record holds")
-    return Record(**values)
+    found = account.from_json(Record, f"{path}: ", values)
+    if found.status not in STATUSES:
+        raise InputError(f"{path}: status: {found.status!r}; allowed: {', '.join(STATUSES)}")
+    if found.status == "ok":  # the loss itself may be of either sign: a log-density
+        strict.check(f"{path}: ", values, {"loss": float, "loss_se": float})
+        if values["loss_se"] < 0:
+            given = values["loss_se"]
+            raise InputError(f"{path}: loss_se: {given!r}; must be a number of at least 0")
+    return found
 
 
 def _as_of_now(path: Path, values: dict[str, Any]) -> dict[str, Any]:
@@ -228,7 +196,17 @@ def _as_of_now(path: Path, values: dict[str, Any]) -> dict[str, Any]:
 @functools.cache
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that decide a run's numbers, as far as installed."""
-    names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ml_dtypes", "qwix")
+    names = (
+        "jax",
+        "jaxlib",
+        "flax",
+        "optax",
+        "orbax-checkpoint",
+        "numpy",
+        "ml_dtypes",
+        "qwix",
+        "sacrebleu",
+    )
     found = {"python": platform.python_version()}
     for name in (*names, "libtpu"):
         with contextlib.suppress(metadata.PackageNotFoundError):

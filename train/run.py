@@ -25,8 +25,7 @@ from typing import Any
 
 import jax
 
-from train import before, evaluation, metrics, pace, record, step, tasks
-from train import config as configuration
+from train import account, before, evaluation, metrics, pace, record, step, tasks
 from train import workdir as workdirs
 from train.checkpoint import Checkpoints
 from train.config import RunConfig
@@ -55,6 +54,7 @@ def run(
     workdir: Path,
     *,
     name: str | None = None,
+    data_sha256: str = "",
     progress: Callable[[int, float, pace.Speed], None] = lambda step, loss, speed: None,
     should_stop: Callable[[], bool] = lambda: False,
     resumed: Callable[[int], None] = lambda step: None,
@@ -70,6 +70,7 @@ def run(
       config: what to train.
       workdir: the run's own folder.
       name: of the run in its record; the folder's name if None.
+      data_sha256: digest of the data that the run was planned on; "" = any.
       progress: called in process 0 with the steps taken, the latest training loss and the pace.
       should_stop: polled after every step; True saves a checkpoint and raises Interrupted.
       resumed: called with the step that an earlier call's checkpoint is of, if there is one.
@@ -78,6 +79,7 @@ def run(
 
     Raises:
       InputError: the config does not fit data or devices, or `workdir` has another run or data.
+      Unavailable: the data are not those it was planned on, or another process is at work here.
       Interrupted: `should_stop` said so.
       SaveError: a checkpoint could not be written, e.g. to a full disk.
       OSError: another file could not.
@@ -95,15 +97,20 @@ def run(
         if done:
             return record.Record(**done)
         name = name or workdir.resolve().name
-        return _Run(config, workdir, name, progress, should_stop, resumed, saved, tell).go()
+        return _Run(
+            config, workdir, name, data_sha256, progress, should_stop, resumed, saved, tell
+        ).go()
 
 
 class _Run:
     """The state of one call of `run`."""
 
-    def __init__(self, config, workdir, name, progress, should_stop, resumed, saved, tell):
+    def __init__(
+        self, config, workdir, name, planned_on, progress, should_stop, resumed, saved, tell
+    ):
         self.config, self.workdir, self.name = config, workdir, name
         self.task = tasks.load(config.task.name)
+        self.planned_on = planned_on  # digest of data
         self.progress, self.should_stop = progress, should_stop
         self.resumed, self.saved, self.tell = resumed, saved, tell
         self.started = _now()
@@ -170,7 +177,7 @@ class _Run:
 
     def prepare(self) -> None:
         """Opens the data and makes the functions, or raises InputError."""
-        self.dataset = before.open_data(self.config)
+        self.dataset = before.open_data(self.config, self.planned_on)
         self.tell(self.dataset.note)
         self.functions = step.compile_for(self.config, self.dataset.eval_batch(0, 1))
         mesh = self.functions.mesh
@@ -333,21 +340,17 @@ class _Run:
         return seconds | {"total": total}
 
     def record(self, outcome: dict[str, Any]) -> record.Record:
-        config, lines = self.config, metrics.read(self.workdir)
+        lines = metrics.read(self.workdir)
         curve = [[x["step"], x["loss"]] for x in lines if "loss" in x]
         thin = max(1, math.ceil(len(curve) / CURVE_POINTS))
         return record.Record(
             run=self.name,
-            config=configuration.to_dict(config),
-            config_sha256=configuration.digest(config),
-            seed=config.seed,
-            **self.account,
+            **account.facts(self.account),
             **outcome,
             **pace.typical(lines, self.dataset.unit),
             of_record=self.task.OF_RECORD,
             curve=curve[::-thin][::-1],
             evaluations=self.evaluations(),
-            data_sha256=self.dataset.digest,
             started=self.started,
             finished=_now(),
             seconds={what: round(s, 4) for what, s in self.spent().items()},

@@ -1,8 +1,11 @@
 """Files that a stranger may have made: strict JSON, and its shape, checked before it is used."""
 
+import dataclasses
 import json
 import math
-from typing import Any
+import types
+import typing
+from typing import Annotated, Any
 
 from train.cli import InputError
 
@@ -72,6 +75,26 @@ def check(where: str, value: Any, shape: Any) -> None:
             check(f"{where}[{place}]", part, shape[place % len(shape)])
     elif not _is(value, shape):
         raise InputError(f"{where}: {repr(value)[:60]}; must be {_WORDS[shape]}")
+
+
+def shape(kind: Any) -> Any:
+    """The shape, as `check` takes it, of the JSON that holds a dataclass, from its annotations.
+
+    `Annotated[type, shape]` is for what a type cannot say.
+    """
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind, include_extras=True)
+        return {field.name: shape(hints[field.name]) for field in dataclasses.fields(kind)}
+    origin, inside = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return inside[1]
+    if origin is types.UnionType:  # "X | None"
+        return (shape(inside[0]), None)
+    if origin is list:
+        return [shape(inside[0])]
+    if origin is dict:
+        return dict if inside[1] is Any else {inside[0]: shape(inside[1])}
+    return kind
 
 
 def _is(value: Any, kind: type) -> bool:

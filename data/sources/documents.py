@@ -6,18 +6,17 @@ document's key (its content, where it has no other), never by its place, so that
 when documents are added (data.sources.split).
 """
 
-import difflib
 import hashlib
 import json
 import lzma
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from data import order
-from data.sources import files, split
+from data.sources import catalogue, files, split
 from data.sources.folder import FolderDocuments
 from data.sources.split import is_validation
 
@@ -73,29 +72,16 @@ class TfdsDocuments:
     """A text data set of the TensorFlow Datasets catalogue, read without TensorFlow.
 
     The validation side is the data set's own "validation" split, else its "test" split, else the
-    documents of "train" that the hash holds out. $TFDS_DATA_DIR says where prepared data sets lie.
+    documents of "train" that the hash holds out.
     """
 
     note = ""
 
     def __init__(self, source: str):
-        import tensorflow_datasets as tfds
-
         name, _, key = source.partition(":")
-        try:
-            builder = tfds.builder(name, file_format="array_record")
-        except tfds.core.DatasetNotFoundError:
-            # Community data sets are left out: listing them needs the network and TensorFlow.
-            names = tfds.list_builders(with_community_datasets=False)
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {close[0]}? " if close else ""
-            raise ValueError(
-                f"data.source: tfds:{name}; {hint}allowed: a name that tfds.list_builders() gives"
-            ) from None
-        except Exception as error:
-            raise _unreadable(name, error) from error
-        self._key = _text_key(name, key, builder.info.features)
-        try:
+        builder = catalogue.builder(name)
+        self._key = catalogue.key(name, key, builder.info.features, "Text", "text")
+        with catalogue.reading(name):
             builder.download_and_prepare()
             splits = builder.info.splits
             held_out = [split for split in ("validation", "test") if split in splits][:1]
@@ -103,8 +89,6 @@ class TfdsDocuments:
                 (builder.as_data_source(split=split), split != "train")
                 for split in ("train", *held_out)
             ]
-        except Exception as error:
-            raise _unreadable(name, error) from error
         self.rule = f"its split {held_out[0]!r}" if held_out else split.BY_HASH
         sizes = [len(rows) for rows, _ in self._parts]
         identity = f"tfds {order.VERSION} {builder.info.full_name} {self._key} {held_out} {sizes}"
@@ -120,28 +104,3 @@ class TfdsDocuments:
                     text = text.encode() if isinstance(text, str) else bytes(text)
                     if text:
                         yield (is_validation(text) if by_hash else held_out), text
-
-
-def _unreadable(name: str, error: Exception) -> Exception:
-    """TFDS raises a dozen kinds of error, many of them pages long; this keeps the start.
-
-    What may pass, such as a full disk or no network, stays an OSError.
-    """
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    kind = OSError if isinstance(error, OSError) else ValueError
-    return kind(f"data.source: tfds:{name} cannot be read: {reason}")
-
-
-def _text_key(name: str, key: str, features: Any) -> str:
-    """The feature that holds the text: `key`, or the only text feature, or the one named "text"."""
-    import tensorflow_datasets as tfds
-
-    texts = [field for field in features if isinstance(features[field], tfds.features.Text)]
-    if key in texts:
-        return key
-    if not key and (len(texts) == 1 or "text" in texts):
-        return texts[0] if len(texts) == 1 else "text"
-    raise ValueError(
-        f"data.source: tfds:{name}:{key or '?'}; "
-        + (f"allowed: one of {', '.join(texts)}" if texts else "this data set has no text feature")
-    )

@@ -1,5 +1,6 @@
 """Fits a law to a table of runs: `python -m scaling.fit --runs=my.csv --n=params --d=tokens`."""
 
+import dataclasses
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from train.cli import SEED, InputError, nearest
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scaling.fit.solve import Problem
+    from scaling.fit.solve import Local, Problem
     from scaling.laws import Law
 
 __all__ = ["Fit", "fit", "load"]
@@ -78,19 +79,49 @@ def fit(
             runs,
             LAWS[law],
             Objective(objective, delta, tau),
-            starts,
-            bootstrap,
-            seed,
-            weights,
-            resample,
-            level,
-            fixed,
-            backtest,
+            starts=starts,
+            refits=bootstrap,
+            seed=seed,
+            weights=weights,
+            resample=resample,
+            level=level,
+            fixed=fixed,
+            backtest=backtest,
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Solved:
+    """A law on its rows, at the best coordinates.
+
+    Attributes:
+      table: the rows [n]. weight: [n] of them.
+      centres: that the coordinates are centred on. free: [P] which are not held.
+      best: [P] the coordinates. at: the objective around them.
+    """
+
+    problem: "Problem"
+    table: "pd.DataFrame"
+    weight: np.ndarray
+    centres: dict[str, float]
+    free: np.ndarray
+    best: np.ndarray
+    at: "Local"
+
+
 def _fit(
-    runs, entry, objective, starts, refits, seed, weights, resample, level, fixed, backtest
+    runs,
+    entry: "Law",
+    objective: Objective,
+    *,
+    starts: int,
+    refits: int,
+    seed: int,
+    weights: Any,
+    resample: str,
+    level: float,
+    fixed: dict[str, float] | None,
+    backtest: bool,
 ) -> Fit:
     table, weight, notes = _rows(runs, entry, weights, seed)
     columns = {
@@ -128,20 +159,8 @@ def _fit(
     )
     past = hindsight(entry, table, objective, seed) if backtest else None
     independent = clusters.point.max() + 1 if clusters and resample == "pairs" else len(table)
-    return _assemble(
-        problem,
-        table,
-        best,
-        at,
-        centres,
-        draws,
-        report,
-        level,
-        free,
-        np.mean(weight),
-        independent,
-        past,
-    )
+    solved = _Solved(problem, table, weight, centres, free, best, at)
+    return _assemble(solved, draws, report, level, independent, past)
 
 
 def check_choice(flag: str, given: Any, allowed: Any) -> None:
@@ -266,30 +285,26 @@ def _intervals(law: "Law", runs: int, free, params, spread, level: float):
     return float(tail), intervals
 
 
-def _assemble(
-    problem,
-    table,
-    best,
-    at,
-    centres,
-    draws,
-    report,
-    level,
-    free,
-    mean_weight,
-    independent,
-    past,
-) -> Fit:
-    """Puts the pieces together in natural units."""
-    law, runs = problem.law, problem.runs
+def _assemble(solved: _Solved, draws, report, level: float, independent: int, past) -> Fit:
+    """Puts the pieces together in natural units.
 
-    estimate, drawn = (At.coordinates(law, theta, centres) for theta in (best, draws))
+    Args:
+      solved: the estimate.
+      draws: [B, P] coordinates of the refits.
+      report: its diagnostics.
+      level: of the intervals.
+      independent: how many runs, or clusters of them, count for the intervals.
+      past: the refits from origins inside the runs; None where there are none.
+    """
+    problem, table, at, centres = solved.problem, solved.table, solved.at, solved.centres
+    law, runs = problem.law, problem.runs
+    estimate, drawn = (At.coordinates(law, theta, centres) for theta in (solved.best, draws))
     params = {name: float(v) for name, v in estimate.natural().values.items()}
     spread = drawn.natural().values
-    tail, intervals = _intervals(law, independent, free, params, spread, level)
+    tail, intervals = _intervals(law, independent, solved.free, params, spread, level)
     value = at.value
     if problem.objective.name != "huber_log":
-        value = value / (runs * mean_weight)
+        value = value / (runs * np.mean(solved.weight))
     if problem.objective.name == "mse":
         value = value * centres[law.target] ** 2
     ratio = None

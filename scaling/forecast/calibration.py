@@ -66,7 +66,9 @@ class Calibration:
         return centre, scale(self.noise, self.growth, spread + bootstrap, decades)
 
 
-def scale(noise: float, growth: float, between: np.ndarray, decades: np.ndarray) -> np.ndarray:
+def scale(
+    noise: float, growth: float, between: float | np.ndarray, decades: float | np.ndarray
+) -> np.ndarray:
     """Scale s [T] of the log loss; `between` [T]: variance between laws and over resamples."""
     distance = ((GROWTH * growth) ** 2 + STRUCTURE**2) * decades**2
     return np.sqrt((NOISE * noise) ** 2 + distance + SPREAD**2 * between)

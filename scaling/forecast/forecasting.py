@@ -80,9 +80,10 @@ def forecast(
     columns = ("N", "D") if law is None else LAWS[law].columns
     known = fit_rows(_checked(runs, columns))
     targets = _complete(targets, known, columns)
-    laws, seen, ahead, counted = (law,), known, targets, ()
     if law is None:
         laws, seen, ahead, counted = repeats.counted(known, targets)
+    else:
+        laws, seen, ahead, counted = (law,), known, targets, ()
     found = origins.backtest(seen, laws, seed)
     judged = calibration.calibrate(found, _known_noise(known))
     centre, scale = judged.centre_and_scale(ahead)

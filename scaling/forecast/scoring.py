@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaling.forecast import sealing
 from scaling.runs import files
-from scaling.runs.records import run_folder
+from scaling.runs.plans import run_folder
 from train import record
 from train.cli import InputError
 from train.record import save_json

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from scaling.forecast import words
 from scaling.forecast.forecasting import forecast
-from scaling.runs import files
-from scaling.runs.records import run_folder
-from scaling.runs.table import fit_rows, read_csv, read_runs
+from scaling.runs import files, plans, records
+from scaling.runs.plans import Plan, PlannedRun, run_folder
+from scaling.runs.table import fit_rows, read_runs
 from train.cli import InputError, Unavailable
-from train.record import load_json, save_text
+from train.record import save_text
 from train.strict import check
 
 if TYPE_CHECKING:
@@ -33,12 +33,6 @@ _KNOWN = ("run", "N", "D", "C", "loss", "loss_se", "seed")
 _KNOWN_2 = (*_KNOWN, "epochs")
 # What a folder may hold, beside hidden files, in which no step was ever taken.
 _NOT_STARTED = {"attempts.jsonl", "traceback.txt", "worker.log"}
-_PLANNED = {
-    **dict.fromkeys(("run", "role", "config_sha256"), str),
-    "D": float,
-    "N": {"total": float, str: float},
-    "C": {"forward": float, str: float},
-}
 _TARGET = {
     "run": str,
     **dict.fromkeys(("N", "D", "C", "decades", "median"), float),
@@ -111,12 +105,12 @@ def load(path: Path) -> dict[str, Any]:
 
 def _forecast(study: Path, allow_missing: bool) -> dict[str, Any]:
     """The content of a seal, but for its own digest."""
-    planned = _plan(study)
-    held = [run for run in planned if run["role"] == "heldout"]
     path = study / "plan.json"
+    plan = plans.load(path)
+    held = plan.role("heldout")
     if not held:
         raise InputError(f"{path}: runs: none has role 'heldout'; there is nothing to forecast")
-    missing = _missing(study, [run["run"] for run in planned if run["role"] == "fit"])
+    missing = _missing(study, plan)
     if missing and not allow_missing:
         name, why = next(iter(missing.items()))
         raise InputError(
@@ -124,32 +118,30 @@ def _forecast(study: Path, allow_missing: bool) -> dict[str, Any]:
             " failed ones by scaling.sweep --retry=failed, or say --allow_missing"
         )
     for run in held:
-        folder = run_folder(study, run["run"])
+        folder = run_folder(study, run.run)
         if _started(folder):
             raise InputError(f"{folder}: held out, has started; a forecast is sealed first")
-    runs = _runs(study)
+    runs = _runs(study, missing)
     made = words.to_json(forecast(runs, _targets(held)))
     for run, target in zip(held, made["targets"]):
-        target |= {name: run[name] for name in ("run", "config_sha256")}
-        target["data_sha256"] = str(run.get("data_sha256", ""))
+        names = ("run", "config_sha256", "data_sha256")
+        target |= {name: getattr(run, name) for name in names}
     return {
         "version": VERSION,
         "created": datetime.datetime.now(datetime.UTC).isoformat(),
         "runs_sha256": _runs_digest(runs, VERSION),
-        "plan_sha256": _plan_digest(planned),
+        "plan_sha256": _plan_digest(plan),
         "missing": missing,
         **made,
     }
 
 
-def _missing(study: Path, names: list[str]) -> dict[str, str]:
-    """The runs to fit that have no outcome of their own, and why."""
-    table = read_csv(str(study / "runs.csv"))
-    if not {"run", "status"} <= set(table.columns):
-        raise InputError(f"{study / 'runs.csv'}: has no columns run and status")
-    statuses = dict(zip(table["run"].astype(str), table["status"].astype(str)))
-    found = {name: statuses.get(name, "not finished") for name in names}
-    return {name: status for name, status in found.items() if status not in ("ok", "diverged")}
+def _missing(study: Path, plan: Plan) -> dict[str, str]:
+    """The runs to fit that have no outcome of their own, and why, by their records."""
+    found = {run.run: records.finished(study, run) for run in plan.role("fit")}
+    records.check_table(study, plan, found)
+    statuses = {name: ended.status if ended else "not finished" for name, ended in found.items()}
+    return {name: said for name, said in statuses.items() if said not in ("ok", "diverged")}
 
 
 def _runs(study: Path, but: Mapping[str, str] | None = None) -> "pd.DataFrame":
@@ -168,7 +160,7 @@ def check_unchanged(study: Path, sealed: dict[str, Any]) -> None:
             f"{path}: sealed from other runs than {study / 'runs.csv'} holds now; a sealed "
             "forecast is never replaced: start a new study, or restore its runs"
         )
-    if sealed.get("plan_sha256", now := _plan_digest(_plan(study))) != now:
+    if sealed.get("plan_sha256", now := _plan_digest(plans.load(study / "plan.json"))) != now:
         raise InputError(
             f"{path}: sealed for another plan than {study / 'plan.json'} is now; start a new "
             "study, or restore its plan"
@@ -208,35 +200,12 @@ def _started(folder: Path) -> bool:
     return any(not name.startswith(".") for name in names - _NOT_STARTED)
 
 
-def _plan(study: Path) -> list[dict[str, Any]]:
-    """The runs of DIR/plan.json, as far as a seal reads them."""
-    path = study / "plan.json"
-    plan = load_json(path)
-    check(f"{path}: ", plan, {"runs": [_PLANNED]})
-    for run in plan["runs"]:
-        run_folder(study, run["run"])
-        check(f"{path}: {run['run']}: epochs", run.get("epochs"), (float, None))
-    return plan["runs"]
-
-
-def _targets(held: list[dict[str, Any]]) -> "pd.DataFrame":
-    """Held-out runs as targets: N, D, C and, where the plan knows, epochs."""
+def _targets(held: list[PlannedRun]) -> "pd.DataFrame":
+    """Held-out runs as targets: N, D, C and, where the data end, epochs."""
     import pandas as pd
 
-    def number(value: Any) -> float:
-        return float("nan") if value is None else float(value)
-
-    return pd.DataFrame(
-        [
-            {
-                "N": number(run["N"]["total"]),
-                "D": number(run["D"]),
-                "C": number(run["C"]["forward"]),
-                "epochs": number(run.get("epochs")),
-            }
-            for run in held
-        ]
-    )
+    facts = [(float(r.N["total"]), r.D, r.C["forward"], r.epochs) for r in held]
+    return pd.DataFrame(facts, columns=["N", "D", "C", "epochs"], dtype=float)
 
 
 def _create(path: Path, text: str) -> None:
@@ -250,12 +219,20 @@ def _create(path: Path, text: str) -> None:
 
 
 def moment(path: Path, field: str, text: Any) -> datetime.datetime:
-    """The time that a file's field says, in UTC where it names no zone. Raises InputError."""
+    """The time that a file's field says. Raises InputError."""
+    found = read_moment(text)
+    if found is None:
+        raise InputError(f"{path}: {field}: {text!r}; a date and time in ISO 8601")
+    return found
+
+
+def read_moment(text: Any) -> datetime.datetime | None:
+    """The time that a text says, in UTC where it names no zone; None where it says none."""
     try:
-        moment = datetime.datetime.fromisoformat(str(text))
+        found = datetime.datetime.fromisoformat(str(text))
     except ValueError:
-        raise InputError(f"{path}: {field}: {text!r}; a date and time in ISO 8601") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
 
 
 def digest(value: Any) -> str:
@@ -273,9 +250,9 @@ def is_intact(sealed: Mapping[str, Any]) -> bool:
         return False
 
 
-def _plan_digest(planned: list[dict[str, Any]]) -> str:
+def _plan_digest(plan: Plan) -> str:
     """Digest of which runs a plan has; neither their order nor what else it says counts."""
-    return digest(sorted([run["run"], run["role"], run["config_sha256"]] for run in planned))
+    return digest(sorted([run.run, run.role, run.config_sha256] for run in plan.runs))
 
 
 def _runs_digest(runs: "pd.DataFrame", version: int) -> str:

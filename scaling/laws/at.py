@@ -38,10 +38,10 @@ class At:
     @staticmethod
     def of(law: Law, values: Mapping[str, Any], centres: Mapping[str, float] | None = None) -> "At":
         """At parameters by name, that broadcast; in natural units where no centres are given."""
-        values = [np.asarray(values[name], np.float64) for name in law.names]
+        theta = [np.asarray(values[name], np.float64) for name in law.names]
         if centres is None:
             centres = dict.fromkeys((*law.columns, law.target), 1.0)
-        return At(law, np.stack(np.broadcast_arrays(*values), axis=-1), centres)
+        return At(law, np.stack(np.broadcast_arrays(*theta), axis=-1), centres)
 
     @staticmethod
     def coordinates(law: Law, theta: np.ndarray, centres: Mapping[str, float]) -> "At":

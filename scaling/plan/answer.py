@@ -20,7 +20,7 @@ from train.cli import InputError
 
 if TYPE_CHECKING:
     from scaling.fit.fitted import Fit
-    from scaling.plan.planning import Plan, PlannedRun
+    from scaling.runs.plans import Plan, PlannedRun
 
 _OTHERS = ("besiroglu2024", "hoffmann2022_a3", "muennighoff2023_c4")  # laws to compare with
 _ENDS = 3.29  # width of a normal's 90% interval, in standard deviations
@@ -66,7 +66,7 @@ def expected(plan: "Plan") -> Expected | None:
     if not fitted.all():
         dearest = int(np.argmax(C))
         target = Target(float(C[dearest]), float(N[dearest]), float(D[dearest]))
-        unique = target.D / (plan.runs[dearest].epochs or math.inf)
+        unique = plan.runs[dearest].unique or 0.0
     loss, worth = _loss_and_worth(prior, target, unique)
     fresh = dataclasses.replace(target, D=worth)
     found = promise(prior, N[fitted], D[fitted], noise, fresh)

@@ -6,8 +6,9 @@ from typing import Any
 
 from scaling.console import budget
 from scaling.plan import hbm
-from scaling.plan.planning import load, make, read_points, resolve, save, scaled, with_names_of
+from scaling.plan.planning import load, make, read_points, resolve, scaled, with_names_of
 from scaling.plan.show import show
+from scaling.runs import plans
 from train.cache import use_cache
 from train.cli import InputError, config_values
 from train.compile import topology
@@ -33,7 +34,7 @@ def run(given: Any) -> int:
     path = Path(workdir) / "plan.json"
     if path.exists():
         plan = with_names_of(plan, load(path))
-    save(path, plan)
+    plans.save(path, plan)
 
     use_cache()
     show(plan, rate)

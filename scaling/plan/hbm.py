@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 
-from scaling.plan import memory, planning
+from scaling.plan import memory
+from scaling.runs.plans import Plan
 from train import config as configuration
 from train.cli import InputError
 from train.compile import ahead
@@ -10,7 +11,7 @@ from train.compile import ahead
 GiB = 2**30
 
 
-def check(planned: planning.Plan, topology: str) -> bool:
+def check(planned: Plan, topology: str) -> bool:
     """Prints what each shape among the runs needs of a device's HBM; returns whether all fit.
 
     Runs that differ in seed, learning rate, decay and steps alone have one shape. A compile takes

@@ -9,24 +9,16 @@ import importlib.util
 import inspect
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from absl import flags
 
 import data
 from train import before
 from train import config as configuration
+from train.account import Account
 from train.cli import InputError
-from train.compile import ahead
 from train.config import Choice, RunConfig
-
-
-class Planned(NamedTuple):
-    """A run before it is trained."""
-
-    config: RunConfig
-    account: dict[str, Any]  # N, D, C, epochs, unit: see train.before.account
-    data_sha256: str  # digest of its data; "" for those that are not here
 
 
 class Stated:
@@ -36,13 +28,13 @@ class Stated:
 
     def __init__(self, config: RunConfig, unique: float):
         """Raises InputError if what the run reads has to be opened to be known."""
-        chosen = config.data
-        known = data.facts(chosen.name, chosen.config)
-        if "units_per_row" not in known or data.spec(chosen.name, chosen.config) is None:
-            raise InputError(f"study.unique: {unique:g}; must be 0 for data {chosen.name!r}")
+        known = configuration.of_data(data.facts, config.data)
+        example = configuration.of_data(data.spec, config.data)
+        if "units_per_row" not in known or example is None:
+            raise InputError(f"study.unique: {unique:g}; must be 0 for data {config.data.name!r}")
         self.unit, self.units_per_row = known["unit"], known["units_per_row"]
         self.train_rows = max(1, int(unique // self.units_per_row))
-        self._example = ahead.example_of(config)
+        self._example = example
 
     def eval_batch(self, index: int, batch_size: int) -> dict[str, Any]:
         """One example, of which only shapes and types matter."""
@@ -68,10 +60,12 @@ class Ladder:
         self.dial = next(iter(inspect.signature(self._module.recipe).parameters))
         self._unique = unique
         self._datasets: dict[Choice, data.Dataset | Stated] = {}
-        self._one_step: dict[int, dict[str, Any]] = {}
+        self._one_step: dict[int, Account] = {}
 
-    def at(self, size: int, D: float) -> Planned:
+    def at(self, size: int, D: float, seed: int | None = None) -> Account:
         """The run of this size on D units, to the nearest whole step (at least one).
+
+        `seed` takes the place of the recipe's.
 
         Raises:
           InputError: the recipe has no such size.
@@ -80,6 +74,7 @@ class Ladder:
             values = self._module.recipe(size, D).to_dict()
         except flags.Error as error:
             raise InputError(f"study.sizes: {error}") from None
+        values |= {} if seed is None else {"seed": seed}
         config = configuration.resolve(values | {"steps": 1})
         if config.data not in self._datasets:
             here = before.open_data(config) if not self._unique else Stated(config, self._unique)
@@ -87,21 +82,21 @@ class Ladder:
         dataset = self._datasets[config.data]
         steps = max(1, round(D / (config.batch_size * dataset.units_per_row)))
         config = configuration.resolve(values | {"steps": steps})
-        return Planned(config, before.account(config, dataset), dataset.digest)
+        return before.account(config, dataset)
 
-    def at_budget(self, size: int, C: float) -> Planned:
+    def at_budget(self, size: int, C: float, seed: int | None = None) -> Account:
         """The run of this size that costs C training FLOPs (the "forward" convention)."""
-        account = self._smallest(size)
-        return self.at(size, C * account["D"] / account["C"]["forward"])
+        one = self._smallest(size)
+        return self.at(size, C * one.D / one.C["forward"], seed)
 
     def N(self, size: int) -> int:
         """Parameters of this size, in total."""
-        return self._smallest(size)["N"]["total"]
+        return self._smallest(size).N["total"]
 
-    def _smallest(self, size: int) -> dict[str, Any]:
+    def _smallest(self, size: int) -> Account:
         """The account of one step, for what does not depend on D."""
         if size not in self._one_step:
-            self._one_step[size] = self.at(size, 1.0).account
+            self._one_step[size] = self.at(size, 1.0)
         return self._one_step[size]
 
 

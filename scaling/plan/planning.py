@@ -2,27 +2,20 @@
 
 import dataclasses
 import math
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scaling.allocate.allocating import by_law
 from scaling.fit.ready import ready_made
 from scaling.plan.ladder import Ladder
-from scaling.runs import files
-from scaling.runs.records import run_folder
+from scaling.runs import plans
+from scaling.runs.plans import Plan, PlannedRun
 from scaling.runs.table import read_csv, validate
-from train import config
 from train import config as configuration
+from train.account import Account, facts
 from train.cli import InputError
-from train.record import save_json
-from train.strict import check
 
-if TYPE_CHECKING:
-    from scaling.plan.ladder import Planned
-
-ROLES = ("fit", "heldout")
 MAX_POINTS = 10_000
 NEAR = 1.5  # a size of the ladder stands for a point's N within this factor
 
@@ -81,46 +74,9 @@ class Study:
             raise ValueError(f"heldout: {self.heldout}; must lie above 1 x the largest budget")
 
 
-@dataclasses.dataclass(frozen=True)
-class PlannedRun:
-    """One run of a plan; N, D, C as in a record."""
-
-    run: str
-    role: str  # "fit" | "heldout"
-    size: int
-    budget: float  # FLOPs aimed at; C is what whole steps make of it
-    seed: int
-    config: dict[str, Any]
-    config_sha256: str
-    N: dict[str, int]
-    D: float
-    unit: str
-    C: dict[str, float]
-    epochs: float | None
-    data_sha256: str  # of the data it was planned on; "" = unknown
-
-
-_SHAPE = {
-    **dict.fromkeys(("run", "role", "config_sha256", "unit", "data_sha256"), str),
-    **dict.fromkeys(("size", "seed"), int),
-    **dict.fromkeys(("budget", "D"), float),
-    "config": dict,
-    "N": {"total": float, str: float},
-    "C": {"forward": float, str: float},
-    "epochs": (float, None),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    study: dict[str, Any]
-    runs: tuple[PlannedRun, ...]
-    version: int = files.VERSIONS["plan"][-1]
-
-
 def resolve(values: dict[str, Any]) -> Study:
     """Checks and types a study's config. Raises InputError."""
-    return config.build(Study, {"unique": 0.0} | values, "study")
+    return configuration.build(Study, {"unique": 0.0} | values, "study")
 
 
 def scaled(study: Study, flops: float) -> Study:
@@ -154,8 +110,8 @@ def make(study: Study, points: Sequence[tuple[float, float]] = ()) -> Plan:
     for multiple in sorted(study.heldout):
         budget = multiple * largest
         (size,) = _sizes(study, ladder, _best_size(study, budget), 1)
-        planned = ladder.at_budget(size, budget)
-        runs.append(_planned(ladder, "heldout", size, budget, study.seeds[0], planned))
+        account = ladder.at_budget(size, budget, study.seeds[0])
+        runs.append(_planned(ladder, "heldout", size, budget, account))
     for run in runs:
         if run.epochs is not None and run.epochs > study.max_epochs:
             raise InputError(
@@ -183,55 +139,33 @@ def with_names_of(plan: Plan, there: Plan) -> Plan:
     return dataclasses.replace(plan, runs=tuple(named))
 
 
-def save(path: Path, plan: Plan) -> None:
-    """Writes plan.json."""
-    save_json(path, dataclasses.asdict(plan))
-
-
 def load(path: Path) -> Plan:
-    """Reads plan.json. Raises InputError naming the file and the field."""
-    values = files.load(path, "plan")
-    check(f"{path}: ", values, {"study": {"name": str}, "runs": list})
-    runs = tuple(_load_run(path, values["version"], run) for run in values["runs"])
-    names = Counter(run.run for run in runs)
-    for name, count in names.items():
-        if count > 1:
-            raise InputError(f"{path}: runs: {count} are named {name!r}; names must differ")
-    return Plan(values["study"], runs)
+    """Reads a plan whose runs are to be trained. Raises InputError naming the file and field."""
+    plan = plans.load(path)
+    return dataclasses.replace(plan, runs=tuple(_trainable(path, run) for run in plan.runs))
 
 
-def _load_run(path: Path, version: int, run: Any) -> PlannedRun:
-    check(f"{path}: runs", run, {"run": str})
-    where = f"{path}: {run['run'][:60]}"
-    if version == 1:
-        run = {"data_sha256": "", **run}
-    if unknown := set(run) - set(_SHAPE):
-        raise InputError(f"{where}: {min(unknown)}: no such field")
-    check(where, run, _SHAPE)
+def _trainable(path: Path, run: PlannedRun) -> PlannedRun:
+    """The run, its config as this version has it."""
     try:
-        run_folder(path.parent, run["run"])
-        resolved = config.resolve(run["config"])
+        resolved = configuration.resolve(run.config)
     except InputError as error:
-        raise InputError(f"{where}: {error}") from None
-    if run["role"] not in ROLES:
-        raise InputError(f"{where}: role: {run['role']!r}; allowed: {', '.join(ROLES)}")
-    if run["config_sha256"] != config.digest(resolved):
-        raise InputError(f"{where}: config_sha256 does not fit its config")
-    return PlannedRun(**run | {"config": config.to_dict(resolved)})
+        raise InputError(f"{path}: {run.run[:60]}: {error}") from None
+    return dataclasses.replace(run, config=configuration.to_dict(resolved))
 
 
-def _isoflop(study: Study, ladder: "Ladder") -> list[PlannedRun]:
+def _isoflop(study: Study, ladder: Ladder) -> list[PlannedRun]:
     """For each budget the sizes around the expected optimum, each on what the budget buys."""
     runs = []
     for budget in sorted(study.budgets):
         best = study.prior.coefficient * budget**study.prior.exponent
         for size in _sizes(study, ladder, best, study.sizes_per_budget):
-            planned = ladder.at_budget(size, budget)
-            runs += [_planned(ladder, "fit", size, budget, s, planned) for s in study.seeds]
+            accounts = [ladder.at_budget(size, budget, seed) for seed in study.seeds]
+            runs += [_planned(ladder, "fit", size, budget, account) for account in accounts]
     return runs
 
 
-def _at_points(study: Study, ladder: "Ladder", points: Sequence[tuple[float, float]]):
+def _at_points(study: Study, ladder: Ladder, points: Sequence[tuple[float, float]]):
     """The size nearest to each point's N, on its D; the same run again gets the next seed."""
     runs: list[PlannedRun] = []
     for N, D in points:
@@ -242,12 +176,11 @@ def _at_points(study: Study, ladder: "Ladder", points: Sequence[tuple[float, flo
                 f"--points: N = {N:.3g}; the nearest of study.sizes is {size}, with N = "
                 f"{ladder.N(size):.3g}: more than a factor of {NEAR:g} away"
             )
-        planned = ladder.at(size, D)
-        budget = planned.account["C"]["forward"]
+        budget = ladder.at(size, D).C["forward"]
         alike = sum((r.size, f"{r.budget:.2e}") == (size, f"{budget:.2e}") for r in runs)
         for seed in study.seeds:
             other = seed + alike // len(study.seeds) * (max(study.seeds) + 1)
-            runs.append(_planned(ladder, "fit", size, budget, other, planned))
+            runs.append(_planned(ladder, "fit", size, budget, ladder.at(size, D, other)))
     return runs
 
 
@@ -259,7 +192,7 @@ def _best_size(study: Study, budget: float) -> float:
     return by_law(ready_made(study.law, "study.law"), budget, study.unique).N
 
 
-def _sizes(study: Study, ladder: "Ladder", N: float, count: int) -> list[int]:
+def _sizes(study: Study, ladder: Ladder, N: float, count: int) -> list[int]:
     """The `count` neighbouring sizes whose geometric mean is nearest to N."""
     sizes = sorted(study.sizes)
     windows = [sizes[i : i + count] for i in range(len(sizes) - count + 1)]
@@ -270,19 +203,12 @@ def _sizes(study: Study, ladder: "Ladder", N: float, count: int) -> list[int]:
     return min(windows, key=distance)
 
 
-def _planned(
-    ladder: "Ladder", role: str, size: int, budget: float, seed: int, planned: "Planned"
-) -> PlannedRun:
-    config = dataclasses.replace(planned.config, seed=seed)
+def _planned(ladder: Ladder, role: str, size: int, budget: float, account: Account) -> PlannedRun:
     return PlannedRun(
         # The letter says what the size is: w64 is a width.
-        run=f"{role}-c{budget:.2e}-{ladder.dial[0]}{size}-s{seed}".replace("+", ""),
+        run=f"{role}-c{budget:.2e}-{ladder.dial[0]}{size}-s{account.seed}".replace("+", ""),
         role=role,
         size=size,
         budget=budget,
-        seed=seed,
-        config=configuration.to_dict(config),
-        config_sha256=configuration.digest(config),
-        data_sha256=planned.data_sha256,
-        **planned.account,
+        **facts(account),
     )

@@ -7,13 +7,14 @@ from rich.table import Table
 
 from scaling.console.printed import console, table
 from scaling.console.printed import show as show_table
-from scaling.plan import answer, memory, planning, prices
+from scaling.plan import answer, memory, prices
 from scaling.runs.numbers import count, size
+from scaling.runs.plans import Plan
 from train import config as configuration
 from train.cli import InputError
 
 
-def show(planned: planning.Plan, rate: prices.Rate | None) -> None:
+def show(planned: Plan, rate: prices.Rate | None) -> None:
     """The table of runs, what all of it costs, and how sure the study is expected to be."""
     on = console()
     say = lambda line: on.print(escape(line), highlight=False)  # noqa: E731
@@ -43,7 +44,7 @@ def show(planned: planning.Plan, rate: prices.Rate | None) -> None:
             show_table(on, answer.changes(planned, expected))
 
 
-def _runs(planned: planning.Plan, needs: list[memory.Memory], rate: prices.Rate | None) -> Table:
+def _runs(planned: Plan, needs: list[memory.Memory], rate: prices.Rate | None) -> Table:
     cost = () if rate is None else ("wall time", "cost")
     columns = ("N", "D", "C", "epochs", "steps", "batch", "learning rate", "memory", *cost)
     shown = table(f"Runs of the study {planned.study['name']}", "", *columns)
@@ -57,7 +58,7 @@ def _runs(planned: planning.Plan, needs: list[memory.Memory], rate: prices.Rate 
     return shown
 
 
-def _memory(planned: planning.Plan, needs: list[memory.Memory], rate: prices.Rate | None) -> str:
+def _memory(planned: Plan, needs: list[memory.Memory], rate: prices.Rate | None) -> str:
     """What the memory of the run that needs most is made of, and whether the devices have it."""
     most = max(range(len(needs)), key=lambda place: needs[place].total)
     need = needs[most]
@@ -76,7 +77,7 @@ def _memory(planned: planning.Plan, needs: list[memory.Memory], rate: prices.Rat
     return f"{words}; {size(there)} there: fits{how}{split}"
 
 
-def in_words(planned: planning.Plan, expected: answer.Expected) -> list[str]:
+def in_words(planned: Plan, expected: answer.Expected) -> list[str]:
     """What a study is expected to say, for people."""
     made, target = expected.promise, expected.target
     fitted = sum(run.role == "fit" for run in planned.runs)

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 # Okabe and Ito 2008: told apart under all common kinds of colour blindness. Black and yellow are
 # left out, since one of them vanishes on a dark page and the other on a white one.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#808080")
@@ -41,6 +43,9 @@ class Axis:
     percent: bool = False
 
 
+Numbers = Sequence[float] | np.ndarray
+
+
 @dataclass(frozen=True)
 class Series:
     """Something drawn.
@@ -58,11 +63,11 @@ class Series:
     """
 
     name: str
-    x: Sequence[float]
-    y: Sequence[float] = ()
+    x: Numbers
+    y: Numbers = ()
     kind: str = "line"
-    y_low: Sequence[float] = ()
-    y_high: Sequence[float] = ()
+    y_low: Numbers = ()
+    y_high: Numbers = ()
     hover: str | Sequence[str] = ""
     colour: int = BLUE
     shade: float | None = None

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from scaling.fit import fitted, isoflop
 from scaling.forecast.sealing import is_intact
-from scaling.runs import files
-from scaling.runs.records import run_folder
+from scaling.runs import files, plans, records
+from scaling.runs.plans import PlannedRun
+from train.account import Account
 from train.cli import InputError
-from train.record import Record, load, load_json
+from train.record import Record
 
 if TYPE_CHECKING:
     from scaling.fit.fitted import Fit
@@ -20,17 +21,53 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """A planned run and, once it has ended, its record. N: all parameters; C: "forward" FLOPs."""
+    """A planned run and, once it has ended, its record, whose account counts then."""
 
-    name: str
-    role: str
-    size: Any
-    budget: float
-    unit: str
-    N: float
-    D: float
-    C: float
+    planned: PlannedRun
     record: Record | None
+
+    @property
+    def name(self) -> str:
+        """Of the run, unique in its study."""
+        return self.planned.run
+
+    @property
+    def role(self) -> str:
+        """Whether it is to be fitted or is held out."""
+        return self.planned.role
+
+    @property
+    def budget(self) -> float:
+        """FLOPs aimed at."""
+        return self.planned.budget
+
+    @property
+    def account(self) -> Account:
+        """Its facts."""
+        return self.record or self.planned
+
+    @property
+    def N(self) -> float:
+        """All parameters."""
+        return float(self.account.N["total"])
+
+    @property
+    def D(self) -> float:
+        """Training units."""
+        return self.account.D
+
+    @property
+    def C(self) -> float:
+        """Training FLOPs, "forward" convention."""
+        return float(self.account.C["forward"])
+
+    @property
+    def unit(self) -> str:
+        """What D counts; a token that is a byte is called one."""
+        data = self.account.config.get("data")
+        tokenizer = data.get("tokenizer") if isinstance(data, dict) else None
+        unit = self.account.unit
+        return "byte" if (unit, tokenizer) == ("token", "bytes") else unit
 
     @property
     def status(self) -> str:
@@ -102,8 +139,8 @@ class Study:
 
     @property
     def name(self) -> str:
-        """The study's name, or its folder's where the config has none."""
-        return str(self.settings.get("name") or self.folder.resolve().name)
+        """As its config says."""
+        return self.settings["name"]
 
     @property
     def unit(self) -> str:
@@ -121,70 +158,24 @@ class Study:
 
 def read(folder: Path) -> Study:
     """Reads a study's folder. Raises InputError naming the file and the field that is wrong."""
-    path = folder / "plan.json"
-    plan = files.load(path, "plan")
-    settings = _field(path, plan, "study", dict)
-    runs = _field(path, plan, "runs", list)
-    if not runs:
-        raise InputError(f"{path}: runs: none; a plan has at least one run")
+    plan = plans.load(folder / "plan.json")
+    runs = tuple(Run(run, records.finished(folder, run)) for run in plan.runs)
+    if (folder / "runs.csv").exists():
+        found = {run.name: run.record for run in runs if run.role == "fit"}
+        records.check_table(folder, plan, found, whole=all(found.values()))
     there = {name: folder / f"{name}.json" for name in ("isoflop", "law", "forecast", "score")}
     there = {name: path for name, path in there.items() if path.exists()}
+    scores, scored_sha256 = _scores(there["score"]) if "score" in there else (None, None)
     return Study(
         folder=folder,
-        settings=settings,
-        runs=tuple(_run(folder, path, planned) for planned in runs),
+        settings=plan.study,
+        runs=runs,
         isoflop=isoflop.load(str(there["isoflop"])) if "isoflop" in there else None,
         fit=fitted.load(str(there["law"])) if "law" in there else None,
         forecast=_forecast(there["forecast"]) if "forecast" in there else None,
-        scores=_scores(there["score"]) if "score" in there else None,
-        scored_sha256=load_json(there["score"]).get("forecast_sha256")
-        if "score" in there
-        else None,
+        scores=scores,
+        scored_sha256=scored_sha256,
     )
-
-
-def _run(folder: Path, plan_path: Path, planned: Any) -> Run:
-    name = _field(plan_path, planned, "run", str)
-    path = run_folder(folder, name) / "record.json"
-    record = load(path) if path.exists() else None
-    if record:
-        _check_record(path, record)
-    sizes, flops = (_field(plan_path, planned, key, dict) for key in ("N", "C"))
-    try:
-        return Run(
-            name=name,
-            role=_field(plan_path, planned, "role", str),
-            size=planned.get("size"),
-            budget=_number(plan_path, planned, "budget"),
-            unit=_unit(planned, record),
-            N=float(record.N["total"] if record else sizes["total"]),
-            D=record.D if record else _number(plan_path, planned, "D"),
-            C=float(record.C["forward"] if record else flops["forward"]),
-            record=record,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        at = path if record else plan_path
-        raise InputError(f"{at}: {name}: N.total and C.forward must be numbers: {error}") from None
-
-
-def _unit(planned: Mapping[str, Any], record: Record | None) -> str:
-    """What D counts; a token that is a byte is called one."""
-    unit = str(planned.get("unit") or "example")
-    config = record.config if record else planned.get("config")
-    data = config.get("data") if isinstance(config, dict) else None
-    tokenizer = data.get("tokenizer") if isinstance(data, dict) else None
-    return "byte" if (unit, tokenizer) == ("token", "bytes") else unit
-
-
-def _check_record(path: Path, record: Record) -> None:
-    """Checks what `train.record.load` leaves open and a page reads."""
-    pairs = record.curve if isinstance(record.curve, list) else [record.curve]
-    for pair in pairs:
-        if not (isinstance(pair, list) and len(pair) == 2 and all(map(_is_number, pair))):
-            raise InputError(f"{path}: curve: {pair!r}; must be pairs of numbers [step, loss]")
-    for part, seconds in record.seconds.items():
-        if not _is_number(seconds):
-            raise InputError(f"{path}: seconds.{part}: {seconds!r}; must be a number")
 
 
 def _is_number(value: Any) -> bool:
@@ -219,7 +210,8 @@ def _forecast(path: Path) -> Forecast:
     )
 
 
-def _scores(path: Path) -> tuple[Score, ...]:
+def _scores(path: Path) -> tuple[tuple[Score, ...], str | None]:
+    """The scores, and the digest of the forecast that they are of."""
     values = files.load(path, "score")
     scores = []
     for score in _field(path, values, "scores", list):
@@ -232,7 +224,7 @@ def _scores(path: Path) -> tuple[Score, ...]:
                 **{k: _truth(path, score, k) for k in ("inside50", "inside90")},
             )
         )
-    return tuple(scores)
+    return tuple(scores), values.get("forecast_sha256")
 
 
 def _field(path: Path, values: Any, name: str, kind: type) -> Any:

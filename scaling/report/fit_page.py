@@ -30,7 +30,10 @@ def figures(fit: Fit, runs: "pd.DataFrame") -> dict[str, Figure]:
     parts = {"runs fitted": table[~held], "runs held out": table[held]}
     parts = {name: rows for name, rows in parts.items() if len(rows)}
     across = "C" if "C" in table.columns else fit.law.columns[0]
-    drawn = {"predicted": _predicted(fit, parts), "residuals": _residuals(fit, parts, across)}
+    drawn: dict[str, Figure | None] = {
+        "predicted": _predicted(fit, parts),
+        "residuals": _residuals(fit, parts, across),
+    }
     for other in (name for name in ("N", "D") if name in table.columns and name != across):
         drawn[f"residuals_by_{other}"] = _residuals(fit, parts, other)
     if set(fit.law.columns) == {"N", "D"}:

@@ -1,13 +1,11 @@
 """The sealed forecast of a report: whether its seal holds, how it came out, what each law says."""
 
-import datetime
-
-from scaling.forecast.sealing import seal_of
+from scaling.forecast import sealing
 from scaling.report import page
 from scaling.report.files import Score, Study, Target
 from scaling.report.page import Cell
 from scaling.runs.numbers import NONE, count, duration, loss, percent, scientific
-from scaling.runs.records import run_folder
+from scaling.runs.plans import run_folder
 
 
 def main_target(study: Study) -> Target | None:
@@ -69,9 +67,10 @@ def _seal(study: Study) -> tuple[str, list[str]]:
             "the seal is broken: forecast.json was changed after it was sealed, its content does "
             "not have the sha256 it states"
         )
-    sealed, gaps, knew = _moment(forecast.created), [], []
+    sealed, gaps, knew = sealing.read_moment(forecast.created), [], []
     for name, started in held:
-        began, known = _moment(started), seal_of(run_folder(study.folder, name))
+        began = sealing.read_moment(started)
+        known = sealing.seal_of(run_folder(study.folder, name))
         if known and known != forecast.sha256:
             broken.append(f"{name} started under another seal: {known[:16]}")
         elif known:
@@ -92,14 +91,6 @@ def _seal(study: Study) -> tuple[str, list[str]]:
     else:
         after = "no held-out run has ended yet"
     return f"{said} The seal holds: the content has this digest, and {after}.", []
-
-
-def _moment(text: str) -> datetime.datetime | None:
-    try:
-        moment = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
 
 
 def _laws_tried(study: Study) -> str:

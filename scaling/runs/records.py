@@ -1,10 +1,15 @@
 """The records of a study: where they are, whether they are those planned, and a table of them."""
 
+import contextlib
 import itertools
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from train import config, record
+from scaling.runs.plans import Plan, PlannedRun, run_folder
+from scaling.runs.table import read_csv
+from train import account, config, record
 from train.cli import InputError
 from train.record import Record
 
@@ -14,24 +19,8 @@ PARTS = {"encoder": "N_enc", "decoder": "N_dec"}
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scaling.plan.planning import Plan, PlannedRun
 
-
-def run_folder(study: Path, name: str) -> Path:
-    """Where a run of a study is trained. Its name stands in files that a stranger may have made.
-
-    Raises:
-      InputError: it is not the name of a folder right inside DIR/runs.
-    """
-    runs = study / "runs"
-    path = runs / str(name)
-    plain = str(name).isprintable() and "\\" not in str(name) and len(str(name).encode()) <= 200
-    if not plain or path.parent != runs or path.name != name or name == "..":
-        raise InputError(f"run: {name!r}; a name that stays inside the folder {runs}")
-    return path
-
-
-def finished(study: Path, planned: "PlannedRun") -> Record | None:
+def finished(study: Path, planned: PlannedRun) -> Record | None:
     """The record of a planned run; None if it has not ended.
 
     Raises:
@@ -52,34 +41,32 @@ def finished(study: Path, planned: "PlannedRun") -> Record | None:
     return found
 
 
-def set_aside(study: Path, planned: "PlannedRun") -> None:
-    """Makes way for another try of a run that is recorded as failed: its record gets a number."""
-    path = run_folder(study, planned.run) / "record.json"
-    names = (path.with_name(f"record.failed-{number}.json") for number in itertools.count(1))
-    path.rename(next(name for name in names if not name.exists()))
+def set_aside(study: Path, planned: PlannedRun) -> None:
+    """Makes way for another try of a run that is recorded as failed.
+
+    Its record gets a number, and so does the list of attempts: their count begins anew.
+    """
+    folder = run_folder(study, planned.run)
+    numbers = (n for n in itertools.count(1) if not (folder / f"record.failed-{n}.json").exists())
+    number = next(numbers)
+    with contextlib.suppress(FileNotFoundError):
+        (folder / "attempts.jsonl").rename(folder / f"attempts.failed-{number}.jsonl")
+    (folder / "record.json").rename(folder / f"record.failed-{number}.json")
 
 
-def failed(run: "PlannedRun", reason: str) -> Record:
+def failed(run: PlannedRun, reason: str) -> Record:
     """The record of a planned run that crashed before it could write its own."""
     return Record(
         run=run.run,
         status="failed",
         reason=reason,
-        config=run.config,
-        config_sha256=run.config_sha256,
-        seed=run.seed,
-        N=run.N,
-        D=run.D,
-        unit=run.unit,
-        epochs=run.epochs,
-        C=run.C,
+        **account.facts(run, data_sha256=""),
         loss=None,
         loss_se=None,
         of_record="loss",
         metrics={},
         curve=[],
         evaluations=[],
-        data_sha256="",
         started="",
         finished="",
         seconds={},
@@ -89,7 +76,7 @@ def failed(run: "PlannedRun", reason: str) -> Record:
     )
 
 
-def table(workdir: Path, plan: "Plan") -> "pd.DataFrame":
+def table(workdir: Path, plan: Plan) -> "pd.DataFrame":
     """All finished runs of a study, in the plan's order, one row each.
 
     N is all parameters, N_active those that a unit passes through, N_enc and N_dec those of an
@@ -105,7 +92,57 @@ def table(workdir: Path, plan: "Plan") -> "pd.DataFrame":
     return pd.DataFrame([_row(planned, found) for planned, found in pairs if found])
 
 
-def save_table(workdir: Path, plan: "Plan") -> Path:
+def check_table(
+    workdir: Path, plan: Plan, found: Mapping[str, Record | None], whole: bool = True
+) -> None:
+    """Checks that runs.csv is of this plan and these records, and was not cut short.
+
+    Args:
+      workdir: the study's folder.
+      plan: its plan.
+      found: the records of its runs to fit, by name.
+      whole: whether each of them must have its row: a sweep writes the table at its end.
+
+    Raises:
+      InputError: naming the file and the run.
+    """
+    path = workdir / "runs.csv"
+    rows = read_csv(str(path))
+    for name in ("run", "status", "N", "D", "C", "loss"):
+        if name not in rows.columns:
+            raise InputError(f"{path}: has no column {name!r}; scaling.sweep writes it anew")
+    rows = {str(row["run"]): row for row in rows.to_dict("records")}
+    if unknown := rows.keys() - {run.run for run in plan.runs}:
+        raise InputError(
+            f"{path}: run {min(unknown)!r}: not in plan.json; one of the two is of another study"
+        )
+    for run in plan.role("fit"):
+        ended, row = found.get(run.run), rows.get(run.run)
+        if ended and (row or whole) and not _agree(row or {}, ended):
+            raise InputError(
+                f"{path}: run {run.run!r}: {'not as in' if row else 'missing, but has'} its "
+                "record.json; scaling.sweep writes the table anew"
+            )
+
+
+def _agree(row: Mapping[str, Any], found: Record) -> bool:
+    """Whether a row of the table says what a record does, to the last digit."""
+    numbers = {"N": found.N["total"], "D": found.D, "C": found.C["forward"], "loss": found.loss}
+    return row.get("status") == found.status and all(
+        _number(row[name]) == value for name, value in numbers.items()
+    )
+
+
+def _number(text: Any) -> float | None:
+    """What a cell says; None for a blank one, and for what is no number."""
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        return None
+    return None if math.isnan(value) else value
+
+
+def save_table(workdir: Path, plan: Plan) -> Path:
     """Writes runs.csv and returns its path."""
     path = workdir / "runs.csv"
     record.save_text(path, table(workdir, plan).to_csv(index=False))
@@ -121,7 +158,7 @@ def _metrics(found: Record) -> dict[str, float | None]:
     return columns
 
 
-def _row(planned: "PlannedRun", found: Record) -> dict:
+def _row(planned: PlannedRun, found: Record) -> dict:
     optimizer = found.config["optimizer"]
     return {
         "run": planned.run,

@@ -11,13 +11,15 @@ from scaling.fit.bias import judged
 from scaling.fit.fitting import fit
 from scaling.forecast import scoring, sealing
 from scaling.plan import planning
+from scaling.runs import plans
 from scaling.runs.table import fit_rows, read_runs
 from scaling.sweep import sweeping as sweep
 from scaling.sweep.ending import Unfinished
 from train.cli import InputError, Unavailable
 
 if TYPE_CHECKING:
-    from scaling.plan.planning import Plan, PlannedRun, Study
+    from scaling.plan.planning import Study
+    from scaling.runs.plans import Plan, PlannedRun
 
 
 def study(settings: "Study", workdir: Path, allow_missing: bool = False, **sweeping: Any) -> Path:
@@ -73,7 +75,7 @@ def _plan(settings: "Study", workdir: Path) -> "Plan":
         data = {_identity(run): run.data_sha256 for run in plan.runs}
         runs = tuple(_on_data(run, data[_identity(run)]) for run in there.runs)
         plan = dataclasses.replace(plan, runs=runs)
-    planning.save(path, plan)
+    plans.save(path, plan)
     return plan
 
 

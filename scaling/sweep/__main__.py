@@ -9,7 +9,9 @@ diverged, or its config or code failed. Called again, a sweep does what is left:
 never done twice, one that was stopped or killed goes on from its checkpoint. What kept a run from
 its end and may pass (a lock, a missing file, a full disk, a worker that died or hung) leaves no
 record: why stands in runs/<run>/attempts.jsonl, what libraries said in worker.log; the others go
-on, and the next call tries that run again. For what a cluster needs see scaling/sweep/cluster.py.
+on, and the next call tries that run again. One whose worker has died 6 times in a row without a
+newer checkpoint is recorded as failed; --retry=failed tries such runs again. For what a cluster
+needs see scaling/sweep/cluster.py.
 
 Exit codes: 0 all runs have ended, 2 bad input, 130 stopped by Ctrl-C, and 75 to be started again:
 some runs are not finished, or it was stopped by SIGTERM or SIGHUP.

@@ -17,7 +17,7 @@ from rich.text import Text
 from train.terminal import clock
 
 if TYPE_CHECKING:
-    from scaling.plan.planning import PlannedRun
+    from scaling.runs.plans import PlannedRun
 
 
 class SweepProgress:

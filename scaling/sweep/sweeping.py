@@ -1,8 +1,6 @@
 """The runs of a plan, handed to workers: each ends in a record, or in the reason for none."""
 
 import contextlib
-import datetime
-import json
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from scaling.forecast import sealing
 from scaling.runs import records
-from scaling.runs.records import failed, run_folder
-from scaling.sweep import HANG_MINUTES
+from scaling.runs.plans import run_folder
+from scaling.runs.records import failed
+from scaling.sweep import HANG_MINUTES, attempts
 from scaling.sweep.cluster import RayWorkers
 from scaling.sweep.ending import Stopped, Unfinished, handled
 from scaling.sweep.progress import SweepProgress
@@ -22,9 +21,14 @@ from train import run as training
 from train.cli import InputError
 
 if TYPE_CHECKING:
-    from scaling.plan.planning import Plan, PlannedRun
+    from scaling.runs.plans import Plan, PlannedRun
     from scaling.sweep.cluster import Cluster
     from train.record import Record
+
+
+# Deaths of workers under one run, in a row over all calls and none of them past a newer checkpoint,
+# after which the run is recorded as failed: no further try will mend it.
+MOST_DEATHS = 6
 
 
 class Executor(Protocol):
@@ -34,6 +38,7 @@ class Executor(Protocol):
 
     def room(self, waiting: int) -> bool:
         """Whether a run can be started now; `waiting` of them are to be."""
+        ...
 
     def start(self, run: str, config: dict[str, Any], data_sha256: str, folder: Path) -> None:
         """Starts a run. Called only when there is room. For the arguments see `worker.train`."""
@@ -46,6 +51,7 @@ class Executor(Protocol):
         what may pass, or ("died", run, reason): its worker is gone, the run may go on elsewhere.
         Also ("refused", "", reason): workers cannot be used at all.
         """
+        ...
 
     def kill(self, run: str) -> None:
         """Ends the worker of a run, which has hung; no message of it follows."""
@@ -94,7 +100,8 @@ def sweep(
         before = {run.run: records.finished(workdir, run) for run in chosen}
         todo = [run for run in chosen if before[run.run] is None]
         for run in chosen:
-            if retry_failed and before[run.run] and before[run.run].status == "failed":
+            ended = before[run.run]
+            if retry_failed and ended and ended.status == "failed":
                 records.set_aside(workdir, run)
                 todo.append(run)
         for run in todo if role == "heldout" else ():
@@ -196,12 +203,15 @@ class _Sweep:
             self._end(self.active.pop(name), "died", reason)
 
     def _end(self, run: "PlannedRun", kind: str, what: str = "") -> None:
-        if kind == "failed":
-            kind, what = self._record_failure(run, what)
-        elif kind in ("died", "kept"):
-            self._note(run, what)
+        if kind in ("died", "kept"):
+            attempts.note(self.workdir, run.run, what, died=kind == "died" and not self.stopping)
         if kind == "died":
             self.died[run.run] += 1
+            if (deaths := attempts.deaths(self.workdir, run.run)) >= MOST_DEATHS:
+                kind, what = "failed", f"{what}, {deaths} times in a row; see attempts.jsonl"
+        if kind == "failed":
+            kind, what = self._record_failure(run, what)
+        if kind == "died":
             if self.died[run.run] < self.executor.tries and not self.stopping:
                 self.queue.appendleft(run)
                 self.progress.lost(run.run, what, again=True)
@@ -219,13 +229,3 @@ class _Sweep:
         except OSError as error:
             return "kept", f"its record cannot be written: {error.strerror}"
         return "done", "failed"
-
-    def _note(self, run: "PlannedRun", reason: str) -> None:
-        """Keeps beside the run what kept it from its end."""
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        # Where this cannot be written either, the reason is still printed.
-        with contextlib.suppress(OSError):
-            folder = run_folder(self.workdir, run.run)
-            folder.mkdir(parents=True, exist_ok=True)
-            with (folder / "attempts.jsonl").open("a") as file:
-                file.write(json.dumps({"ended": now, "reason": reason}) + "\n")

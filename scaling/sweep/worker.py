@@ -15,12 +15,9 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from train.cli import never_fail_to_print
-
-if TYPE_CHECKING:
-    from train.config import RunConfig
 
 _SECONDS_BETWEEN_REPORTS = 0.25
 _SECONDS_BETWEEN_BEATS = 5.0
@@ -221,12 +218,11 @@ def train(
     try:
         cache.use_cache()
         with _beating(lambda: tell(("alive", name))) as beat:
-            resolved = config.resolve(values)
-            _check_data(resolved, data_sha256)
             result = run.run(
-                resolved,
+                config.resolve(values),
                 folder,
                 name=name,
+                data_sha256=data_sha256,
                 progress=progress,
                 should_stop=lambda: beat() or should_stop(),
             )
@@ -250,17 +246,6 @@ def _may_pass(error: Exception) -> bool:
     return isinstance(
         error, (Unavailable, SaveError, OSError, MemoryError)
     ) or "RESOURCE_EXHAUSTED" in str(error)
-
-
-def _check_data(config: "RunConfig", data_sha256: str) -> None:
-    """Raises Unavailable if the data are not those that the run was planned on."""
-    from train.before import open_data
-    from train.cli import Unavailable
-
-    if data_sha256 and (found := open_data(config).digest) != data_sha256:
-        raise Unavailable(
-            f"config.data: changed since the run was planned: sha256 {found}, not {data_sha256}"
-        )
 
 
 @contextlib.contextmanager

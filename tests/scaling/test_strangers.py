@@ -13,7 +13,7 @@ from scaling.fit import fitted, isoflop
 from scaling.fit.ready import published
 from scaling.forecast import scoring, sealing
 from scaling.plan import planning
-from scaling.runs import records
+from scaling.runs import plans
 from tests.scaling.forecast.test_sealing import a_record
 from tests.scaling.sweep.test_sweeping import small_plan
 from train import record
@@ -131,7 +131,7 @@ def test_a_wrong_field_is_one_line_that_names_the_file(kind, tmp_path):
 )
 def test_a_name_that_leaves_the_folder_is_refused_wherever_it_stands(name, tmp_path):
     with pytest.raises(InputError, match="a name that stays inside"):
-        records.run_folder(tmp_path, name)
+        plans.run_folder(tmp_path, name)
     plan, load = made(tmp_path)["plan"]
     plan["runs"][0]["run"] = name
     (tmp_path / "plan.json").write_text(json.dumps(plan))

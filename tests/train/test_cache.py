@@ -34,7 +34,9 @@ def test_without_a_folder_all_goes_on_with_a_warning(use_cache, monkeypatch, tmp
     monkeypatch.setenv("ALLOMETRY_CACHE", str(tmp_path / "file"))
     assert use_cache() is None
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("warning: no compilation cache: [Errno 20] Not a directory")
+    assert line.startswith(
+        "warning: no compilation cache in $ALLOMETRY_CACHE: [Errno 20] Not a directory"
+    )
 
 
 def test_without_a_home_all_goes_on_with_a_warning(use_cache, monkeypatch, capsys):

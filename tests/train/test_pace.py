@@ -5,7 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from train import config as configuration
 from train import pace, peaks
+from train.account import Account
 from train.config import RunConfig
 
 
@@ -25,7 +27,17 @@ def seconds(train: float, **others: float) -> dict[str, float]:
 
 def made(config: RunConfig, *kinds: str) -> pace.Pace:
     """A pace with 10 tokens and 6 TFLOPs a step."""
-    account = {"D": 10 * config.steps, "unit": "token", "C": {"forward": 6e12 * config.steps}}
+    account = Account(
+        seed=config.seed,
+        config=configuration.to_dict(config),
+        config_sha256=configuration.digest(config),
+        N={"total": 1},
+        D=10.0 * config.steps,
+        unit="token",
+        C={"forward": 6e12 * config.steps},
+        epochs=None,
+        data_sha256="",
+    )
     used = [SimpleNamespace(device_kind=kind) for kind in kinds]
     return pace.Pace(config, account, 24, used)
 

@@ -2,46 +2,25 @@
 
 import dataclasses
 import json
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import data
-import models
-from configs import base
+from tests.train import toys
 from tests.train.test_run import final_state, stop_at
+from tests.train.toys import config, duel
 from train import before, evaluation, optimizer, run, step, tasks
 from train import config as configuration
 from train.cli import InputError
 from train.score import score
 
-TOYS = Path(__file__).parent / "toys"
-
 
 @pytest.fixture(autouse=True)
-def toys(monkeypatch):
-    for package in (models, tasks, data):
-        folder = str(TOYS / package.__name__.rpartition(".")[2])
-        monkeypatch.setattr(package, "__path__", [*package.__path__, folder])
-
-
-def config(model: str = "noisy", task: str = "denoise", **changes) -> configuration.RunConfig:
-    values = base.get_config()
-    values.update(steps=12, batch_size=8, log_every=1)
-    values.model = {"name": model, "width": 8}
-    values.data = {"name": "rings", "eval_rows": 100}
-    values.task = {"name": task}
-    values.evaluation.batch_size = 16
-    values.checkpoint.every = 5
-    values.update_from_flattened_dict(changes)
-    return configuration.resolve(values.to_dict())
-
-
-def duel(**changes) -> configuration.RunConfig:
-    return config("pair", "duel", **changes)
+def with_toys(monkeypatch):
+    for package, path in toys.paths().items():
+        monkeypatch.setattr(package, "__path__", path)
 
 
 def functions_of(config):

@@ -18,10 +18,9 @@ import numpy as np
 
 import data
 from train import accounting, before, step
-from train.cli import InputError
 from train.compile import cost as hlo_cost
 from train.compile import topology
-from train.config import RunConfig
+from train.config import RunConfig, of_data
 
 # The three ways in which libtpu says that a program does not fit, and what it needs and may have.
 _REFUSALS = (
@@ -153,10 +152,7 @@ def example_of(config: RunConfig) -> dict[str, np.ndarray]:
 
     Raises InputError or Unavailable where the data's config, or what must be opened, is wrong.
     """
-    try:
-        known = data.spec(config.data.name, config.data.config)
-    except ValueError as error:
-        raise InputError(f"config.{error}") from error
+    known = of_data(data.spec, config.data)
     return before.open_data(config).eval_batch(0, 1) if known is None else known
 
 

@@ -65,7 +65,7 @@ def devices(topology: str, slices: int = 1) -> list[Any]:
 
     sizes = [int(size) for size in topology.split(":")[1].split("x")]
     # A host holds 2x2 chips, which is what libtpu assumes, unless the slice is smaller than that.
-    options = (
+    options: dict[str, Any] = (
         {} if all(size % 2 == 0 for size in sizes[:2]) else {"chips_per_host_bounds": (1,) * 3}
     )
     if slices > 1:

@@ -83,7 +83,7 @@ def test_catalogue_names_work(empty_cache, text_options):
         ("lmb1", "data.source: tfds:lmb1; did you mean lm1b?"),
         ("ag_news_subset", "allowed: one of title, description"),
         ("ag_news_subset:body", "allowed: one of title, description"),
-        ("mnist", "this data set has no text feature"),
+        ("mnist", "this data set has no Text feature"),
         ("lm1b/no_such_config", "cannot be read"),
     ],
 )

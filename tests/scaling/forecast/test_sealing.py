@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,11 @@ import pytest
 
 from scaling.forecast.scoring import score
 from scaling.forecast.sealing import seal
+from scaling.runs import plans
+from scaling.runs.plans import Plan, PlannedRun
 from tests.scaling.forecast.test_forecasting import grid, world
 from train import record
+from train.account import facts
 from train.cli import InputError
 from train.config import digest_of
 from train.record import Record
@@ -50,14 +54,23 @@ def a_record(run="big", status="ok", loss=2.2, started="2999-01-01T00:00:00+00:0
 def study(tmp_path):
     runs = grid()
     runs = runs.assign(run=[f"r{i}" for i in range(len(runs))], role="fit", status="ok", seed=0)
-    runs.to_csv(tmp_path / "runs.csv", index=False)
-    account = {"N": {"total": 2_000_000_000}, "D": 4e10, "C": {"forward": 4.8e20}, "epochs": 1.0}
-    same = account | {"config_sha256": digest_of({}), "data_sha256": "d"}
-    planned = [{"run": name, "role": "fit"} | same for name in runs.run]
-    planned.append({"run": "big", "role": "heldout"} | same)
-    plan = {"version": 2, "study": {}, "runs": planned}
-    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    swept(tmp_path, runs)
+    named = [(name, "fit") for name in runs.run] + [("big", "heldout")]
+    planned = [
+        PlannedRun(run=name, role=role, size=1, budget=1.0, **facts(a_record()))
+        for name, role in named
+    ]
+    plans.save(tmp_path / "plan.json", Plan({"name": "s"}, tuple(planned)))
     return tmp_path
+
+
+def swept(study, runs) -> None:
+    """What a sweep leaves of these runs: their records, and a table of them."""
+    runs.to_csv(study / "runs.csv", index=False)
+    for row in runs.itertuples():
+        size = {"N": {"body": 1, "total": row.N}, "D": row.D, "C": {"forward": row.C}}
+        made = a_record(row.run, row.status, row.loss, **size)
+        record.save(study / "runs" / row.run / "record.json", made)
 
 
 def test_seal_is_written_once_and_scored(study):
@@ -137,7 +150,8 @@ def test_runs_are_missing_unless_they_ended_ok_or_diverged(study):
     runs.loc[3, ["status", "loss"]] = "failed", np.nan
     runs.loc[4, ["status", "loss"]] = "diverged", np.nan
     whole = runs.copy()
-    runs.drop(index=7).to_csv(study / "runs.csv", index=False)
+    swept(study, runs.drop(index=7))
+    shutil.rmtree(study / "runs" / "r7")
     with pytest.raises(InputError, match=r"2 of the runs to fit are missing \(r3: failed\)"):
         seal(study)
     assert not (study / "forecast.json").exists()
@@ -145,11 +159,26 @@ def test_runs_are_missing_unless_they_ended_ok_or_diverged(study):
     assert json.loads(path.read_text())["missing"] == {"r3": "failed", "r7": "not finished"}
     # One that comes to its end later does not enter, and does not break the seal.
     whole.loc[3, ["status", "loss"]] = "ok", 3.0
-    whole.to_csv(study / "runs.csv", index=False)
+    swept(study, whole)
     before = path.read_bytes()
     assert seal(study).read_bytes() == before
     record.save(study / "runs" / "big" / "record.json", a_record())
     score(study)
+
+
+def test_a_run_whose_folder_is_gone_is_missing_whatever_the_table_says(study):
+    shutil.rmtree(study / "runs" / "r5")
+    with pytest.raises(InputError, match=r"1 of the runs to fit are missing \(r5: not finished\)"):
+        seal(study)
+    sealed = json.loads(seal(study, allow_missing=True).read_text())
+    assert sealed["missing"] == {"r5": "not finished"}
+
+
+def test_a_table_without_a_run_that_has_ended_carries_no_seal(study):
+    runs = pd.read_csv(study / "runs.csv")
+    runs.drop(index=5).to_csv(study / "runs.csv", index=False)
+    with pytest.raises(InputError, match=r"runs\.csv: run 'r5': missing, but has its record"):
+        seal(study, allow_missing=True)
 
 
 def test_of_two_that_seal_at_once_one_wins(study, monkeypatch):
@@ -253,5 +282,5 @@ def test_plan_without_held_out_runs_is_refused(study):
     with pytest.raises(InputError, match="nothing to forecast"):
         seal(study)
     record.save_json(study / "plan.json", plan | {"runs": [{"role": "heldout"}]})
-    with pytest.raises(InputError, match=r"plan\.json: runs\[0\]\.\w+: missing"):
+    with pytest.raises(InputError, match=r"plan\.json: runs\[0\]\.run: missing"):
         seal(study)

@@ -15,6 +15,7 @@ from scaling.runs import numbers
 from tests.scaling.report.report_case import LAW
 from train import record
 from train.cli import InputError
+from train.config import digest_of
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +208,7 @@ def test_bytes_are_called_bytes(known_study, tmp_path):
     plan = json.loads((known_study / "plan.json").read_text())
     for run in plan["runs"]:
         run["config"] = {"data": {"name": "text", "tokenizer": "bytes"}}
+        run["config_sha256"] = digest_of(run["config"])
     record.save_json(tmp_path / "plan.json", plan)
     study = files.read(tmp_path)
     assert study.unit == "byte"

@@ -15,6 +15,7 @@ from tests import verbs
 from tests.scaling.report.report_case import EVIL, Page
 from train import record
 from train.cli import InputError
+from train.config import digest_of
 
 # They share one study.
 pytestmark = pytest.mark.xdist_group("report")
@@ -149,6 +150,16 @@ def test_a_run_that_started_before_the_seal_is_told(copy, quick):
     assert "the seal is broken" not in words
 
 
+def test_a_start_that_is_no_time_leaves_the_order_open(copy, quick):
+    path = copy / "runs" / "heldout-big" / "record.json"
+    record.save_json(path, json.loads(path.read_text()) | {"started": "yesterday"})
+    words = Page(report.write(copy)).words
+    assert "whether the forecast was sealed before heldout-big started is not known" in words
+    # A time without a zone is one in UTC.
+    record.save_json(path, json.loads(path.read_text()) | {"started": "2026-01-02T02:00:00"})
+    assert "started 2 h 0 min after it was sealed" in Page(report.write(copy)).words
+
+
 def test_best_sizes_have_the_bands_of_both_approaches(found):
     study, _, figures = found
     drawn = figures["optimal_N"].series
@@ -236,6 +247,41 @@ def test_broken_file_is_named(copy, quick, file, change, told):
     assert str(path) in str(raised.value)
     assert told in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("cut", "told"),
+    [
+        (lambda text: text[: text.index("fit-", 2000)], "missing, but has its record.json"),
+        (lambda text: text[:-300].rstrip("0123456789."), "scaling.sweep writes the table anew"),
+        (lambda text: text.replace("loss", "lost", 1), "has no column 'loss'"),
+        (lambda text: text.replace("fit-", "other-", 1), "not in plan.json"),
+    ],
+)
+def test_a_table_that_was_cut_or_is_another_studys_is_named(copy, quick, cut, told):
+    path = copy / "runs.csv"
+    path.write_text(cut(path.read_text()))
+    with pytest.raises(InputError, match=told) as raised:
+        report.write(copy)
+    assert str(raised.value).startswith(str(path))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_plan_of_another_study_is_named(copy, quick):
+    path = copy / "plan.json"
+    plan = json.loads(path.read_text())
+    first = plan["runs"][0]
+    first["config"] |= {"steps": 7}
+    first["config_sha256"] = digest_of(first["config"])
+    record.save_json(path, plan)
+    with pytest.raises(
+        InputError, match=r"not the run that is planned: config\.steps: 1000, not 7"
+    ):
+        report.write(copy)
+    for foreign in ({"runs": [{"run": "a", "N": 3}]}, {"study": "a name"}):
+        record.save_json(path, plan | foreign)
+        with pytest.raises(InputError, match=r"plan\.json: .*(missing|must be an object)"):
+            report.write(copy)
 
 
 def test_missing_plan_and_runs_outside_the_study_are_refused(copy, quick, tmp_path):

@@ -11,6 +11,7 @@ from scaling.fit import isoflop
 from scaling.fit.fitting import fit
 from scaling.forecast import scoring, sealing
 from scaling.plan import planning
+from scaling.runs import plans
 from scaling.runs.table import read_runs
 from scaling.study import line
 from scaling.sweep import sweeping
@@ -135,6 +136,6 @@ def test_the_plan_that_is_there_stands_unless_its_data_are_others_now(steps, tmp
     assert [run.run for run in there.runs] == [f"old-{run.run}" for run in made.runs]
     assert [run.data_sha256 for run in there.runs] == [run.data_sha256 for run in made.runs]
     changed = [dataclasses.replace(run, data_sha256="0" * 64) for run in there.runs]
-    planning.save(tmp_path / "plan.json", dataclasses.replace(there, runs=tuple(changed)))
+    plans.save(tmp_path / "plan.json", dataclasses.replace(there, runs=tuple(changed)))
     with pytest.raises(InputError, match=r"config\.data: changed since the study was planned"):
         line.study(settings, tmp_path)

@@ -10,8 +10,7 @@ import pytest
 
 pytest.importorskip("ray", reason="ray is not installed; --executor=ray is optional")
 
-from scaling.plan import planning
-from scaling.runs import records
+from scaling.runs import plans
 from scaling.sweep import cluster as on_cluster
 from scaling.sweep import sweeping
 from scaling.sweep.ending import Unfinished
@@ -49,7 +48,7 @@ def ray(nodes) -> on_cluster.Cluster:
     return on_cluster.Cluster(address=nodes.address)
 
 
-def with_checkpoints(plan: planning.Plan) -> planning.Plan:
+def with_checkpoints(plan: plans.Plan) -> plans.Plan:
     for index in range(len(plan.runs)):
         plan = change(plan, index, lambda v: v["checkpoint"].update(every=500))
     return plan
@@ -76,7 +75,7 @@ def test_a_node_is_lost_in_mid_sweep_and_the_records_are_those_of_this_machine(
         if name in lost:
             resumed.setdefault(name, step)
         # Each node has one core, so two runs that have a checkpoint are on two nodes.
-        folders = (records.run_folder(tmp_path / "ray", run) for run in self.active)
+        folders = (plans.run_folder(tmp_path / "ray", run) for run in self.active)
         saved = sum(any(folder.glob("checkpoints/[0-9]*[0-9]")) for folder in folders)
         if saved == 2 and second in nodes.list_all_nodes():
             nodes.remove_node(second, allow_graceful=False)
@@ -106,7 +105,7 @@ def test_a_node_is_lost_in_mid_sweep_and_the_records_are_those_of_this_machine(
 
 def test_a_sweep_stopped_half_way_finishes_on_the_second_call(nodes, tmp_path):
     plan = small_plan(budgets=(2e4, 2e6), sizes_per_budget=2)
-    planning.save(tmp_path / "plan.json", plan)
+    plans.save(tmp_path / "plan.json", plan)
     flags = ["--executor=ray", f"--address={nodes.address}"]
     process = subprocess.Popen(
         command(tmp_path) + flags, cwd=ROOT, stdout=subprocess.PIPE, text=True

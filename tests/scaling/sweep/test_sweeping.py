@@ -11,14 +11,14 @@ import pytest
 
 from configs.studies import linear
 from scaling.plan import planning
-from scaling.runs import records
+from scaling.runs import plans, records
 from scaling.sweep import sweeping, worker
 from scaling.sweep.ending import Unfinished
 from tests.conftest import ROOT
 from train.cli import InputError
 
 
-def small_plan(**changes) -> planning.Plan:
+def small_plan(**changes) -> plans.Plan:
     config = linear.get_config()
     config.sizes, config.sizes_per_budget = (4, 6, 8, 12), 3
     config.budgets, config.heldout = (2e4, 1e5), ()
@@ -26,7 +26,7 @@ def small_plan(**changes) -> planning.Plan:
     return planning.make(planning.resolve(config.to_dict()))
 
 
-def change(plan: planning.Plan, index: int, edit) -> planning.Plan:
+def change(plan: plans.Plan, index: int, edit) -> plans.Plan:
     """The plan with one run's config edited, and its digest made to fit."""
     from train import config as configuration
 
@@ -74,7 +74,7 @@ def wait_for(condition, process, seconds: float = 120) -> None:
 
 def test_a_sweep_killed_half_way_finishes_on_the_second_call(tmp_path):
     plan = small_plan(budgets=(1e5, 6e5))
-    planning.save(tmp_path / "plan.json", plan)
+    plans.save(tmp_path / "plan.json", plan)
     process = subprocess.Popen(command(tmp_path), cwd=ROOT, stderr=subprocess.DEVNULL)
     wait_for(lambda: len(list(tmp_path.glob("runs/*/record.json"))) >= 2, process)
     process.kill()
@@ -88,7 +88,7 @@ def test_a_sweep_killed_half_way_finishes_on_the_second_call(tmp_path):
 
 
 def test_workers_die_with_their_sweep(tmp_path):
-    planning.save(tmp_path / "plan.json", small_plan(budgets=(6e5, 2e6)))
+    plans.save(tmp_path / "plan.json", small_plan(budgets=(6e5, 2e6)))
     process = subprocess.Popen(command(tmp_path), cwd=ROOT, stderr=subprocess.DEVNULL)
     wait_for(lambda: list(tmp_path.glob("runs/*/metrics.jsonl")), process)
     children = subprocess.run(
@@ -130,7 +130,7 @@ def test_a_run_whose_worker_dies_is_tried_again_and_then_left_for_the_next_call(
     kills = 3
     (result,) = sweeping.sweep(tmp_path, plan, "fit", workers=1)
     assert (result.status, len(killed)) == ("ok", 3)
-    lines = (records.run_folder(tmp_path, run.run) / "attempts.jsonl").read_text().splitlines()
+    lines = (plans.run_folder(tmp_path, run.run) / "attempts.jsonl").read_text().splitlines()
     assert [json.loads(line)["reason"] for line in lines] == [
         "worker process died with exit code -9"
     ] * 3
@@ -146,7 +146,7 @@ def test_a_record_of_another_run_is_refused(tmp_path):
 
 def test_a_corrupt_record_stops_the_sweep_with_its_name(tmp_path):
     plan = small_plan(budgets=(2e4,), sizes_per_budget=1)
-    path = records.run_folder(tmp_path, plan.runs[0].run) / "record.json"
+    path = plans.run_folder(tmp_path, plan.runs[0].run) / "record.json"
     path.parent.mkdir(parents=True)
     path.write_text('{"version": 1}')
     with pytest.raises(InputError, match=r"record.json: .*missing"):
@@ -162,7 +162,7 @@ def test_cores_are_shared_out():
 
 
 def test_a_cluster_without_ray_or_flags_without_a_cluster_are_one_line(tmp_path):
-    planning.save(tmp_path / "plan.json", small_plan(budgets=(2e4,), sizes_per_budget=1))
+    plans.save(tmp_path / "plan.json", small_plan(budgets=(2e4,), sizes_per_budget=1))
     # A module named ray that cannot be imported stands for a machine that does not have it.
     (tmp_path / "ray.py").write_text("raise ImportError")
     paths = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}

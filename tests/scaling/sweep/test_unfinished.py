@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from scaling.plan import planning
-from scaling.runs import records
+import data
+from scaling.runs import plans, records
 from scaling.sweep import ending, sweeping, worker
 from scaling.sweep.ending import Unfinished
 from tests.conftest import ROOT
@@ -83,7 +83,7 @@ def swept(plan, tmp_path, monkeypatch):
 
 def finish(tmp_path, run) -> None:
     """Leaves the record that a worker would."""
-    training.run(resolve(run.config), records.run_folder(tmp_path, run.run), name=run.run)
+    training.run(resolve(run.config), plans.run_folder(tmp_path, run.run), name=run.run)
 
 
 def recorded(tmp_path) -> dict[str, str]:
@@ -118,8 +118,38 @@ def test_failed_runs_are_tried_again_when_told_and_their_records_kept(plan, swep
     assert [r.status for r in swept([("failed", "a bug")], [], [])] == ["failed", "ok", "ok"]
     assert [r.reason for r in swept([], [], [])] == ["a bug", "", ""]
     assert swept([("failed", "another")], [], [], retry_failed=True)[0].reason == "another"
-    folder = records.run_folder(tmp_path, plan.runs[0].run)
+    folder = plans.run_folder(tmp_path, plan.runs[0].run)
     assert json.loads((folder / "record.failed-1.json").read_text())["reason"] == "a bug"
+
+
+def test_a_run_that_kills_its_worker_every_time_fails_in_the_end(plan, swept, tmp_path):
+    for run in plan.runs[1:]:
+        finish(tmp_path, run)
+    died, name = [("died", "exit code -11")] * 2, plan.runs[0].run
+    folder = plans.run_folder(tmp_path, name)
+    for checkpoint in (0, 40):  # a newer checkpoint, or another end, begins the count anew
+        (folder / "checkpoints" / str(checkpoint)).mkdir(parents=True)
+        for _ in range(2):
+            with pytest.raises(Unfinished, match="2 of 2 tries"):
+                swept(died, [], [])
+    with pytest.raises(Unfinished, match="disk full"):
+        swept([("kept", "disk full")], [], [])
+    with (folder / "attempts.jsonl").open("a") as file:
+        file.write('{"ended": "2\n')  # of a sweep that was killed
+    for _ in range(2):
+        with pytest.raises(Unfinished, match="2 of 2 tries"):
+            swept(died, [], [])
+    assert name not in recorded(tmp_path)
+    failed, *others = swept(died, [], [])
+    assert sweeping.MOST_DEATHS == 6
+    assert failed.status == "failed"
+    assert failed.reason == "exit code -11, 6 times in a row; see attempts.jsonl"
+    assert [r.status for r in others] == ["ok", "ok"]
+    assert swept([], [], [])[0].status == "failed"  # and is left so
+    with pytest.raises(Unfinished, match="2 of 2 tries"):  # until it is told to be tried
+        swept(died, [], [], retry_failed=True)
+    assert len((folder / "attempts.jsonl").read_text().splitlines()) == 2
+    assert (folder / "attempts.failed-1.jsonl").exists()
 
 
 def test_a_silent_worker_is_killed_and_its_run_tried_again(plan, swept, tmp_path):
@@ -208,14 +238,25 @@ def test_other_data_than_planned_are_not_trained_on_and_their_records_refused(pl
     assert "config.data: changed since the run was planned" in said[2]
     assert not (tmp_path / "one" / "config.json").exists()
     finish(tmp_path, run)
-    path = records.run_folder(tmp_path, run.run) / "record.json"
+    path = plans.run_folder(tmp_path, run.run) / "record.json"
     found = json.loads(path.read_text())
     path.write_text(json.dumps(found | {"data_sha256": "0" * 64}))
     with pytest.raises(InputError, match=r"record\.json: data_sha256: 0+; the planned data have"):
         records.table(tmp_path, plan)
     path.write_text(json.dumps(found | {"config": found["config"] | {"steps": 9}}))
-    with pytest.raises(InputError, match="config_sha256: not that of the config"):
+    with pytest.raises(InputError, match="config_sha256: does not fit the config"):
         records.table(tmp_path, plan)
+
+
+def test_a_worker_opens_the_data_once(plan, tmp_path, monkeypatch):
+    opened, open_dataset = [], data.open_dataset
+    monkeypatch.setattr(
+        data, "open_dataset", lambda name, config: opened.append(name) or open_dataset(name, config)
+    )
+    run = plan.runs[0]
+    said = worker.train(lambda _: None, bool, "one", run.config, run.data_sha256, tmp_path / "one")
+    assert said == ("done", "one", "ok")
+    assert opened == [run.config["data"]["name"]]
 
 
 @pytest.mark.parametrize(
@@ -276,7 +317,7 @@ def test_a_busy_run_is_left_and_nothing_is_written_into_its_folder_but_why(plan,
 def test_a_signal_to_the_whole_group_loses_nothing(tmp_path):
     # Long runs without checkpoints of their own: what is there was saved because of the signal.
     plan = small_plan(budgets=(2e7,), sizes_per_budget=2)
-    planning.save(tmp_path / "plan.json", plan)
+    plans.save(tmp_path / "plan.json", plan)
     command = [sys.executable, "-m", "scaling.sweep", f"--workdir={tmp_path}", "--workers=2"]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True

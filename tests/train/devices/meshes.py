@@ -16,6 +16,7 @@ import sys
 import jax
 
 from tests.conftest import ROOT
+from tests.train import toys
 from train import before, cache, config, step
 from train.devices import sharding
 
@@ -45,6 +46,8 @@ def train_on(base: config.RunConfig, *changes: dict, devices: int = 8) -> list[d
 def main(base: dict, changes: list[dict]) -> None:
     """Prints the result of each change."""
     cache.use_cache()
+    for package, path in toys.paths().items():
+        package.__path__ = path
     dataset = before.open_data(config.resolve(base))
     first = None
     for change in changes:

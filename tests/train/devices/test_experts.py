@@ -75,11 +75,11 @@ def test_a_token_uses_two_experts_of_eight_and_all_slots_cost_flops():
     experts = layers * E * 2 * D * F
     shared = layers * (4 * D * D + D * E)
     norms = layers * (2 * D + 2 * (D // config.model.config.heads)) + 2 * D
-    assert found["N"]["body"] == experts + shared + norms
-    assert found["N"]["active"] == found["N"]["total"] - experts * 6 // 8
-    assert found["C"]["6nd"] == 6 * found["N"]["active"] * found["D"]
+    assert found.N["body"] == experts + shared + norms
+    assert found.N["active"] == found.N["total"] - experts * 6 // 8
+    assert found.C["6nd"] == 6 * found.N["active"] * found.D
     weights = 2 * (shared + experts * slots / L + 257 * D)
-    assert found["C"]["weights"] == pytest.approx(3 * weights * found["D"])
+    assert found.C["weights"] == pytest.approx(3 * weights * found.D)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_token_uses_two_experts_of_eight_and_all_slots_cost_flops():
 def test_what_cannot_be_split_is_one_clear_line(changes, mesh, says):
     config = run_config(**changes)
     example = before.open_data(config).eval_batch(0, 1)
-    params = step.abstract_params(config, example)
+    params = step.abstract_variables(config, example)[0]
     abstract = jax.sharding.AbstractMesh(tuple((ONE | mesh).values()), sharding.AXES)
     with pytest.raises(InputError, match="^" + re.escape(says) + "$"):
         sharding.check(config, params, example, abstract)

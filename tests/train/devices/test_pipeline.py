@@ -105,6 +105,6 @@ def test_a_family_without_layers_has_no_stages():
 
 def check(config: configuration.RunConfig, mesh: dict[str, int]) -> None:
     example = before.open_data(config).eval_batch(0, 1)
-    params = step.abstract_params(config, example)
+    params = step.abstract_variables(config, example)[0]
     sizes = tuple((ONE | mesh).values())
     sharding.check(config, params, example, jax.sharding.AbstractMesh(sizes, sharding.AXES))

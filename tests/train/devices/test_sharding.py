@@ -160,7 +160,7 @@ def test_a_family_that_a_mesh_axis_does_nothing_for_is_refused():
     config = configuration.resolve(config.to_dict())
     mesh = jax.sharding.AbstractMesh((1, 1, 1, 1, 1, 1, 2), sharding.AXES)
     example = {"x": np.zeros((1, 1024), np.float32), "y": np.zeros(1), "weight": np.ones(1)}
-    params = step.abstract_params(config, example)
+    params = step.abstract_variables(config, example)[0]
     with pytest.raises(InputError, match=r"config\.mesh\.tensor: 2; linear has nothing to split"):
         sharding.check(config, params, example, mesh)
 

@@ -1,0 +1,202 @@
+"""Images with labels for classifiers, in an order and augmented as functions of seed and step.
+
+D counts images seen; one that is seen again is augmented anew. Equal images count once and are on
+one side: of those to train on the first is kept, and none that the published test side has too. A
+hash of the pixels draws what is held out for validation and, of the rest, what a cap keeps: a
+larger cap keeps all that a smaller one does, whichever side the evaluation is on.
+"""
+
+import dataclasses
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from data import augment, order
+from data.sources import labelled, split
+from data.sources.labelled import Labelled, Side
+
+EVAL_SEED = 13
+VALIDATION_SHARE = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Which images, and how those to train on are altered."""
+
+    # "fashion_mnist", "mnist5k", "digits", "folder:PATH" or "tfds:NAME[/CONFIG][:LABEL_KEY]"
+    source: str
+    evaluation: str  # "validation", a tenth of the training side, or "test", as it was published
+    eval_rows: int  # evaluate on at most this many images; 0 = all
+    unique: int  # train on this many images; 0 = all
+    flip: bool  # mirror half of the images, left for right
+    crop: int  # move images by up to this many pixels each way; 0 = not
+    cutout: int  # blank a square of this side; 0 = not
+
+
+class ImageDataset:
+    """Images in memory; see data.Dataset.
+
+    Channels are in standard deviations from their mean over the images that are trained on.
+    """
+
+    unit, units_per_row = "image", 1
+
+    def __init__(self, config: Config, found: Labelled):
+        self._train, held_out, self.note = _chosen(config, found)
+        self.train_rows = len(self._train.labels)
+        self.eval_rows = min(config.eval_rows or len(held_out.labels), len(held_out.labels))
+        places = order.permute(np.arange(self.eval_rows), len(held_out.labels), EVAL_SEED, 0)
+        self._eval = _at(held_out, places)
+        self._mean, self._spread = _statistics(self._train.images)
+        self._steps = _augmentation(config)
+        shape = self._train.images.shape[1:]
+        self.facts = _facts(shape, found.classes, found.class_names)
+        decided = f"images {order.VERSION} {shape} {config.flip} {config.crop} {config.cutout}"
+        digest = hashlib.sha256(decided.encode())
+        for side in (self._train, self._eval):
+            digest.update(f"{len(side.labels)}".encode())
+            digest.update(side.images.tobytes() + side.labels.tobytes())
+        self.digest = digest.hexdigest()
+
+    def train_batch(
+        self, seed: int, step: int, batch_size: int, shard: tuple[int, int] = (0, 1)
+    ) -> dict[str, np.ndarray]:
+        """See data.Dataset: `image` float32 [B / K, H, W, C], `label` int32, `weight` float32."""
+        examples = order.example_indices(seed, step, batch_size, shard, self.train_rows)
+        batch = self._batch(_at(self._train, examples))
+        if self._steps:
+            rngs = order.rngs(seed, step, order.shard_rows(batch_size, shard))
+            batch["image"] = np.stack([self._augmented(*row) for row in zip(rngs, batch["image"])])
+        return batch
+
+    def eval_batch(self, index: int, batch_size: int) -> dict[str, np.ndarray]:
+        """See data.Dataset: `image` float32 [B, H, W, C], `label` int32 [B], `weight` float32."""
+        rows = order.eval_rows(index, batch_size, self.eval_rows)
+        side = _at(self._eval, slice(rows.start, rows.stop))
+        return order.pad(self._batch(side), batch_size)
+
+    def _batch(self, side: Side) -> dict[str, np.ndarray]:
+        return _named((side.images - self._mean) / self._spread, side.labels)
+
+    def _augmented(self, rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+        for function, *size in self._steps:
+            image = function(rng, image, *size)
+        return image
+
+
+def open(config: Config) -> ImageDataset:
+    """Opens the images (ValueError or OSError, in one line, where they are wrong or not there)."""
+    _check(config)
+    found = labelled.find(config.source)
+    _fit(config, found.train.images.shape[1:])
+    return ImageDataset(config, found)
+
+
+def facts(config: Config) -> dict[str, Any]:
+    """See data.facts: of a source that others put together, the unit alone is known unopened."""
+    if known := _check(config):
+        return _facts(known.shape, len(known.class_names), known.class_names)
+    return {"unit": ImageDataset.unit, "units_per_row": ImageDataset.units_per_row}
+
+
+def spec(config: Config) -> dict[str, np.ndarray] | None:
+    """See data.spec."""
+    known = _check(config)
+    return _named(np.zeros((1, *known.shape), np.float32), np.zeros(1)) if known else None
+
+
+def _facts(shape: tuple[int, ...], classes: int, names: tuple[str, ...]) -> dict[str, Any]:
+    found = {
+        "unit": ImageDataset.unit,
+        "units_per_row": ImageDataset.units_per_row,
+        "shape": shape,
+        "classes": classes,
+    }
+    return found | ({"class_names": names} if names else {})
+
+
+def _named(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    weight = np.ones(len(labels), np.float32)
+    return {"image": images, "label": labels.astype(np.int32), "weight": weight}
+
+
+def _check(config: Config) -> labelled.Known | None:
+    """What is known of the source of a config, whose fields are checked."""
+    known = labelled.known(config.source)
+    if config.evaluation not in ("validation", "test"):
+        given = f"data.evaluation: {config.evaluation!r}"
+        raise ValueError(f"{given}; allowed: validation, test")
+    for field in ("eval_rows", "unique", "crop", "cutout"):
+        if getattr(config, field) < 0:
+            raise ValueError(f"data.{field}: {getattr(config, field)}; allowed: at least 0")
+    if known:
+        _fit(config, known.shape)
+    return known
+
+
+def _fit(config: Config, shape: tuple[int, ...]) -> None:
+    for field, most in (("crop", min(shape[:2]) - 1), ("cutout", min(shape[:2]))):
+        if getattr(config, field) > most:
+            size = f"images of {shape[0]}x{shape[1]}"
+            given = f"data.{field}: {getattr(config, field)}"
+            raise ValueError(f"{given}; allowed: 0 to {most} for {size}")
+
+
+def _augmentation(config: Config) -> list[tuple]:
+    """Functions of data.augment and their sizes, in the order in which they are done."""
+    steps = [(augment.crop, config.crop), (augment.cutout, config.cutout)]
+    return [(augment.flip,)] * config.flip + [step for step in steps if step[1]]
+
+
+def _chosen(config: Config, found: Labelled) -> tuple[Side, Side, str]:
+    """The images to train on, those to evaluate on, and in words how they came to be."""
+    if config.evaluation == "test" and found.test is None:
+        given = f"data.evaluation: test, but {config.source} has no published test side"
+        raise ValueError(f"{given}; allowed: validation")
+    keys = _keys(found.train.images)
+    first = {key: row for row, key in reversed(list(enumerate(keys)))}
+    for key in _keys(found.test.images) if found.test else ():
+        first.pop(key, None)
+    # The least are for validation, and come last.
+    draws = sorted(((split.draw(key), row) for key, row in first.items()), reverse=True)
+    rows = np.array([row for _, row in draws], np.int64)
+    kept = sum(draw >= VALIDATION_SHARE * 2**64 for draw, _ in draws)
+    if config.evaluation == "test":
+        train, held_out, rule = rows, found.test, "the test side as it was published"
+    else:
+        train, held_out = rows[:kept], _at(found.train, rows[kept:])
+        rule = "held out by a hash of the pixels"
+    if not len(train) or not len(held_out.labels):
+        given = f"data.source: {config.source}: {len(rows)} different images to train on"
+        raise ValueError(f"{given}; allowed: enough to hold out a tenth")
+    if config.unique > len(train):
+        raise ValueError(f"data.unique: {config.unique}; allowed: 0 (all) to {len(train)}")
+    train = _at(found.train, train[: config.unique or None])
+    note = f"{len(train.labels):,} images to train on; {len(held_out.labels):,}, {rule}"
+    if equal := len(keys) - len(rows):
+        note += f"; {equal:,} that equal others are left out"
+    if absent := found.classes - len(np.unique(train.labels)):
+        note += f"; {absent} of {found.classes} classes have no image to train on"
+    return train, held_out, f"{config.source}: {note}"
+
+
+def _keys(images: np.ndarray) -> list[bytes]:
+    return [hashlib.sha256(image.tobytes()).digest() for image in images]
+
+
+def _at(side: Side, rows: np.ndarray | slice) -> Side:
+    return Side(side.images[rows], side.labels[rows])
+
+
+def _statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each channel of uint8 [n, H, W, C], float32 [C] each.
+
+    They are exact, from how often each value occurs; a constant channel has 1 for the latter.
+    """
+    values = np.arange(256.0)
+    counts = [np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(images, -1, 0)]
+    means = np.array([np.average(values, weights=count) for count in counts])
+    squares = [np.average((values - mean) ** 2, weights=n) for mean, n in zip(means, counts)]
+    spread = np.sqrt(squares)
+    return means.astype(np.float32), np.where(spread > 0, spread, 1).astype(np.float32)

@@ -1,0 +1,36 @@
+"""Families that no model of ours is like, in packages that lie beside the project's."""
+
+from pathlib import Path
+
+import data
+import models
+from configs import base
+from train import config as configuration
+from train import tasks
+
+
+def paths() -> dict:
+    """By package, where it is found once the toys are a part of it."""
+    here = Path(__file__).parent
+    return {
+        package: [*package.__path__, str(here / package.__name__.rpartition(".")[2])]
+        for package in (models, tasks, data)
+    }
+
+
+def config(model: str = "noisy", task: str = "denoise", **changes) -> configuration.RunConfig:
+    """A run of a toy, where they are a part of the packages."""
+    values = base.get_config()
+    values.update(steps=12, batch_size=8, log_every=1)
+    values.model = {"name": model, "width": 8}
+    values.data = {"name": "rings", "eval_rows": 100}
+    values.task = {"name": task}
+    values.evaluation.batch_size = 16
+    values.checkpoint.every = 5
+    values.update_from_flattened_dict(changes)
+    return configuration.resolve(values.to_dict())
+
+
+def duel(**changes) -> configuration.RunConfig:
+    """Two players, one of which has batch norm."""
+    return config("pair", "duel", **changes)
