@@ -19,7 +19,13 @@ def get_config(dials: str = "") -> ConfigDict:
 
 
 def recipe(width: int, tokens: float) -> ConfigDict:
-    """The family's ladder: everything that follows from a width and a number of target tokens."""
+    """The family's ladder: everything that follows from a width and a number of target tokens.
+
+    Opinions: two layers and two heads on either side, perceptrons 4 wide. Measured on the
+    validation books, at width 32 and 3e11 FLOPs: 4 verses a step (loss 4.36) beat 16 (4.69) and 2
+    (4.45); learning rates of .006, .010 and .014 gave 4.40, 4.36 and 4.44, and the best is taken to
+    fall as 1 / width; a vocabulary of 2000 (2.23 bits a byte) beats 1000 (2.33).
+    """
     if width % 4 or not 4 <= width <= base.LARGEST[int]:
         raise base.BadDial(f"width: {width}; must be a multiple of 4, above 0")
     config = base.get_config()
@@ -49,10 +55,10 @@ def recipe(width: int, tokens: float) -> ConfigDict:
         "dtype": "float32",
     }
     config.task = {"name": "translate", "label_smoothing": 0.0}
-    config.batch_size = 16
+    config.batch_size = 4
     config.log_every = max(1, round(base.steps(config, tokens, UNITS_A_ROW) / 200))
-    config.checkpoint.every = 2000
+    config.checkpoint.every = 5000
     config.evaluation.batch_size = 64
-    config.optimizer.learning_rate = min(0.02, 0.24 / width)
-    config.optimizer.b2 = 0.99
+    config.optimizer.learning_rate = min(0.02, 0.3 / width)
+    config.optimizer.b2 = 0.98
     return config
