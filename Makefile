@@ -5,6 +5,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# In the order of tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest -q -n auto --dist=loadfile --no-loadscope-reorder --durations=30
 
 .PHONY: env demo data test test-all lint
 
@@ -17,10 +19,10 @@ data: .venv/ready
 	@$(BIN)/python -m data.sources
 
 test: .venv/ready
-	$(BIN)/python -m pytest -q -n auto --dist=loadfile --durations=30 -m 'not slow' tests
+	$(PYTEST) -m 'not slow' tests
 
 test-all: .venv/optional
-	$(BIN)/python -m pytest -q -n auto --dist=loadfile --durations=30 tests
+	$(PYTEST) tests
 
 # With the pins of the rest, so that nothing optional moves one of them.
 .venv/optional: .venv/ready

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -10,8 +12,16 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Most of what tests do is compiling programs that run a few times: LLVM's optimiser can do little.
 # (Without any, refits take three times as long.)
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=1"
-os.environ.setdefault("ALLOMETRY_CACHE", str(ROOT / ".pytest_cache" / "allometry"))
+XLA_FLAGS = " --xla_backend_optimization_level=1"
+if metadata.version("jax").startswith("0.10."):  # later ones compile fast and have no such flag
+    XLA_FLAGS += " --xla_cpu_use_fusion_emitters=false"
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + XLA_FLAGS
+CACHE = ROOT / ".pytest_cache"
+os.environ.setdefault("ALLOMETRY_CACHE", str(CACHE / "allometry"))
+# Tests start dozens of Pythons: where nobody keeps JAX's bytecode, each takes 2 s to make it anew.
+sys.dont_write_bytecode, sys.pycache_prefix = False, str(CACHE / "bytecode")
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
@@ -42,3 +52,8 @@ def tiny():
         return resolve(config.to_dict())
 
     return make
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs before their parts: what takes longest begins first, so no worker ends alone."""
+    items.sort(key=lambda item: item.path, reverse=True)

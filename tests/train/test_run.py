@@ -20,13 +20,16 @@ from train import config as configuration
 from train.cli import InputError
 
 KILLED_RUN = """
-import json, sys
+import json, sys, time
 from pathlib import Path
 from train import cache, config, run
 cache.use_cache()
-values, workdir = json.load(open(sys.argv[1])), Path(sys.argv[2])
-run.run(config.resolve(values), workdir,
-        progress=lambda step, *_: print(step, flush=True))
+values, workdir, last = json.load(open(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3])
+def progress(step, *_):
+    print(step, flush=True)
+    if step >= last:
+        time.sleep(600)
+run.run(config.resolve(values), workdir, progress=progress)
 """
 
 
@@ -52,11 +55,12 @@ def assert_same_run(a: Path, b: Path, config) -> None:
     assert (ours.loss, ours.loss_se, ours.curve) == (theirs.loss, theirs.loss_se, theirs.curve)
 
 
-def start(workdir: Path, config) -> subprocess.Popen:
+def start(workdir: Path, config, last: int) -> subprocess.Popen:
+    """A run that waits after its step `last`, however late it is killed."""
     values = workdir.with_suffix(".json")
     values.write_text(json.dumps(configuration.to_dict(config)))
     return subprocess.Popen(
-        [sys.executable, "-c", KILLED_RUN, str(values), str(workdir)],
+        [sys.executable, "-c", KILLED_RUN, str(values), str(workdir), str(last)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -86,7 +90,7 @@ def test_a_killed_run_ends_with_the_same_bits(kind, tiny, unbroken, tmp_path):
     draw = random.Random(kind)
     workdir = tmp_path / "run"
     for _ in range(2):
-        process = start(workdir, config)
+        process = start(workdir, config, last=38)
         kill_after(process, draw.randint(5, 35), draw.random() * 0.05)
         assert process.returncode == -signal.SIGKILL
     assert run.finished(workdir) is None

@@ -1,6 +1,7 @@
 """The whole line on a small scale, on a problem whose answer theory knows."""
 
 import dataclasses
+import functools
 import json
 
 import pytest
@@ -24,7 +25,11 @@ def done(tmp_path_factory):
     """The study of configs/studies/linear.py, run from plan to report."""
     workdir = tmp_path_factory.mktemp("linear")
     settings = planning.resolve(linear.get_config().to_dict())
-    return settings, workdir, line.study(settings, workdir)
+    with pytest.MonkeyPatch.context() as patch:
+        # Intervals and curves of the page need many refits, and nothing here is about them.
+        patch.setattr(line, "fit", functools.partial(fit, bootstrap=100))
+        patch.setattr("scaling.report.frontier.POINTS", 4)
+        yield settings, workdir, line.study(settings, workdir)
 
 
 def test_every_part_is_there(done):

@@ -17,12 +17,11 @@ from scaling.runs import plans, records
 from scaling.sweep import ending, sweeping, worker
 from scaling.sweep.ending import Unfinished
 from tests.conftest import ROOT
-from tests.scaling.sweep.test_sweeping import small_plan, wait_for
+from tests.scaling.sweep.test_sweeping import change, finish, small_plan, wait_for
 from train import record
 from train import run as training
 from train.checkpoint import SaveError
 from train.cli import InputError, Unavailable
-from train.config import resolve
 
 
 class Scripted:
@@ -79,11 +78,6 @@ def swept(plan, tmp_path, monkeypatch):
             go.executor = executor
 
     return go
-
-
-def finish(tmp_path, run) -> None:
-    """Leaves the record that a worker would."""
-    training.run(resolve(run.config), plans.run_folder(tmp_path, run.run), name=run.run)
 
 
 def recorded(tmp_path) -> dict[str, str]:
@@ -315,8 +309,10 @@ def test_a_busy_run_is_left_and_nothing_is_written_into_its_folder_but_why(plan,
 
 
 def test_a_signal_to_the_whole_group_loses_nothing(tmp_path):
-    # Long runs without checkpoints of their own: what is there was saved because of the signal.
-    plan = small_plan(budgets=(2e7,), sizes_per_budget=2)
+    # Endless runs without checkpoints of their own: what is there was saved because of the signal.
+    plan = small_plan(budgets=(2e4,), sizes_per_budget=2)
+    for index in range(2):
+        plan = change(plan, index, lambda v: v.update(steps=10**9))
     plans.save(tmp_path / "plan.json", plan)
     command = [sys.executable, "-m", "scaling.sweep", f"--workdir={tmp_path}", "--workers=2"]
     process = subprocess.Popen(
