@@ -17,7 +17,8 @@ from tests.conftest import ROOT
 from train import config as configuration
 
 GOLDEN = Path(__file__).parent / "golden"
-EXPERIMENTS, STUDIES = ("gpt", "gpt_large", "linear", "moe"), ("demo", "gpt_large", "linear")
+EXPERIMENTS = ("gpt", "gpt_large", "linear", "moe", "seq2seq")
+STUDIES = ("demo", "gpt_large", "linear", "seq2seq")
 CONFIGS = (*EXPERIMENTS, *(f"studies.{name}" for name in STUDIES))
 
 
