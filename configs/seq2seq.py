@@ -3,7 +3,7 @@
     python -m train --config=configs/seq2seq.py:width=64,tokens=2e6 --workdir=runs/translation
 
 Units are target tokens. BLEU and chrF are of three whole books (Job, Ruth, Jonah), by greedy
-decoding; `--config.data.held_out=validation` evaluates three others, to tune on.
+decoding; `--config.data.evaluation=validation` evaluates three others, to tune on.
 """
 
 from ml_collections import ConfigDict
@@ -35,8 +35,9 @@ def recipe(width: int, tokens: float) -> ConfigDict:
         "tokenizer": "bpe:2000",
         "source_length": 64,
         "target_length": 64,
-        "held_out": "test",
+        "evaluation": "test",
         "eval_rows": 0,
+        "unique": 0,
     }
     config.model = {
         "name": "seq2seq",

@@ -22,9 +22,9 @@ from data.sources.split import TEST, TRAIN, VALIDATION
 
 PADDING, EDGE = 0, 1
 SPECIAL = 2  # the ids of a tokenizer's own tokens begin here
-EVAL_SEED = 13
+EVAL_SEED, UNIQUE_SEED = 13, 17
 FORMAT = 1
-HELD_OUT = {"test": TEST, "validation": VALIDATION}
+SIDES = {"test": TEST, "validation": VALIDATION}
 GROUP = 4096  # pairs that are encoded at a time
 
 
@@ -36,8 +36,9 @@ class Config:
     tokenizer: str  # "bytes", or "bpe:VOCABULARY", trained on both texts of the training side
     source_length: int  # S, most tokens of a source
     target_length: int  # T, most tokens of a target, its end among them
-    held_out: str  # evaluate on: "test", or "validation", to tune on; neither is trained on
-    eval_rows: int  # evaluate on this many pairs; 0 = all
+    evaluation: str  # "test", or "validation", to tune on; neither is trained on
+    eval_rows: int  # evaluate on at most this many pairs; 0 = all
+    unique: int  # train on this many pairs, which are among those of any more; 0 = all
 
 
 class Encoded(NamedTuple):
@@ -61,8 +62,15 @@ class PairsDataset:
         self._starts, self._lengths = ends - encoded.lengths, encoded.lengths
         self._train, train_note = self._fitting(encoded.sides == TRAIN, "training")
         held_out, held_out_note = self._fitting(
-            encoded.sides == HELD_OUT[config.held_out], config.held_out
+            encoded.sides == SIDES[config.evaluation], config.evaluation
         )
+        if config.unique > len(self._train):
+            raise ValueError(
+                f"data.unique: {config.unique}; allowed: 0 (all) to {len(self._train)}"
+            )
+        if config.unique:
+            chosen = np.arange(config.unique)
+            self._train = self._train[order.permute(chosen, len(self._train), UNIQUE_SEED, 0)]
         self.train_rows = len(self._train)
         self.eval_rows = min(config.eval_rows or len(held_out), len(held_out))
         sample = order.permute(np.arange(self.eval_rows), len(held_out), EVAL_SEED, 0)
@@ -80,7 +88,7 @@ class PairsDataset:
             f"{config.source}: held out {rule}; in {self._size[0]} and {self._size[1]} tokens fit "
             f"{train_note} and {held_out_note}"
         )
-        decided = [_digest(encoded), *self._size, config.held_out, self.eval_rows]
+        decided = [_digest(encoded), *self._size, config.evaluation, self.eval_rows, config.unique]
         self.digest = hashlib.sha256(f"pairs {order.VERSION} {decided}".encode()).hexdigest()
 
     def train_batch(
@@ -141,10 +149,11 @@ def facts(config: Config) -> dict[str, Any]:
     for field in ("source_length", "target_length"):
         if getattr(config, field) < 1:
             raise ValueError(f"data.{field}: {getattr(config, field)}; allowed: at least 1")
-    if config.held_out not in HELD_OUT:
-        raise ValueError(f"data.held_out: {config.held_out!r}; allowed: {', '.join(HELD_OUT)}")
-    if config.eval_rows < 0:
-        raise ValueError(f"data.eval_rows: {config.eval_rows}; allowed: 0 (all), or more")
+    if config.evaluation not in SIDES:
+        raise ValueError(f"data.evaluation: {config.evaluation!r}; allowed: {', '.join(SIDES)}")
+    for field in ("eval_rows", "unique"):
+        if getattr(config, field) < 0:
+            raise ValueError(f"data.{field}: {getattr(config, field)}; allowed: 0 (all), or more")
     return {"unit": "token", "vocab_size": tokens.vocabulary(config.tokenizer, SPECIAL)}
 
 

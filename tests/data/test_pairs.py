@@ -12,8 +12,9 @@ from data.sources.split import TEST, TRAIN, VALIDATION
 OPTIONS = {
     "source_length": 24,
     "target_length": 24,
-    "held_out": "test",
+    "evaluation": "test",
     "eval_rows": 0,
+    "unique": 0,
     "tokenizer": "bytes",
 }
 
@@ -62,7 +63,7 @@ def test_an_epoch_has_every_pair_to_train_on_once(options):
     assert everything - short, "some are too long"
     held_out = set()
     for side in ("test", "validation"):
-        other = data.open_dataset("pairs", options | {"held_out": side})
+        other = data.open_dataset("pairs", options | {"evaluation": side})
         evaluated = rows(other, other.eval_batch(0, other.eval_rows))
         assert rows(other, other.train_batch(3, 0, dataset.train_rows)) == found
         assert held_out.isdisjoint(evaluated)
@@ -95,6 +96,16 @@ def test_evaluation_is_padded_and_counts_its_tokens_and_bytes(options):
     longer = data.open_dataset("pairs", options | {"eval_rows": 10, "tokenizer": "bpe:280"})
     np.testing.assert_array_equal(longer.eval_batch(0, 9)["source"], whole["source"][:9])
     assert longer.digest != dataset.digest
+
+
+def test_fewer_pairs_are_among_more(options):
+    def trained_on(unique: int) -> set[tuple[str, str]]:
+        dataset = data.open_dataset("pairs", options | {"unique": unique})
+        return set(rows(dataset, dataset.train_batch(0, 0, dataset.train_rows)))
+
+    few, more, everything = map(trained_on, (20, 50, 0))
+    assert len(few) == 20
+    assert few < more < everything
 
 
 def test_bpe_is_of_both_texts_and_shorter(options):
@@ -177,8 +188,9 @@ def test_verses_are_cleaned(verse, clean):
         ({"tokenizer": "bpe:258"}, "a vocabulary of 259 to"),
         ({"source_length": 0}, "data.source_length: 0; allowed: at least 1"),
         ({"target_length": 2}, "(24, 2); allowed: what one of the"),
-        ({"held_out": "train"}, "data.held_out: 'train'; allowed: test, validation"),
+        ({"evaluation": "train"}, "data.evaluation: 'train'; allowed: test, validation"),
         ({"eval_rows": -1}, "data.eval_rows: -1; allowed: 0 (all)"),
+        ({"unique": 400}, "data.unique: 400; allowed: 0 (all) to"),
     ],
 )
 def test_bad_options_are_refused(options, change, message):
