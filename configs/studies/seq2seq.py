@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
             "budgets": (6e10, 1.8e11, 5.4e11),
             "sizes_per_budget": 5,
             "prior": {"coefficient": 0.17, "exponent": 0.5},
-            "heldout": (8.0,),
+            "heldout": (16.0,),
             "seeds": (0,),
             "max_epochs": 4.0,
             "law": "",
