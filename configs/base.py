@@ -50,6 +50,7 @@ def get_config() -> ConfigDict:
                 "expert": 1,
                 "stage": 1,
             },
+            "start": {"run": "", "step": 0, "take": ("params/*",), "rename": ()},
         }
     )
 

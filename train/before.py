@@ -45,11 +45,11 @@ def open_data(config: RunConfig, planned_on: str = "") -> data.Dataset:
     return dataset
 
 
-def account(config: RunConfig, dataset: data.Dataset) -> Account:
-    """The account of a run on an open dataset, before it is trained."""
+def account(config: RunConfig, dataset: data.Dataset, steps: int | None = None) -> Account:
+    """The account of a run on an open dataset, or of `steps` of its steps alone."""
     N, forward = step.count(config, dataset.eval_batch(0, 1))
     per_unit = {kind: flops / dataset.units_per_row for kind, flops in forward.items()}
-    rows = config.steps * config.batch_size
+    rows = (config.steps if steps is None else steps) * config.batch_size
     D = rows * dataset.units_per_row
     return Account(
         seed=config.seed,

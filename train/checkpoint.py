@@ -7,10 +7,11 @@ Beside the state lies all that decides what becomes of a checkpoint, in one JSON
 and `run` (whose it is, and what it took), `metrics` (its validation loss, once that is known).
 """
 
+import contextlib
 import glob
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from absl import logging
 
 from train import config as configuration
 from train import record
+from train.account import Account
 from train.cli import InputError, Unavailable
 from train.config import Checkpoint, RunConfig
 from train.devices import hosts
@@ -105,6 +107,7 @@ class Checkpoints:
         state: State,
         eval_loss: float | None = None,
         seconds: Mapping[str, float] | None = None,
+        account: Account | None = None,
     ) -> None:
         """Starts saving; the state's buffers may be reused as soon as this returns.
 
@@ -114,13 +117,16 @@ class Checkpoints:
           eval_loss: on the validation set at this step, which decides what is best; None: not known
             yet, see `note`.
           seconds: wall time by kind that the run took to get here.
+          account: of the run up to here.
 
         Raises:
           SaveError: this save or the one before it failed.
         """
         if step == self._manager.latest_step():
             return
-        run = {"step": step, "data_sha256": self._data_sha256, "seconds": dict(seconds or {})}
+        run = {"step": step, "data_sha256": self._data_sha256}
+        known = {name: getattr(account, name) for name in "NDC"} if account else {}
+        run |= {"seconds": dict(seconds or {}), "account": known}
         items = {
             "state": ocp.args.StandardSave({"state": state, "digest": digest(state)}),
             "config": ocp.args.JsonSave(configuration.to_dict(self._config)),
@@ -191,18 +197,7 @@ class Checkpoints:
         # finds its part damaged would never come.
         folder = self._folder / str(step) / "state"
         one = jax.ShapeDtypeStruct((), jnp.uint32, sharding=abstract.step.sharding)
-        target = {"state": abstract, "digest": one}
-
-        def read() -> dict[str, Any]:
-            try:
-                return ocp.StandardCheckpointHandler().restore(
-                    folder, args=ocp.args.StandardRestore(target)
-                )
-            except Exception as error:  # of any library in between
-                reason = " ".join(str(error).split())[:200]
-                raise Unreadable(f"{folder}: {type(error).__name__}: {reason}") from error
-
-        saved = hosts.together(read)
+        saved = read(folder, {"state": abstract, "digest": one})
         if int(digest(saved["state"])) != int(saved["digest"]):
             raise Unreadable(f"{folder}: its numbers are not those that were saved")
         if int(saved["state"].step) != step:
@@ -298,6 +293,38 @@ class Checkpoints:
             self._manager.close()
         except Exception:
             return
+
+
+def saved_steps(workdir: Path) -> list[int]:
+    """Steps of the checkpoints in a workdir, oldest first, which need not be open or ours."""
+    # A folder gets a bare number for its name once all of it is there.
+    names = (path.name for path in (workdir / "checkpoints").glob("*"))
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def read(folder: Path, target: Any) -> Any:
+    """Reads what was saved in a folder, into the shapes and shardings of `target`.
+
+    Raises:
+      Unreadable: in every process, if in one of them it is damaged.
+    """
+
+    def part() -> Any:
+        with readable(folder):
+            args = ocp.args.StandardRestore(target)
+            return ocp.StandardCheckpointHandler().restore(folder, args=args)
+
+    return hosts.together(part)
+
+
+@contextlib.contextmanager
+def readable(folder: Path) -> Iterator[None]:
+    """Makes of whatever a library raises while it reads a folder one line: Unreadable."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise Unreadable(f"{folder}: {type(error).__name__}: {reason}") from error
 
 
 def _is_number(value: Any) -> bool:

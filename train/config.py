@@ -70,6 +70,23 @@ class Mesh:
 
 
 @dataclasses.dataclass(frozen=True)
+class Start:
+    """What of another run's checkpoint takes the place of what the seed gives; see train.start."""
+
+    run: str  # that run's folder; "" = none
+    step: int  # of its checkpoint; 0 = the newest
+    take: tuple[str, ...]  # shell patterns over paths of the state: "params/*", "step"
+    rename: tuple[str, ...]  # "ours=theirs", of beginnings of paths: "params/encoder=params/body"
+
+    def __post_init__(self):
+        require(self.step >= 0, "step", self.step, "at least 0")
+        require(bool(self.take), "take", self.take, "patterns such as 'params/*'")
+        for pair in self.rename:
+            ours, _, theirs = pair.partition("=")
+            require(bool(ours and theirs), "rename", pair, "as in 'params/encoder=params/body'")
+
+
+@dataclasses.dataclass(frozen=True)
 class RunConfig:
     model: Choice
     data: Choice
@@ -79,6 +96,7 @@ class RunConfig:
     evaluation: Evaluation
     checkpoint: Checkpoint
     mesh: Mesh
+    start: Start
     seed: int  # of parameters, data order and dropout; an input of the compiled step
     steps: int  # the horizon; an input of the compiled step
     batch_size: int  # examples a step
@@ -108,6 +126,8 @@ NOT_IDENTITY = ("checkpoint", "mesh", "accumulate", "microbatches")
 # These stay in the digest, which files of all versions hold.
 MAY_CHANGE = (*NOT_IDENTITY, "evaluation", "log_every")
 
+NO_START = Start(run="", step=0, take=("params/*",), rename=())
+
 
 def resolve(values: Mapping[str, Any]) -> RunConfig:
     """Checks a nested mapping (a ConfigDict's `to_dict()`, a record's config) and types it.
@@ -115,7 +135,17 @@ def resolve(values: Mapping[str, Any]) -> RunConfig:
     Raises:
       InputError: a missing, unknown or mistyped field, or a value that is not allowed.
     """
-    return build(RunConfig, _with_facts(values), "config")
+    return build(RunConfig, _with_facts(_completed(values)), "config")
+
+
+def _completed(values: Any) -> Any:
+    """A config with the fields that are newer than some records, see `_canonical`."""
+    if not isinstance(values, Mapping) or "data" not in values:
+        return values
+    values = {"start": dataclasses.asdict(NO_START), **values}
+    if isinstance(values.get("optimizer"), Mapping):
+        values["optimizer"] = {"groups": (), **values["optimizer"]}
+    return values
 
 
 def _with_facts(values: Any) -> Any:
@@ -138,9 +168,11 @@ def _canonical(values: Mapping[str, Any]) -> dict[str, Any]:
     So runs of older versions keep their digests, and go on.
     """
     out = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
-    optimizer = out.get("optimizer")
+    optimizer, start = out.get("optimizer"), out.get("start")
     if isinstance(optimizer, dict) and not optimizer.get("groups", True):
         del optimizer["groups"]
+    if isinstance(start, dict) and not start.get("run", True):
+        del out["start"]
     return out
 
 
@@ -249,6 +281,9 @@ def _typed(value: Any, kind: Any, path: str) -> Any:
         if dataclasses.is_dataclass(element):
             return tuple(build(element, v, f"{path}[{i}]") for i, v in enumerate(value))
         return tuple(_typed(v, element, f"{path}[{i}]") for i, v in enumerate(value))
+    if typing.get_origin(kind) is dict and isinstance(value, Mapping):
+        element = typing.get_args(kind)[1]
+        return {str(k): _typed(v, element, f"{path}.{k}") for k, v in value.items()}
     if type(value) is not kind:
         raise InputError(f"{path}: {value!r}; must be {getattr(kind, '__name__', kind)}")
     if kind is float and not (value == value and abs(value) != float("inf")):

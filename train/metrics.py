@@ -35,6 +35,12 @@ def evaluated(line: dict[str, float]) -> dict[str, list[float | None]]:
     }
 
 
+def evaluated_at(workdir: Path, step: int) -> dict[str, list[float | None]]:
+    """The metrics of the validation set that a run logged at a step; {} if it was not evaluated."""
+    lines = (line for line in read(workdir) if line["step"] == step and "eval_loss" in line)
+    return next(map(evaluated, lines), {})
+
+
 def _read(path: Path) -> tuple[list[dict[str, float]], list[int]]:
     """The lines, see `read`, and the numbers of those left out, but for a last one cut off."""
     try:

@@ -52,7 +52,19 @@ class Record(Account):
     revision: str | None  # git revision of this code, "+" appended if it was changed
     throughput: float | None = None  # units a second of training, the median over the run
     mfu: float | None = None  # the same as a share of the devices' peak, see train.pace
+    # What it began with that is not its seed's, see train.start; D and C are of what came after.
+    start: dict[str, Any] = dataclasses.field(default_factory=dict)
     version: int = VERSION
+
+
+START = {
+    **dict.fromkeys(("run", "config_sha256", "sha256"), str),
+    "step": int,
+    # What checkpoints of older versions do not say.
+    **{"N": ({"total": float, str: float}, None), "D": (float, None)},
+    "C": ({"forward": float, str: float}, None),
+    "metrics": METRICS,
+}
 
 
 def save_json(path: Path, value: Any) -> None:
@@ -168,6 +180,8 @@ def load(path: Path) -> Record:
     found = account.from_json(Record, f"{path}: ", values)
     if found.status not in STATUSES:
         raise InputError(f"{path}: status: {found.status!r}; allowed: {', '.join(STATUSES)}")
+    if found.start:
+        strict.check(f"{path}: start", found.start, START)
     if found.status == "ok":  # the loss itself may be of either sign: a log-density
         strict.check(f"{path}: ", values, {"loss": float, "loss_se": float})
         if values["loss_se"] < 0:
@@ -180,7 +194,7 @@ def _as_of_now(path: Path, values: dict[str, Any]) -> dict[str, Any]:
     """A record of an older version, in today's form. Raises InputError."""
     older = {"bits_per_byte": (float, None), "evaluations": [[float, float, float]]}
     strict.check(f"{path}: ", values, older | {"loss": (float, None), "loss_se": (float, None)})
-    values = {"throughput": None, "mfu": None, "of_record": "loss"} | values
+    values = {"throughput": None, "mfu": None, "of_record": "loss", "start": {}} | values
     found = {"loss": [values["loss"], values["loss_se"]]}
     bits = values.pop("bits_per_byte")
     if bits is not None and values["loss"]:

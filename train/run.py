@@ -25,8 +25,9 @@ from typing import Any
 
 import jax
 
-from train import account, before, evaluation, metrics, pace, record, step, tasks
+from train import before, evaluation, metrics, pace, record, start, step, tasks
 from train import workdir as workdirs
+from train.account import Account, facts
 from train.checkpoint import Checkpoints
 from train.config import RunConfig
 from train.devices import hosts, sharding
@@ -132,7 +133,9 @@ class _Run:
         config = self.config
         hosts.together(self.prepare)
         digest = self.dataset.digest
-        self.started = hosts.first(lambda: workdirs.check(self.workdir, config, digest)) or _now()
+        claimed = hosts.first(lambda: workdirs.check(self.workdir, config, digest))
+        self.started = claimed.get("started") or _now()
+        self.start = claimed.get("start", {})
         with self.clock("checkpoint"):
             checkpoints = Checkpoints(self.workdir, config, digest)
         with contextlib.closing(checkpoints):
@@ -155,14 +158,14 @@ class _Run:
     def train_and_evaluate(self, checkpoints: Checkpoints) -> evaluation.Measured:
         """The metrics at the end. Raises Diverged."""
         steps = self.config.steps
-        state, start = self.begin_or_resume(checkpoints)
-        self.writer = metrics.Writer(self.workdir, start) if hosts.leads() else metrics.NoWriter()
+        state, begun = self.begin_or_resume(checkpoints)
+        self.writer = metrics.Writer(self.workdir, begun) if hosts.leads() else metrics.NoWriter()
         with contextlib.closing(self.writer):
             known = {x["step"]: x["metrics"] for x in hosts.first(self.evaluations)}
             checkpoints.note({now: self.of_record(found) for now, found in known.items()})
             # What goes to a device or comes from one in the loop is asked for: a slip is an error.
             with jax.transfer_guard("disallow"):
-                state = self.train(state, start, checkpoints)
+                state = self.train(state, begun, checkpoints)
             # What was evaluated before it was killed is not evaluated, and logged, again.
             found = known[steps] if steps in known else self.evaluate(state)
             with self.clock("checkpoint"):
@@ -185,8 +188,8 @@ class _Run:
         used = mesh.devices.flat
         self.batches = sharding.of_batch(mesh)
         self.evaluator = evaluation.Evaluator(self.config, self.dataset, self.functions)
-        self.account = before.account(self.config, self.dataset)
-        self.pace = pace.Pace(self.config, self.account, self.dataset.eval_rows, used)
+        whole = before.account(self.config, self.dataset)
+        self.pace = pace.Pace(self.config, whole, self.dataset.eval_rows, used)
 
     def begin_or_resume(self, checkpoints: Checkpoints) -> tuple[step.State, int]:
         with self.clock("checkpoint"):
@@ -199,8 +202,19 @@ class _Run:
             if hosts.leads():
                 self.resumed(saved[1])
             return saved
+        with self.clock("checkpoint"):
+            taken, self.start = start.read(self.config, self.start, self.functions.abstract)
         with self.clock("compile"):
-            return jax.block_until_ready(self.functions.init(self.hyper)), 0
+            state = jax.block_until_ready(self.functions.init(self.hyper))
+        return start.graft(state, taken), self.first_step()
+
+    def first_step(self) -> int:
+        """The step that the run began at."""
+        return start.first_step(self.config.start, self.start)
+
+    def account(self, taken: int) -> Account:
+        """What the run itself came to, up to a step."""
+        return before.account(self.config, self.dataset, taken - self.first_step())
 
     def train_batch(self, now: int) -> dict[str, Any]:
         seed, size = self.config.seed, self.config.batch_size
@@ -210,17 +224,17 @@ class _Run:
             self.batches,
         )
 
-    def train(self, state: step.State, start: int, checkpoints: Checkpoints) -> step.State:
+    def train(self, state: step.State, begun: int, checkpoints: Checkpoints) -> step.State:
         config = self.config
-        for now in range(start, config.steps):
+        for now in range(begun, config.steps):
             batch = self.train_batch(now)
             # The first call compiles; every later one only dispatches, ahead of the last one's
             # results.
-            with self.clock("compile" if now == start else "train"):
+            with self.clock("compile" if now == begun else "train"):
                 state, values = self.functions.train(state, batch, self.hyper)
                 hosts.pace(values)
             taken = now + 1
-            if now == start:
+            if now == begun:
                 self.claim(values)
                 self.pace.begin(taken, self.spent())
             self.pace.under_way(taken, values["loss"])
@@ -249,7 +263,9 @@ class _Run:
         """Makes the workdir this run's, now that a step of it has been taken."""
         jax.block_until_ready(values)  # a step that does not fit the memory fails here
         hosts.first(
-            lambda: workdirs.claim(self.workdir, self.config, self.dataset.digest, self.started)
+            lambda: workdirs.claim(
+                *(self.workdir, self.config, self.dataset.digest, self.started, self.start)
+            )
         )
 
     def log(self, taken: int, values: dict[str, jax.Array]) -> None:
@@ -330,7 +346,7 @@ class _Run:
         self.fetch()
         self.writer.sync()
         with jax.transfer_guard("allow"):  # Orbax moves what it saves in its own way
-            checkpoints.save(taken, state, loss, self.spent())
+            checkpoints.save(taken, state, loss, self.spent(), self.account(taken))
 
     def spent(self) -> dict[str, float]:
         """Seconds of all calls so far, by kind and in total; what no clock counted is training."""
@@ -345,12 +361,13 @@ class _Run:
         thin = max(1, math.ceil(len(curve) / CURVE_POINTS))
         return record.Record(
             run=self.name,
-            **account.facts(self.account),
+            **facts(self.account(self.config.steps)),
             **outcome,
             **pace.typical(lines, self.dataset.unit),
             of_record=self.task.OF_RECORD,
             curve=curve[::-thin][::-1],
             evaluations=self.evaluations(),
+            start=self.start,
             started=self.started,
             finished=_now(),
             seconds={what: round(s, 4) for what, s in self.spent().items()},

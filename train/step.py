@@ -21,7 +21,7 @@ import models
 from models.layers import placement
 from train import accounting, accumulate, optimizer, tasks
 from train.cli import InputError
-from train.config import Checkpoint, Choice, RunConfig
+from train.config import NO_START, Checkpoint, Choice, RunConfig
 from train.devices import sharding
 from train.score import OWN, Bound, bind, score
 
@@ -83,6 +83,7 @@ def compile_for(
         optimizer=dataclasses.replace(config.optimizer, learning_rate=0.0, weight_decay=0.0),
         checkpoint=Checkpoint(every=0, keep=1, best=0),
         evaluation=dataclasses.replace(config.evaluation, every=0),
+        start=NO_START,
         seed=0,
         steps=1,
         log_every=1,

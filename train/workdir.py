@@ -1,12 +1,12 @@
 """A WORKDIR BELONGS TO ONE RUN: held while a process is at work in it, claimed by the first step.
 
-`config.json` says whose it is: the config, the data's digest, and when the run first started. A
+`config.json` says whose it is: the config, the data's digest, what the run began with and when. A
 call that fails before it has taken a step, for a typo or for want of memory, leaves no claim.
 """
 
 import contextlib
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,8 @@ def check_shared(workdir: Path) -> None:
         raise InputError(f"{workdir}: not the folder of process 0; all hosts must share one")
 
 
-def check(workdir: Path, config: RunConfig, data_sha256: str | None = None) -> str | None:
-    """When the run whose folder this is first started, UTC in ISO 8601; None if it is nobody's.
+def check(workdir: Path, config: RunConfig, data_sha256: str | None = None) -> dict[str, Any]:
+    """What the folder says of this run, whose it is, see `claim`; {} if it is nobody's.
 
     Args:
       workdir: the folder.
@@ -57,10 +57,9 @@ def check(workdir: Path, config: RunConfig, data_sha256: str | None = None) -> s
     Raises:
       Unavailable: it is another run's, or the data are no longer those that it began with.
     """
-    path = workdir / _CLAIM
-    if not path.exists():
-        return None
-    claim = _read(path)
+    claim = read(workdir)
+    if not claim:
+        return {}
     changed = configuration.other_run(config, claim["config"])
     if changed:
         raise Unavailable(f"{workdir} holds another run: {'; '.join(changed)}; give a new workdir")
@@ -76,24 +75,38 @@ def check(workdir: Path, config: RunConfig, data_sha256: str | None = None) -> s
             f"that puts them in order: sha256 {data_sha256[:12]}, not {began_with[:12]}; bring "
             "back what it began with, or give a new workdir"
         )
-    return claim["started"]
+    return claim
 
 
-def claim(workdir: Path, config: RunConfig, data_sha256: str, started: str) -> None:
-    """Makes a folder that is nobody's, or that is this run's already, that of a run."""
-    content = {"version": VERSION, "started": started, "data_sha256": data_sha256}
+def claim(
+    workdir: Path, config: RunConfig, data_sha256: str, started: str, start: Mapping[str, Any]
+) -> None:
+    """Makes a folder that is nobody's, or that is this run's already, that of a run.
+
+    Args:
+      workdir: the folder.
+      config: of the run.
+      data_sha256: digest of its data.
+      started: when it first did, UTC in ISO 8601.
+      start: what it began with, see `train.start`.
+    """
+    content = {"version": VERSION, "started": started, "data_sha256": data_sha256, "start": start}
     record.save_json(workdir / _CLAIM, content | {"config": configuration.to_dict(config)})
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(workdir: Path) -> dict[str, Any]:
+    """What the folder says of the run whose it is, see `claim`; {} if it is nobody's."""
+    path = workdir / _CLAIM
+    if not path.exists():
+        return {}
     content = record.load_json(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: must be an object")
     if "version" not in content:  # version 1, the config alone
-        return {"config": content, "data_sha256": None, "started": ""}
+        return {"config": content, "data_sha256": None, "started": "", "start": {}}
     if content["version"] != VERSION:
         raise InputError(f"{path}: version: {content['version']!r}; must be {VERSION}")
     for field, kind in (("config", dict), ("data_sha256", str), ("started", str)):
         if not isinstance(content.get(field), kind):
             raise InputError(f"{path}: {field}: missing")
-    return content
+    return {"start": {}} | content  # newer than some files of this version

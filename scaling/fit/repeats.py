@@ -59,12 +59,15 @@ def half_life(runs: "pd.DataFrame") -> float | None:
 
 
 def counted(
-    known: "pd.DataFrame", targets: "pd.DataFrame"
+    known: "pd.DataFrame", targets: "pd.DataFrame", laws: tuple[str, ...] = origins.CANDIDATES
 ) -> tuple[tuple[str, ...], "pd.DataFrame", "pd.DataFrame", tuple[str, ...]]:
-    """The laws to back-test, both tables as these read them, and in words how repeats count."""
+    """The laws to back-test, both tables as these read them, and in words how repeats count.
+
+    `laws` are those of runs that do not tell what repeats are worth.
+    """
     most = [float(passes(table).max()) for table in (known, targets)]
     if max(most) <= FEW:
-        return origins.CANDIDATES, known, targets, ()
+        return laws, known, targets, ()
     told = f"repeated data: runs pass up to {most[0]:.2f} times over theirs, targets {most[1]:.2f}"
     R = half_life(known)
     if R is not None:
@@ -74,7 +77,7 @@ def counted(
     R = optimum.REPEATS["RD"]
     known, targets = (each.assign(D=worth(each, R)) for each in (known, targets))
     told += f"; D counts as what it is worth in new data by Muennighoff et al. 2023 (R = {R:.3g})"
-    return origins.CANDIDATES, known, targets, (told,)
+    return laws, known, targets, (told,)
 
 
 def note(runs: "pd.DataFrame") -> list[str]:

@@ -35,19 +35,24 @@ DEGREES = 4  # of freedom of Student's t: errors beyond the data have heavy tail
 # Odds before the back-test. Every large study found a floor, but over short ranges a law without it
 # often forecasts best; and laws of fewer parameters err less far out.
 PRIOR = {"tied": 1.0, "chinchilla": 0.25, "coupled": 0.25, "no_floor": 0.03, "kaplan": 0.03}
+PRIOR |= {"two_plateaus": 4.0}  # of bounded metrics alone, see scaling.forecast.metric
 SHARPNESS = 4  # a law with half the back-test error of another weighs 2^4 times as much
 _NEAR = 0.2  # decades; the error of an origin nearer than this is not stretched to a whole decade
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A mixture of laws and the size of its errors. `miss` is each law's mean back-test error."""
+    """A mixture of laws and the size of its errors. `miss` is each law's mean back-test error.
+
+    `structure` is what the best fit errs by in a decade, of which its runs say nothing.
+    """
 
     backtest: Backtest
     weights: np.ndarray  # [L]
     miss: np.ndarray  # [L]
     noise: float
     growth: float  # per decade
+    structure: float = STRUCTURE  # per decade
 
     def by_law(self, targets: pd.DataFrame) -> np.ndarray:
         """Log forecasts [L, T] of every law."""
@@ -63,14 +68,19 @@ class Calibration:
         low, high = np.nanquantile(draws, [0.16, 0.84], axis=1)
         bootstrap = self.weights @ ((high - low) / 2) ** 2
         decades = beyond(targets, self.backtest.runs)
-        return centre, scale(self.noise, self.growth, spread + bootstrap, decades)
+        between = spread + bootstrap
+        return centre, scale(self.noise, self.growth, between, decades, self.structure)
 
 
 def scale(
-    noise: float, growth: float, between: float | np.ndarray, decades: float | np.ndarray
+    noise: float,
+    growth: float,
+    between: float | np.ndarray,
+    decades: float | np.ndarray,
+    structure: float = STRUCTURE,
 ) -> np.ndarray:
     """Scale s [T] of the log loss; `between` [T]: variance between laws and over resamples."""
-    distance = ((GROWTH * growth) ** 2 + STRUCTURE**2) * decades**2
+    distance = ((GROWTH * growth) ** 2 + structure**2) * decades**2
     return np.sqrt((NOISE * noise) ** 2 + distance + SPREAD**2 * between)
 
 
@@ -80,10 +90,13 @@ def interval(centre: np.ndarray, scale: np.ndarray, level: float) -> np.ndarray:
     return np.exp(np.stack([centre - reach, centre + reach], axis=1))
 
 
-def calibrate(found: Backtest, least_noise: float = 0.0) -> Calibration:
+def calibrate(
+    found: Backtest, least_noise: float = 0.0, structure: float = STRUCTURE
+) -> Calibration:
     """Weighs the laws of a back-test and sizes the errors of their mixture.
 
-    `least_noise` is the relative noise of a loss known otherwise (seeds, evaluation).
+    `least_noise` is the relative noise of a loss known otherwise (seeds, evaluation); for
+    `structure` see `Calibration`.
     """
     miss = found.misses().mean(axis=1)
     prior = np.array([PRIOR.get(name, PRIOR["chinchilla"]) for name in found.laws])
@@ -98,7 +111,7 @@ def calibrate(found: Backtest, least_noise: float = 0.0) -> Calibration:
     beyond_origins = [_one_sigma(weights, error) for error in np.moveaxis(found.error, 1, 0)]
     extra = np.sqrt(np.maximum(np.square(beyond_origins) - noise**2, 0))
     growth = float(np.median(extra / np.maximum(found.distances(), _NEAR)))
-    return Calibration(found, weights, miss, noise, growth)
+    return Calibration(found, weights, miss, noise, growth, structure)
 
 
 def _one_sigma(weights: np.ndarray, error: np.ndarray) -> float:

@@ -11,7 +11,7 @@ from scaling.forecast import calibration, words
 from scaling.forecast.words import repeated
 from scaling.laws import LAWS
 from scaling.runs import replicates
-from scaling.runs.table import drop_failed, fit_rows, validate
+from scaling.runs.table import drop_failed, fit_rows, named, validate
 from train.cli import InputError, nearest
 
 if TYPE_CHECKING:
@@ -25,6 +25,24 @@ SPARE_SPAN = 2.0  # farthest forecast, in spans of the runs' compute: beyond, no
 MAX_TARGETS = 1_000_000
 _READS = ({"N", "D"}, {"N", "D", "U"})  # what a law may read; U are the unique examples
 _ALONE = 0.95  # a law with this much weight is named as the forecast's law
+
+
+@dataclass(frozen=True)
+class Number:
+    """What is forecast: a loss, or something else that laws can follow.
+
+    Attributes:
+      candidates: the laws that are averaged.
+      widest: the largest relative half width of a 90% interval that is not refused.
+      structure: by how much a decade the best fit errs, see scaling.forecast.calibration.
+    """
+
+    candidates: tuple[str, ...]
+    widest: float
+    structure: float
+
+
+LOSS = Number(origins.CANDIDATES, widest=WIDEST, structure=calibration.STRUCTURE)
 
 
 @dataclass(frozen=True)
@@ -61,7 +79,12 @@ class Forecast:
 
 
 def forecast(
-    runs: "pd.DataFrame", targets: "pd.DataFrame", law: str | None = None, seed: int = 0
+    runs: "pd.DataFrame",
+    targets: "pd.DataFrame",
+    law: str | None = None,
+    seed: int = 0,
+    *,
+    number: Number = LOSS,
 ) -> Forecast:
     """Forecasts the loss at `targets` from the runs that are not held out.
 
@@ -72,6 +95,7 @@ def forecast(
       targets: N and D; C where it is known; the same optional columns.
       law: a name in scaling.laws.LAWS; by default several are averaged by back-test.
       seed: of the fits' random starts and resamples.
+      number: what kind of number is forecast.
 
     Raises:
       InputError: bad columns, or runs that cannot carry the forecast (and what would help).
@@ -81,15 +105,16 @@ def forecast(
     known = fit_rows(_checked(runs, columns))
     targets = _complete(targets, known, columns)
     if law is None:
-        laws, seen, ahead, counted = repeats.counted(known, targets)
+        laws, seen, ahead, counted = repeats.counted(known, targets, number.candidates)
     else:
         laws, seen, ahead, counted = (law,), known, targets, ()
     found = origins.backtest(seen, laws, seed)
-    judged = calibration.calibrate(found, _known_noise(known))
+    judged = calibration.calibrate(found, _known_noise(known), number.structure)
     centre, scale = judged.centre_and_scale(ahead)
     ends = {level: calibration.interval(centre, scale, level) for level in (0.5, 0.9)}
     decades = np.maximum(np.log10(targets["C"].to_numpy() / known["C"].max()), 0)
-    _refuse(known, targets, origins.beyond(targets, known), (ends[0.9][:, 1] / ends[0.9][:, 0]))
+    ratio = ends[0.9][:, 1] / ends[0.9][:, 0]
+    _refuse(known, targets, origins.beyond(targets, known), ratio, number.widest)
     weights = dict(zip(found.laws, map(float, judged.weights)))
     best = max(weights, key=weights.__getitem__)
     return Forecast(
@@ -207,7 +232,7 @@ def _known_noise(known: "pd.DataFrame") -> float:
     return max(noise, seeds or 0.0)
 
 
-def _refuse(known, targets, far: np.ndarray, ratio: np.ndarray) -> None:
+def _refuse(known, targets, far: np.ndarray, ratio: np.ndarray, widest: float) -> None:
     """Raises where the runs cannot carry the farthest target."""
     span = float(np.log10(known["C"].max() / known["C"].min()))
     place = int(np.argmax(far))
@@ -219,10 +244,12 @@ def _refuse(known, targets, far: np.ndarray, ratio: np.ndarray) -> None:
             "runs first, or give a nearer target"
         )
     half = (ratio - 1) / (ratio + 1)
+    what = named(known, "loss")
+    what = "the loss" if what == "loss" else what
     worst = int(np.nanargmax(half)) if np.isfinite(half).any() else 0
-    if not half[worst] <= WIDEST:
+    if not half[worst] <= widest:
         raise InputError(
             f"targets: N={targets['N'].iloc[worst]:.3g}, D={targets['D'].iloc[worst]:.3g}: these "
-            f"{len(known)} runs leave a 90% interval of +-{half[worst]:.0%} of the loss, above "
-            f"{WIDEST:.0%}; more runs, nearer to the target, at other N and D, would narrow it"
+            f"{len(known)} runs leave a 90% interval of +-{half[worst]:.0%} of {what}, above "
+            f"{widest:.0%}; more runs, nearer to the target, at other N and D, would narrow it"
         )

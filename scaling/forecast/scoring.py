@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling.forecast import sealing
-from scaling.runs import files
+from scaling.runs import files, measure, plans
+from scaling.runs.measure import Measure
 from scaling.runs.plans import run_folder
 from train import record
 from train.cli import InputError
@@ -14,6 +15,7 @@ from train.record import save_json
 from train.strict import check
 
 if TYPE_CHECKING:
+    from scaling.runs.plans import Plan
     from train.record import Record
 
 CLOCKS = datetime.timedelta(minutes=10)  # by which those of two machines may well differ
@@ -23,13 +25,20 @@ _SCORE = {
     **dict.fromkeys(("loss", "loss_se", "error", "half_width90"), (float, None)),
     **dict.fromkeys(("inside50", "inside90"), (bool, None)),
 }
+METRIC = {
+    **dict.fromkeys(("value", "median", "error"), float),
+    "value_se": (float, None),
+    **dict.fromkeys(("inside50", "inside90"), bool),
+}
+_SCORE_3 = _SCORE | {"metrics": {str: METRIC}}
 
 
 def score(study: Path) -> Path:
     """Compares a study's sealed forecast with its held-out records and writes DIR/score.json.
 
-    `error` is forecast / loss - 1. A run that did not end ok is listed with its status, no numbers.
-    `notes` are doubts about the order of events.
+    `loss` is what the study's laws are fitted to, and `error` is forecast / loss - 1; that of a
+    further metric is forecast - value, in its own units. A run that did not end ok is listed with
+    its status, no numbers. `notes` are doubts about the order of events.
 
     Raises:
       InputError: no seal, an altered seal, changed runs or plan, a run that is not trained yet, or
@@ -40,7 +49,8 @@ def score(study: Path) -> Path:
         raise InputError(f"{path}: no forecast is sealed; first scaling.forecast --workdir={study}")
     sealed, notes = sealing.load(path), []
     sealing.check_unchanged(study, sealed)
-    scores = [_score(study, target, sealed, notes) for target in sealed["targets"]]
+    plan = plans.load(study / "plan.json")
+    scores = [_score(study, plan, target, sealed, notes) for target in sealed["targets"]]
     version = files.VERSIONS["score"][-1]
     content = {"version": version, "forecast_sha256": sealed["sha256"], "scores": scores}
     path = study / "score.json"
@@ -51,11 +61,18 @@ def score(study: Path) -> Path:
 def load(path: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """The scores of a score.json by run, and its notes. Raises InputError naming a wrong field."""
     values = {"notes": [], **files.load(path, "score")}
-    check(f"{path}: ", values, {"forecast_sha256": str, "scores": [_SCORE], "notes": [str]})
+    shape = _SCORE if values["version"] < 3 else _SCORE_3
+    check(f"{path}: ", values, {"forecast_sha256": str, "scores": [shape], "notes": [str]})
     return {score["run"]: score for score in values["scores"]}, values["notes"]
 
 
-def _score(study: Path, target: dict[str, Any], sealed: dict[str, Any], notes: list[str]) -> dict:
+def _score(
+    study: Path,
+    plan: "Plan",
+    target: dict[str, Any],
+    sealed: dict[str, Any],
+    notes: list[str],
+) -> dict:
     path = run_folder(study, target["run"]) / "record.json"
     if not path.exists():
         raise InputError(f"{path}: not there; train the held-out run, then score")
@@ -64,19 +81,45 @@ def _score(study: Path, target: dict[str, Any], sealed: dict[str, Any], notes: l
     if found.started:  # else it failed before it began
         notes += _doubts(path, found, sealed)
     low, high = target["interval90"]
-    inner_low, inner_high = target["interval50"]
-    ok = found.status == "ok"
+    fitted = measure.target(plan.study)
+    value, error = fitted.of(found)
+    ok = found.status == "ok" and value is not None
+    loss = fitted.lack(value) if ok else None
     return {
         "run": target["run"],
         "status": found.status,
-        "loss": found.loss if ok else None,
-        "loss_se": found.loss_se if ok else None,
+        "loss": loss,
+        "loss_se": error if ok else None,
         "median": target["median"],
-        "error": target["median"] / found.loss - 1 if ok else None,
-        "inside50": inner_low <= found.loss <= inner_high if ok else None,
-        "inside90": low <= found.loss <= high if ok else None,
+        "error": target["median"] / loss - 1 if ok else None,
+        **(_inside(target, loss) if ok else dict.fromkeys(("inside50", "inside90"))),
         "half_width90": (high - low) / 2 / target["median"],
+        "metrics": _metrics(found, sealed.get("metrics", {})),
     }
+
+
+def _inside(target: dict[str, Any], value: float) -> dict[str, bool]:
+    """Whether a value lies within the intervals of a forecast."""
+    ends = {name: target[f"interval{name}"] for name in ("50", "90")}
+    return {f"inside{name}": low <= value <= high for name, (low, high) in ends.items()}
+
+
+def _metrics(found: "Record", sealed: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """How the forecasts of further metrics came out, by name; what was refused is not there."""
+    scores = {}
+    for name, made in sealed.items():
+        value, error = Measure(name, made["best"]).of(found)
+        if found.status != "ok" or value is None or "refused" in made:
+            continue
+        target = next(t for t in made["targets"] if t["run"] == found.run)
+        scores[name] = {
+            "value": value,
+            "value_se": error,
+            "median": target["median"],
+            "error": target["median"] - value,
+            **_inside(target, value),
+        }
+    return scores
 
 
 def _check_is_target(path: Path, found: "Record", target: dict[str, Any]) -> None:

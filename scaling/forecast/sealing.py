@@ -11,15 +11,14 @@ needs no clock; clocks of two machines may disagree.
 import datetime
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaling.forecast import words
+from scaling.forecast import metric, words
 from scaling.forecast.forecasting import forecast
-from scaling.runs import files, plans, records
+from scaling.runs import files, measure, plans, records
 from scaling.runs.plans import Plan, PlannedRun, run_folder
-from scaling.runs.table import fit_rows, read_runs
 from train.cli import InputError, Unavailable
 from train.record import save_text
 from train.strict import check
@@ -48,6 +47,13 @@ _SEALED = {
 # What version 2 has besides.
 _TARGET_2 = _TARGET | {"config_sha256": str, "data_sha256": str}
 _SEALED_2 = _SEALED | {"plan_sha256": str, "missing": {str: str}, "targets": [_TARGET_2]}
+# And version 3: which metric it is of, and the forecasts of others.
+_SEALED_3 = _SEALED_2 | {"target": str, "metrics": {str: {"best": float}}}
+_SHAPES = {1: _SEALED, 2: _SEALED_2, 3: _SEALED_3}
+_METRIC = {
+    **{name: [str] for name in ("reasons", "warnings")},
+    **{"law": str, "weights": {str: float}, "targets": [_TARGET]},
+}
 
 
 def seal(study: Path, allow_missing: bool = False) -> Path:
@@ -94,7 +100,10 @@ def begin(study: Path, name: str) -> None:
 def load(path: Path) -> dict[str, Any]:
     """Reads a sealed forecast. Raises InputError naming the field, or if it was altered."""
     sealed = files.load(path, "sealed forecast")
-    check(f"{path}: ", sealed, _SEALED if sealed["version"] == 1 else _SEALED_2)
+    check(f"{path}: ", sealed, _SHAPES[sealed["version"]])
+    for name, made in sealed.get("metrics", {}).items():
+        shape = {"refused": str} if "refused" in made else _METRIC
+        check(f"{path}: metrics.{name}", made, shape)
     if not is_intact(sealed):
         raise InputError(f"{path}: sha256: its content was changed after it was sealed")
     for target in sealed["targets"]:
@@ -121,17 +130,24 @@ def _forecast(study: Path, allow_missing: bool) -> dict[str, Any]:
         folder = run_folder(study, run.run)
         if _started(folder):
             raise InputError(f"{folder}: held out, has started; a forecast is sealed first")
-    runs = _runs(study, missing)
-    made = words.to_json(forecast(runs, _targets(held)))
+    runs, targets = _runs(study, plan, missing), _targets(held)
+    made = words.to_json(forecast(runs, targets))
     for run, target in zip(held, made["targets"]):
         names = ("run", "config_sha256", "data_sha256")
         target |= {name: getattr(run, name) for name in names}
+    metrics = {}
+    for name in plan.study.get("metrics", ()):
+        metrics[name] = metric.sealed(runs, targets, measure.measure(plan.study, name))
+        for run, target in zip(held, metrics[name].get("targets", ())):
+            target["run"] = run.run
     return {
         "version": VERSION,
         "created": datetime.datetime.now(datetime.UTC).isoformat(),
-        "runs_sha256": _runs_digest(runs, VERSION),
+        "runs_sha256": _runs_digest(runs, VERSION, metrics),
         "plan_sha256": _plan_digest(plan),
         "missing": missing,
+        "target": measure.target(plan.study).name or "loss",
+        "metrics": metrics,
         **made,
     }
 
@@ -144,23 +160,24 @@ def _missing(study: Path, plan: Plan) -> dict[str, str]:
     return {name: said for name, said in statuses.items() if said not in ("ok", "diverged")}
 
 
-def _runs(study: Path, but: Mapping[str, str] | None = None) -> "pd.DataFrame":
+def _runs(study: Path, plan: Plan, but: Mapping[str, str] | None) -> "pd.DataFrame":
     """The runs of DIR/runs.csv that a forecast is made from, without some."""
-    runs = fit_rows(read_runs(str(study / "runs.csv"), split="role"))
+    runs = records.runs_to_fit(study, plan)
     return runs[~runs["run"].astype(str).isin(list(but))] if but and "run" in runs else runs
 
 
 def check_unchanged(study: Path, sealed: dict[str, Any]) -> None:
     """Raises InputError if a seal is of other runs or of another plan than the study has now."""
-    path = study / "forecast.json"
+    path, plan = study / "forecast.json", plans.load(study / "plan.json")
     # A run that was missing and has ended since does not enter.
-    runs = _runs(study, sealed.get("missing"))
-    if _runs_digest(runs, sealed["version"]) != sealed["runs_sha256"]:
+    runs = _runs(study, plan, sealed.get("missing"))
+    found = _runs_digest(runs, sealed["version"], sealed.get("metrics", ()))
+    if found != sealed["runs_sha256"]:
         raise InputError(
             f"{path}: sealed from other runs than {study / 'runs.csv'} holds now; a sealed "
             "forecast is never replaced: start a new study, or restore its runs"
         )
-    if sealed.get("plan_sha256", now := _plan_digest(plans.load(study / "plan.json"))) != now:
+    if sealed.get("plan_sha256", now := _plan_digest(plan)) != now:
         raise InputError(
             f"{path}: sealed for another plan than {study / 'plan.json'} is now; start a new "
             "study, or restore its plan"
@@ -255,8 +272,10 @@ def _plan_digest(plan: Plan) -> str:
     return digest(sorted([run.run, run.role, run.config_sha256] for run in plan.runs))
 
 
-def _runs_digest(runs: "pd.DataFrame", version: int) -> str:
+def _runs_digest(runs: "pd.DataFrame", version: int, metrics: Iterable[str]) -> str:
     """Digest of what the runs bring into a forecast; neither row order nor other columns count."""
     known = _KNOWN if version == 1 else _KNOWN_2
+    for name in (records.column(runs, asked) for asked in metrics):
+        known += (name, f"{name}_se")
     kept = [name for name in known if name in runs.columns]
     return digest(sorted([repr(value) for value in row] for row in runs[kept].to_numpy().tolist()))

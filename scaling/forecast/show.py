@@ -1,15 +1,17 @@
 """Prints forecasts, and how they came out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from scaling.console.printed import console, show, table
 from scaling.forecast import scoring, sealing
+from scaling.runs import measure, plans
 from train.cli import InputError
 
 if TYPE_CHECKING:
@@ -57,9 +59,9 @@ def print_study(folder: Path) -> None:
     """The sealed forecast of a study and, if it is there, its score."""
     sealed, path = sealing.load(folder / "forecast.json"), folder / "score.json"
     scores, notes = scoring.load(path) if path.exists() else ({}, [])
-    shown = table(
-        "Sealed forecast", "run", "C", "decades", "median", "90%", "loss", "error", "inside"
-    )
+    fitted = measure.target(plans.load(folder / "plan.json").study).label
+    columns = ("run", "C", "decades", "median", "90%", "outcome", "error", "inside")
+    shown = table(f"Sealed forecast of the {escape(fitted)}", *columns)
     for target in sealed["targets"]:
         score = scores.get(target["run"], {})
         low, high = target["interval90"]
@@ -76,11 +78,35 @@ def print_study(folder: Path) -> None:
         )
     on = console()
     show(on, shown)
+    if sealed.get("metrics"):
+        show(on, _metrics(sealed["metrics"], scores))
     on.print(f"law: {escape(sealed['law'])}; sealed {sealed['created']}", highlight=False)
     # Published elsewhere, it shows that this forecast was made before the outcome was known.
     on.print(f"seal: sha256 {sealed['sha256']}", highlight=False, soft_wrap=True)
     missing = [f"{run}: missing ({why})" for run, why in sealed.get("missing", {}).items()]
+    missing += [
+        f"{name}: no forecast: {made['refused']}"
+        for name, made in sealed.get("metrics", {}).items()
+        if "refused" in made
+    ]
     _print_lines(on, sealed["reasons"], [*missing, *sealed["warnings"], *notes])
+
+
+def _metrics(sealed: dict[str, Any], scores: dict[str, dict[str, Any]]) -> Table:
+    """The forecasts of further metrics, and how they came out."""
+    columns = ("metric", "run", "median", "90%", "outcome", "off by", "inside")
+    shown = table("Sealed forecasts of metrics", *columns)
+    for name, made in sealed.items():
+        for target in made.get("targets", ()):
+            score = scores.get(target["run"], {}).get("metrics", {}).get(name)
+            low, high = target["interval90"]
+            row = [escape(name), escape(target["run"]), f"{target['median']:.4g}"]
+            row.append(f"{low:.4g}–{high:.4g}")
+            if score:
+                inside = "yes" if score["inside90"] else "no"
+                row += [f"{score['value']:.4g}", f"{score['error']:+.2g}", inside]
+            shown.add_row(*row)
+    return shown
 
 
 def _print_lines(on: Console, reasons, warnings) -> None:

@@ -1,5 +1,7 @@
 """Loss against parameters N and training examples D."""
 
+import jax.numpy as jnp
+
 from scaling.laws.law import Law, Parameter, coefficient, exponent, floor, power, scale
 
 _CHINCHILLA_DISTINCT = {"N": 3, "D": 3}
@@ -56,6 +58,11 @@ def _coupled_natural(p, c):
         "beta": p["beta"],
         "k": p["k"],
     }
+
+
+def _two_plateaus_form(p, x):
+    below = p["E"] + p["A"] * power(x["N"], -p["alpha"]) + p["B"] * power(x["D"], -p["alpha"])
+    return below / jnp.sqrt(1 + (below / p["L0"]) ** 2)
 
 
 SIZE_LAWS = (
@@ -155,6 +162,22 @@ SIZE_LAWS = (
         form=lambda p, x: p["A"] * power(x["N"], -p["alpha"]) + p["B"] * power(x["D"], -p["beta"]),
         natural=_no_floor_natural,
         linear=("A", "B"),
+        distinct={"N": 2, "D": 2},
+    ),
+    Law(
+        name="two_plateaus",
+        formula="e / sqrt(1 + (e / L0)^2), e = E + A N^-alpha + B D^-alpha",
+        source="Rosenfeld et al. 2020 (arXiv:1909.12673), from chance L0 to a floor; here with "
+        "one exponent",
+        parameters=(
+            floor(),
+            coefficient("A"),
+            coefficient("B"),
+            exponent("alpha"),
+            Parameter("L0", "log", start=(1.2, 5.0), bounds=(1.0, 1e3)),
+        ),
+        form=_two_plateaus_form,
+        natural=lambda p, c: {**_tied_natural(p, c), "L0": p["L0"] * c["loss"]},
         distinct={"N": 2, "D": 2},
     ),
 )

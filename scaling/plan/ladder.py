@@ -14,7 +14,7 @@ from typing import Any
 from absl import flags
 
 import data
-from train import before
+from train import before, start
 from train import config as configuration
 from train.account import Account
 from train.cli import InputError
@@ -81,8 +81,9 @@ class Ladder:
             self._datasets[config.data] = here
         dataset = self._datasets[config.data]
         steps = max(1, round(D / (config.batch_size * dataset.units_per_row)))
-        config = configuration.resolve(values | {"steps": steps})
-        return before.account(config, dataset)
+        first = start.first_step(config.start)
+        config = configuration.resolve(values | {"steps": first + steps})
+        return before.account(config, dataset, steps)
 
     def at_budget(self, size: int, C: float, seed: int | None = None) -> Account:
         """The run of this size that costs C training FLOPs (the "forward" convention)."""

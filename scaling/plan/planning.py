@@ -13,8 +13,9 @@ from scaling.runs import plans
 from scaling.runs.plans import Plan, PlannedRun
 from scaling.runs.table import read_csv, validate
 from train import config as configuration
+from train import tasks
 from train.account import Account, facts
-from train.cli import InputError
+from train.cli import InputError, nearest
 
 MAX_POINTS = 10_000
 NEAR = 1.5  # a size of the ladder stands for a point's N within this factor
@@ -54,6 +55,10 @@ class Study:
     law: str
     noise: float  # of one run's loss, relative; 0 = that of the law's residuals
     unique: float  # training units that the data will have, if it is not here yet; 0 = it is
+    target: str  # the metric that laws are fitted to; "" = the task's number of record
+    metrics: tuple[str, ...]  # further ones that a forecast is sealed of
+    bar: dict[str, float]  # metric -> what the largest run should reach, which the report judges
+    best: dict[str, float]  # metric -> its best value, where the task (see train.tasks) says none
 
     def __post_init__(self):
         for field in ("sizes", "budgets", "seeds"):
@@ -74,9 +79,12 @@ class Study:
             raise ValueError(f"heldout: {self.heldout}; must lie above 1 x the largest budget")
 
 
+_MAY_BE_ABSENT = {"unique": 0.0, "target": "", "metrics": (), "bar": {}, "best": {}}
+
+
 def resolve(values: dict[str, Any]) -> Study:
     """Checks and types a study's config. Raises InputError."""
-    return configuration.build(Study, {"unique": 0.0} | values, "study")
+    return configuration.build(Study, _MAY_BE_ABSENT | values, "study")
 
 
 def scaled(study: Study, flops: float) -> Study:
@@ -119,7 +127,23 @@ def make(study: Study, points: Sequence[tuple[float, float]] = ()) -> Plan:
                 f" passes over the data (D = {run.D:,.0f} {run.unit}s); lower its budget or"
                 " allow them"
             )
-    return Plan(dataclasses.asdict(study), tuple(runs))
+    return Plan(dataclasses.asdict(study) | _measured(study, runs[0].config), tuple(runs))
+
+
+def _measured(study: Study, experiment: dict[str, Any]) -> dict[str, Any]:
+    """The study's `target` and `best` with what the task of its runs says."""
+    name = experiment["task"]["name"]
+    task = tasks.load(name)
+    best = {"loss": 0.0, task.OF_RECORD: 0.0, **task.BEST, **study.best}
+    target = study.target or task.OF_RECORD
+    for field, asked in (("target", [target]), ("metrics", study.metrics), ("bar", study.bar)):
+        for metric in asked:
+            if metric not in best:
+                raise InputError(
+                    f"study.{field}: {metric!r}; {nearest(metric, best)}: task {name!r} (BEST) and "
+                    "study.best say of no other metric what its best value is"
+                )
+    return {"target": target, "best": best}
 
 
 def read_points(path: str) -> list[tuple[float, float]]:

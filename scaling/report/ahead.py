@@ -37,12 +37,13 @@ def _table(study: Study, outlook: Outlook) -> str:
         row.append("< $0.01" if hired.dollars(C) < 0.01 else prices.spent(hired, C)[1])
         rows.append([Cell(text, 0.0) for text in row])
     level = f"{advice.level:.0%}"
-    columns = ("C", "N*", level, "D*", level, "loss", "90%", "here", f"one {DEVICE}", "cost")
+    fitted = study.target.label
+    columns = ("C", "N*", level, "D*", level, fitted, "90%", "here", f"one {DEVICE}", "cost")
     what = "the average of laws" if outlook.law == "average" else f"the law {outlook.law}"
     words = [
         f"N* and D* ({study.unit}s) are the best by the law {advice.law}, with the interval of its "
-        f"refits; the loss there is forecast by {what}, with the interval of one run. "
-        "A budget farther out than a forecast may reach has no row."
+        f"refits; the {fitted} there is forecast by {what}, with the interval of one run. A budget "
+        "farther out than a forecast may reach has no row."
     ]
     if own:
         words.append(

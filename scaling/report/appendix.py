@@ -23,7 +23,7 @@ def runs(study: Study) -> str:
     words = ", ".join(f"{amount} {status}" for status, amount in tally.items())
     words = f"{len(study.runs)} runs planned: {words}. Click on a heading to sort."
     others = _other_metrics(study)
-    columns = ["run", "role", "status", "N", "D", "C", "loss", "±"]
+    columns = ["run", "role", "status", "N", "D", "C", study.target.label, "±"]
     columns += [name.replace("_", " ") for name in others]
     columns += ["rate", "batch", "steps", "epochs", "time", "config"]
     rows = [_run_row(run, others) for run in study.runs]
@@ -37,9 +37,11 @@ def runs(study: Study) -> str:
 
 
 def _other_metrics(study: Study) -> list[str]:
-    """Metrics of the runs, but for the one of record."""
+    """Metrics of the runs, but for the one that is fitted."""
     records = [run.record for run in study.runs if run.record]
-    return list(dict.fromkeys(n for r in records for n in r.metrics if n != r.of_record))
+    fitted = study.target.name
+    named = (n for r in records for n in r.metrics if n != (fitted or r.of_record))
+    return list(dict.fromkeys(named))
 
 
 def _run_row(run: Run, others: Sequence[str]) -> list[Cell | str]:
@@ -51,8 +53,8 @@ def _run_row(run: Run, others: Sequence[str]) -> list[Cell | str]:
         return row + [NONE] * (8 + len(others))
     config = record.config
     numbers = (
-        (record.loss, "#.5g"),
-        (record.loss_se, "#.2g"),
+        (run.loss, "#.5g"),
+        (run.loss_se, "#.2g"),
         *((record.metrics.get(name, [None])[0], "#.5g") for name in others),
         (dig(config, "optimizer", "learning_rate"), ".2e"),
         (dig(config, "batch_size"), ",.0f"),

@@ -1,11 +1,11 @@
 """The figures of a study, as data."""
 
-from scaling.report import best_sizes, exponents, loss_curves, outlook, residuals
+from scaling.report import best_sizes, exponents, loss_curves, metrics, outlook, residuals
 from scaling.report.drawing import GREEN, GREY, ORANGE, VERMILION, Axis, Figure, Series
 from scaling.report.files import Study, Target
 from scaling.report.findings import Findings
 from scaling.report.frontier import frontier
-from scaling.report.marks import COMPUTE, describe, fitted, loss_label, points
+from scaling.report.marks import COMPUTE, describe, fitted, loss_label, points, renamed
 from scaling.runs.numbers import count
 from scaling.runs.numbers import loss as show_loss
 
@@ -19,10 +19,12 @@ def figures(study: Study, found: Findings) -> dict[str, Figure]:
         "forecast_by_law": _by_law(study),
         **best_sizes.figures(study, found),
         "cloud": exponents.cloud(found.estimates, found.C),
-        "loss_curves": loss_curves.figure(study),
         **residuals.figures(study),
     }
-    return {name: figure for name, figure in drawn.items() if figure}
+    drawn = {name: renamed(figure, study) for name, figure in drawn.items() if figure}
+    drawn |= metrics.figures(study)
+    training = loss_curves.figure(study)
+    return drawn | ({"loss_curves": training} if training else {})
 
 
 def _forecast(study: Study, found: Findings) -> Figure | None:
@@ -80,7 +82,7 @@ def _by_law(study: Study) -> Figure | None:
     run = study.run(target.run)
     series = []
     if run and run.ok:
-        loss, error = run.record.loss, _NORMAL90 * run.record.loss_se
+        loss, error = run.loss, _NORMAL90 * (run.loss_se or 0.0)
         across = [-0.6, *range(len(laws) + 1), len(laws) + 0.6]  # a pointer finds points alone
         many = len(across)
         line = {"hover": [describe(run)] * many, "colour": VERMILION}

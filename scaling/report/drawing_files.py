@@ -1,5 +1,6 @@
 """Figures for print: a `drawing.Figure` as a PNG or SVG file, by matplotlib."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +13,47 @@ def to_image(figure: Figure, *paths: str | Path) -> None:
 
     Text is set at 8 to 9 points for a figure 5.5 inches wide, the text width of most templates.
     """
+    _draw_all([figure], 1, (5.5, 3.4), paths)
+
+
+def to_sheet(figures: Sequence[Figure], *paths: str | Path) -> None:
+    """The same with several figures on one sheet, at most three side by side."""
+    across = min(len(figures), 3)
+    rows = -(-len(figures) // across)
+    _draw_all(figures, across, (4.2 * across, 2.9 * rows), paths)
+
+
+def _draw_all(
+    figures: Sequence[Figure],
+    across: int,
+    inches: tuple[float, float],
+    paths: Sequence[str | Path],
+) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure as Canvas
 
     # A fixed salt and no date: the same figure gives the same file.
     with rc_context(_PRINT | {"svg.hashsalt": "allometry"}):
-        canvas = Canvas(figsize=(5.5, 3.4), layout="constrained")
-        axes = canvas.add_subplot()
-        shown: set[str] = set()
-        for order, series in enumerate(figure.series):
-            _draw(axes, series, "_" if series.name in shown else _plain(series.name), order + 2)
-            shown.add(series.name)
-        _set_axis(axes, "x", figure.x)
-        _set_axis(axes, "y", figure.y)
-        axes.set_title(_plain(figure.title), loc="left")
-        if axes.get_legend_handles_labels()[1]:
-            axes.legend(loc="best" if len(shown) <= 8 else "upper left", **_beside(len(shown)))
+        canvas = Canvas(figsize=inches, layout="constrained")
+        for place, figure in enumerate(figures):
+            _fill(canvas.add_subplot(-(-len(figures) // across), across, place + 1), figure)
         # The layout is the dearer half of the work, and the same for all files.
         canvas.draw_without_rendering()
         canvas.set_layout_engine("none")
         for path in paths:
             _save(canvas, Path(path))
+
+
+def _fill(axes: Any, figure: Figure) -> None:
+    shown: set[str] = set()
+    for order, series in enumerate(figure.series):
+        _draw(axes, series, "_" if series.name in shown else _plain(series.name), order + 2)
+        shown.add(series.name)
+    _set_axis(axes, "x", figure.x)
+    _set_axis(axes, "y", figure.y)
+    axes.set_title(_plain(figure.title), loc="left")
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(loc="best" if len(shown) <= 8 else "upper left", **_beside(len(shown)))
 
 
 def _beside(entries: int) -> dict[str, Any]:

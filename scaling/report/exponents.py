@@ -44,6 +44,8 @@ class Estimate:
 
 def envelope_of(study: Study) -> EnvelopeFit | str:
     """Approach 1 on the longest training of each size; or why there is none, in words."""
+    if study.target.label != "loss":
+        return f"the curves are of the training loss, not of {study.target.label}"
     longest = {}
     for run in fitted(study):
         if run.record.curve and (longest[run.N].D if run.N in longest else 0) < run.D:

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling.fit import fitted, isoflop
+from scaling.forecast.scoring import METRIC
 from scaling.forecast.sealing import is_intact
-from scaling.runs import files, plans, records
+from scaling.runs import files, measure, plans, records
+from scaling.runs.measure import Measure
 from scaling.runs.plans import PlannedRun
 from train.account import Account
 from train.cli import InputError
 from train.record import Record
+from train.strict import check
 
 if TYPE_CHECKING:
     from scaling.fit.fitted import Fit
@@ -25,6 +28,7 @@ class Run:
 
     planned: PlannedRun
     record: Record | None
+    target: Measure  # what the study's laws are fitted to
 
     @property
     def name(self) -> str:
@@ -76,8 +80,19 @@ class Run:
 
     @property
     def ok(self) -> bool:
-        """Whether it has a loss of record."""
-        return self.record is not None and self.record.status == "ok"
+        """Whether it has what laws are fitted to."""
+        return self.record is not None and self.record.status == "ok" and self.loss is not None
+
+    @property
+    def loss(self) -> float | None:
+        """What laws are fitted to, once it has ended."""
+        value = self.target.of(self.record)[0] if self.record else None
+        return None if value is None else self.target.lack(value)
+
+    @property
+    def loss_se(self) -> float | None:
+        """Its standard error."""
+        return self.target.of(self.record)[1] if self.record else None
 
 
 @dataclass(frozen=True)
@@ -96,6 +111,15 @@ class Target:
 
 
 @dataclass(frozen=True)
+class MetricForecast:
+    """The sealed forecast of a further metric, in its own units; no targets where it is refused."""
+
+    refused: str
+    law: str
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True)
 class Forecast:
     """forecast.json."""
 
@@ -107,6 +131,7 @@ class Forecast:
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
     targets: tuple[Target, ...]
+    metrics: Mapping[str, MetricForecast]
 
 
 @dataclass(frozen=True)
@@ -122,6 +147,7 @@ class Score:
     inside50: bool | None
     inside90: bool | None
     half_width90: float | None
+    metrics: Mapping[str, Mapping[str, Any]]  # see scaling.forecast.scoring
 
 
 @dataclass(frozen=True)
@@ -147,6 +173,15 @@ class Study:
         """What D counts, in the singular."""
         return self.runs[0].unit
 
+    @property
+    def target(self) -> Measure:
+        """What its laws are fitted to."""
+        return measure.target(self.settings)
+
+    def measure(self, name: str) -> Measure:
+        """One of its metrics."""
+        return measure.measure(self.settings, name)
+
     def role(self, role: str) -> list[Run]:
         """The runs of a role, in the plan's order."""
         return [run for run in self.runs if run.role == role]
@@ -159,7 +194,8 @@ class Study:
 def read(folder: Path) -> Study:
     """Reads a study's folder. Raises InputError naming the file and the field that is wrong."""
     plan = plans.load(folder / "plan.json")
-    runs = tuple(Run(run, records.finished(folder, run)) for run in plan.runs)
+    target = measure.target(plan.study)
+    runs = tuple(Run(run, records.finished(folder, run), target) for run in plan.runs)
     if (folder / "runs.csv").exists():
         found = {run.name: run.record for run in runs if run.role == "fit"}
         records.check_table(folder, plan, found, whole=all(found.values()))
@@ -185,6 +221,28 @@ def _is_number(value: Any) -> bool:
 
 def _forecast(path: Path) -> Forecast:
     values = files.load(path, "sealed forecast")
+    weights = values.get("weights") or {}
+    metrics = values.get("metrics", {})
+    return Forecast(
+        law=str(values.get("law")),
+        weights={str(law): _number(path, weights, law) for law in weights},
+        created=str(values.get("created")),
+        sha256=str(values.get("sha256")),
+        intact=is_intact(values),
+        reasons=tuple(map(str, values.get("reasons") or ())),
+        warnings=tuple(map(str, values.get("warnings") or ())),
+        targets=_targets(path, values),
+        metrics={str(name): _metric(path, metrics, name) for name in metrics},
+    )
+
+
+def _metric(path: Path, metrics: Mapping[str, Any], name: str) -> MetricForecast:
+    made = _field(path, metrics, name, dict)
+    targets = () if "refused" in made else _targets(path, made)
+    return MetricForecast(str(made.get("refused", "")), str(made.get("law", "")), targets)
+
+
+def _targets(path: Path, values: Mapping[str, Any]) -> tuple[Target, ...]:
     targets = []
     for target in _field(path, values, "targets", list):
         by_law = _field(path, target, "by_law", dict)
@@ -197,17 +255,7 @@ def _forecast(path: Path) -> Forecast:
                 by_law={str(law): _number(path, by_law, law) for law in by_law},
             )
         )
-    weights = values.get("weights") or {}
-    return Forecast(
-        law=str(values.get("law")),
-        weights={str(law): _number(path, weights, law) for law in weights},
-        created=str(values.get("created")),
-        sha256=str(values.get("sha256")),
-        intact=is_intact(values),
-        reasons=tuple(map(str, values.get("reasons") or ())),
-        warnings=tuple(map(str, values.get("warnings") or ())),
-        targets=tuple(targets),
-    )
+    return tuple(targets)
 
 
 def _scores(path: Path) -> tuple[tuple[Score, ...], str | None]:
@@ -216,12 +264,15 @@ def _scores(path: Path) -> tuple[tuple[Score, ...], str | None]:
     scores = []
     for score in _field(path, values, "scores", list):
         numbers = ("loss", "loss_se", "median", "error", "half_width90")
+        metrics = score.get("metrics", {}) if isinstance(score, dict) else {}
+        check(f"{path}: metrics", metrics, {str: METRIC})
         scores.append(
             Score(
                 run=_field(path, score, "run", str),
                 status=_field(path, score, "status", str),
                 **{k: _number(path, score, k, optional=True) for k in numbers},
                 **{k: _truth(path, score, k) for k in ("inside50", "inside90")},
+                metrics=metrics,
             )
         )
     return tuple(scores), values.get("forecast_sha256")

@@ -4,7 +4,7 @@ import numpy as np
 
 from scaling.report.drawing import GREEN, GREY, Axis, Figure, Series
 from scaling.report.files import Run, Study
-from scaling.report.marks import describe, loss_label, shades
+from scaling.report.marks import describe, shades, task_loss_label
 from scaling.runs.numbers import scientific
 
 _BINS = 25
@@ -50,7 +50,7 @@ def figure(study: Study) -> Figure | None:
         kept += [(x, loss)] if run.ok else []
     if len(kept) > 1:
         series.append(_envelope(kept))
-    axes = Axis("FLOPs spent so far", True), Axis(f"training {loss_label(study)}", True)
+    axes = Axis("FLOPs spent so far", True), Axis(f"training {task_loss_label(study)}", True)
     return Figure("Training loss while the compute is spent", *axes, (*series,))
 
 

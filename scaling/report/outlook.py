@@ -83,7 +83,7 @@ def look(study: Study, refused: str = "") -> Outlook:
         return Outlook(refused or str(error))
     advice, following = _advice(study, runs), _following(study)
     targets = [(target.N, target.D, target.C) for target in _targets(study)]
-    known = targets + _shape(study, runs)
+    known = targets + shape(study, runs)
     try:
         made = _forecast(study, runs, known, advice)
     except InputError as error:
@@ -130,23 +130,28 @@ def _forecast(
 
     The farthest budgets are given up until the forecast is not refused.
     """
-    import pandas as pd
-
     weights = study.forecast.weights if study.forecast else {}
     alone = next(iter(weights)) if len(weights) == 1 else None
     ahead = list(zip(advice.N, advice.D, advice.C)) if advice else []
     law = alone if alone not in CANDIDATES else None
     while True:
         try:
-            points = pd.DataFrame(known + ahead, columns=["N", "D", "C"])
-            return forecast(runs, points, law)
+            return forecast(runs, on_data(study, known + ahead), law)
         except InputError:
             if len(ahead) <= (not known):  # one target there must be
                 raise
             ahead.pop()
 
 
-def _shape(study: Study, runs: "pd.DataFrame") -> list[tuple[float, float, float]]:
+def on_data(study: Study, points: list[tuple[float, float, float]]) -> "pd.DataFrame":
+    """Runs (N, D, C each) as a forecast takes them: on the study's data, which may repeat."""
+    import pandas as pd
+
+    made, unique = pd.DataFrame(points, columns=["N", "D", "C"]), study.runs[-1].account.unique
+    return made.assign(epochs=made["D"] / unique) if unique else made
+
+
+def shape(study: Study, runs: "pd.DataFrame") -> list[tuple[float, float, float]]:
     """N, D, C from the cheapest run to the largest held-out one, N growing as approach 2 has it."""
     held = _targets(study)
     if not held:
@@ -245,7 +250,8 @@ def _advised(study: Study, new: "Design", C: float, widths: tuple[float, float])
     law = study.fit.law.name
     weight = study.forecast.weights.get(law, 0.0) if study.forecast else 1.0
     hint = "" if weight >= _TRUSTED else f" ({law} has {weight:.0%} of the forecast: a hint only)"
-    where = f"the 90% interval of the loss at C = {scientific(C)}, ten times the largest run,"
+    where = f"the 90% interval of the {study.target.label} at C = {scientific(C)},"
+    where += " ten times the largest run,"
     change = f"±{100 * before:.2g}% to ±{100 * after:.2g}%"
     if after > before * (1 - _WORTH):
         return (

@@ -38,7 +38,7 @@ def _figure(study: Study, errors: dict[str, float], across: str, label: str) -> 
         series.append(Series("", kind="points", shade=shade, **at))
     if held and {"N", "D"} >= set(fit.law.columns):
         law = fit.predict([run.N for run in held], [run.D for run in held])
-        off = [run.record.loss / value - 1 for run, value in zip(held, law)]
+        off = [run.loss / value - 1 for run, value in zip(held, law)]
         hover = [f"{describe(run)}\n{percent(e)} against the law" for run, e in zip(held, off)]
         at = {"x": [getattr(run, across) for run in held], "y": off, "hover": hover}
         star = {"kind": "points", "marker": "star", "colour": VERMILION}

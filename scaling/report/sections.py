@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
-from scaling.report import ahead, appendix, exponents, fit_page, forecast_section, page
+from scaling.report import ahead, appendix, exponents, fit_page, forecast_section, metrics, page
 from scaling.report.appendix import dig
 from scaling.report.drawing import Figure
 from scaling.report.files import Score, Study, Target
 from scaling.report.findings import Findings
 from scaling.report.forecast_section import main_target, score_of
+from scaling.report.marks import named
 from scaling.report.page import Cell
 from scaling.runs.numbers import count, loss, number, percent
 
@@ -68,9 +69,10 @@ def body(study: Study, found: Findings, figures: Mapping[str, Figure]) -> str:
     """The report's content as HTML."""
     parts = [
         _headline(study, found),
-        _pair(figures, {"forecast": _FORECAST, "forecast_by_law": _BY_LAW}, "pair uneven"),
+        _pair(study, figures, {"forecast": _FORECAST, "forecast_by_law": _BY_LAW}, "pair uneven"),
         page.notes(found.outlook.notes),
         forecast_section.sealed(study),
+        metrics.section(study, figures),
         ahead.section(study, found.outlook),
         _best_sizes(study, found, figures),
         _loss_curves(found, figures),
@@ -83,11 +85,19 @@ def body(study: Study, found: Findings, figures: Mapping[str, Figure]) -> str:
 
 
 def _pair(
-    figures: Mapping[str, Figure], captions: Mapping[str, Mapping[str, str]], style: str = "pair"
+    study: Study,
+    figures: Mapping[str, Figure],
+    captions: Mapping[str, Mapping[str, str]],
+    style: str = "pair",
 ) -> str:
     """Figures side by side, as far as they are there."""
-    shown = "".join(page.figure(name, figures, told) for name, told in captions.items())
+    shown = "".join(_figure(study, name, figures, told) for name, told in captions.items())
     return f'<div class="{style}">{shown}</div>' if shown else ""
+
+
+def _figure(study: Study, name: str, figures: Mapping[str, Figure], told: Mapping[str, str]) -> str:
+    """A figure with its caption, in the words of what this study fits."""
+    return page.figure(name, figures, {named(k, study): named(v, study) for k, v in told.items()})
 
 
 def _families(study: Study) -> list[str]:
@@ -105,7 +115,7 @@ def _headline(study: Study, found: Findings) -> str:
         title = "What is more compute worth?"
     else:
         title = (
-            f"What loss does a model of {count(largest.N)} parameters reach after "
+            f"What {study.target.label} does a model of {count(largest.N)} parameters reach after "
             f"{count(largest.D)} {study.unit}s?"
         )
     head += f"<h1>{page.text(title)}</h1>"
@@ -172,7 +182,7 @@ def _tiles(study: Study, target: Target, score: Score | None) -> str:
         error = "" if score.loss_se is None else f"± {number(score.loss_se, 2)} evaluation error"
         run = study.run(target.run)
         for name, (value, _) in run.record.metrics.items() if run and run.ok else ():
-            if name != run.record.of_record:
+            if name != (study.target.name or run.record.of_record) and "/" not in name:
                 error += f" · {number(value)} {name.replace('_', ' ')}"
         tiles += [
             _tile("Outcome", loss(score.loss), error),
@@ -198,9 +208,9 @@ def _best_sizes(study: Study, found: Findings, figures: Mapping[str, Figure]) ->
         exponent += f'<div class="sources">{exponents.table(found.estimates)}</div>'
     return page.section(
         "The best size at each budget",
-        page.figure("isoflop", figures, _ISOFLOP),
-        _pair(figures, {"optimal_N": _OPTIMUM, "optimal_D": _OPTIMUM}),
-        _pair(figures, {"contours": _CONTOURS, "cloud": _CLOUD}),
+        _figure(study, "isoflop", figures, _ISOFLOP),
+        _pair(study, figures, {"optimal_N": _OPTIMUM, "optimal_D": _OPTIMUM}),
+        _pair(study, figures, {"contours": _CONTOURS, "cloud": _CLOUD}),
         exponent,
         page.notes(study.isoflop.warnings) if study.isoflop else "",
     )
@@ -229,11 +239,10 @@ def _parameters(study: Study, figures: Mapping[str, Figure]) -> str:
         parts += ["<h3>Approach 2</h3>", page.paragraph(words), page.table(columns, rows)]
     if study.fit:
         law = study.fit.law
-        heading = f"Approach 3: {law.name}, {law.target} = {law.formula}"
+        heading = f"Approach 3: {law.name}, {named(law.target, study)} = {law.formula}"
         parts += [f"<h3>{page.text(heading)}</h3>"]
         parts += [fit_page.parameters(study.fit), fit_page.diagnostics(study.fit)]
-    parts.append(page.figure("residuals", figures, _RESIDUALS))
-    parts.append(
-        _pair(figures, {f"residuals_by_{k}": {"": f"The same runs along {k}."} for k in "ND"})
-    )
+    parts.append(_figure(study, "residuals", figures, _RESIDUALS))
+    along = {f"residuals_by_{k}": {"": f"The same runs along {k}."} for k in "ND"}
+    parts.append(_pair(study, figures, along))
     return page.section("Fitted parameters", *parts) if any(parts) else ""

@@ -14,8 +14,9 @@ from train.record import load_json, save_text
 # Versions that are read; the last is written.
 VERSIONS = {
     "plan": (1, 2),  # 1 knew no data
-    "sealed forecast": (1, 2),  # 1 knew no configs, no data, no plan and no missing runs
-    "score": (1, 2),
+    # 1 knew no configs, no data, no plan and no missing runs; 2 the loss alone
+    "sealed forecast": (1, 2, 3),
+    "score": (1, 2, 3),
 }
 _MAX_JSON_BYTES = 2**28
 

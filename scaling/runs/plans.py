@@ -12,6 +12,9 @@ from train.record import save_json
 from train.strict import check
 
 ROLES = ("fit", "heldout")
+# What a study's settings say of metrics, and older ones do not; see scaling.plan.planning.Study.
+_METRICS = {"target": str, "metrics": [str], "bar": {str: float}, "best": {str: float}}
+_NO_METRICS = {"target": "", "metrics": [], "bar": {}, "best": {}}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,7 @@ def load(path: Path) -> Plan:
     """
     values = files.load(path, "plan")
     check(f"{path}: ", values, {"study": {"name": str}, "runs": [{"run": str}]})
+    check(f"{path}: study", _NO_METRICS | values["study"], _METRICS)
     if not values["runs"]:
         raise InputError(f"{path}: runs: none; a plan has at least one run")
     runs = tuple(_load_run(path, values["version"], run) for run in values["runs"])

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaling.runs import measure
+from scaling.runs.measure import Measure
 from scaling.runs.plans import Plan, PlannedRun, run_folder
-from scaling.runs.table import read_csv
+from scaling.runs.table import fit_rows, read_csv, read_runs
 from train import account, config, record
-from train.cli import InputError
+from train.cli import InputError, nearest
 from train.record import Record
 
 # Columns of parts that some models are counted by.
@@ -18,6 +20,8 @@ PARTS = {"encoder": "N_enc", "decoder": "N_dec"}
 
 if TYPE_CHECKING:
     import pandas as pd
+
+TASK_LOSS = "task_loss"  # the column of a task's loss where laws are fitted to another metric
 
 
 def finished(study: Path, planned: PlannedRun) -> Record | None:
@@ -81,15 +85,22 @@ def table(workdir: Path, plan: Plan) -> "pd.DataFrame":
 
     N is all parameters, N_active those that a unit passes through, N_enc and N_dec those of an
     encoder and a decoder, C the "forward" convention (see train.accounting); the others stay in the
-    records.
+    records. `loss` is what the study's laws are fitted to; where that is another metric, the loss
+    of the task is `task_loss`.
 
     Raises:
-      InputError: a record is corrupt, or is not of the run that the plan says.
+      InputError: a record is corrupt, or is not of the run that the plan says, or no run has the
+        metric that is to be fitted.
     """
     import pandas as pd
 
+    target = measure.target(plan.study)
     pairs = [(planned, finished(workdir, planned)) for planned in plan.runs]
-    return pd.DataFrame([_row(planned, found) for planned, found in pairs if found])
+    ended = [found for _, found in pairs if found and found.status == "ok"]
+    if ended and all(target.of(found)[0] is None for found in ended):
+        known = [*ended[0].metrics, ended[0].of_record]
+        raise InputError(f"study.target: {target.name!r}; {nearest(target.name, known)}")
+    return pd.DataFrame([_row(planned, found, target) for planned, found in pairs if found])
 
 
 def check_table(
@@ -116,18 +127,20 @@ def check_table(
         raise InputError(
             f"{path}: run {min(unknown)!r}: not in plan.json; one of the two is of another study"
         )
+    target = measure.target(plan.study)
     for run in plan.role("fit"):
         ended, row = found.get(run.run), rows.get(run.run)
-        if ended and (row or whole) and not _agree(row or {}, ended):
+        if ended and (row or whole) and not _agree(row or {}, ended, target):
             raise InputError(
                 f"{path}: run {run.run!r}: {'not as in' if row else 'missing, but has'} its "
                 "record.json; scaling.sweep writes the table anew"
             )
 
 
-def _agree(row: Mapping[str, Any], found: Record) -> bool:
+def _agree(row: Mapping[str, Any], found: Record, target: Measure) -> bool:
     """Whether a row of the table says what a record does, to the last digit."""
-    numbers = {"N": found.N["total"], "D": found.D, "C": found.C["forward"], "loss": found.loss}
+    numbers = {"N": found.N["total"], "D": found.D, "C": found.C["forward"]}
+    numbers["loss"] = _fitted(found, target)[0]
     return row.get("status") == found.status and all(
         _number(row[name]) == value for name, value in numbers.items()
     )
@@ -149,17 +162,47 @@ def save_table(workdir: Path, plan: Plan) -> Path:
     return path
 
 
-def _metrics(found: Record) -> dict[str, float | None]:
+def runs_to_fit(workdir: Path, plan: Plan) -> "pd.DataFrame":
+    """The runs of DIR/runs.csv that laws are fitted to. Raises InputError."""
+    runs = fit_rows(read_runs(str(workdir / "runs.csv"), split="role"))
+    label = measure.target(plan.study).label
+    if label != "loss":
+        runs.attrs["notes"] = [*runs.attrs["notes"], f"the loss is {label}, the study's target"]
+    return runs
+
+
+def column(runs: "pd.DataFrame", metric: str) -> str:
+    """The column of a metric in a table of runs; what is fitted has another one, `loss`."""
+    return TASK_LOSS if metric == "loss" and TASK_LOSS in runs.columns else metric
+
+
+def _fitted(found: Record, target: Measure) -> tuple[float | None, float | None]:
+    """What laws are fitted to, and its standard error."""
+    value, error = target.of(found)
+    return None if value is None else target.lack(value), error
+
+
+def _metrics(found: Record, target: Measure) -> dict[str, float | None]:
     """A column for every metric of a run, and for its standard error."""
     columns = {}
     for name, (value, error) in found.metrics.items():
-        if name != "loss":  # there, of record or not, the column is that of the number of record
-            columns |= {name: value, f"{name}_se": error}
+        if name == "loss":  # that column is of what is fitted
+            if (target.name or found.of_record) == "loss":
+                continue
+            name = TASK_LOSS
+        columns |= {name: value, f"{name}_se": error}
     return columns
 
 
-def _row(planned: PlannedRun, found: Record) -> dict:
+def _start(found: Record) -> dict:
+    """Columns of what a run began with, where it began with anything but its seed."""
+    begun = found.start
+    return {"start_run": begun["run"], "start_D": begun["D"]} if begun else {}
+
+
+def _row(planned: PlannedRun, found: Record, target: Measure) -> dict:
     optimizer = found.config["optimizer"]
+    loss, loss_se = _fitted(found, target)
     return {
         "run": planned.run,
         "family": found.config["model"]["name"],
@@ -171,9 +214,9 @@ def _row(planned: PlannedRun, found: Record) -> dict:
         **{column: found.N[part] for part, column in PARTS.items() if part in found.N},
         "D": found.D,
         "C": found.C["forward"],
-        "loss": found.loss,
-        "loss_se": found.loss_se,
-        **_metrics(found),
+        "loss": loss,
+        "loss_se": loss_se,
+        **_metrics(found, target),
         "budget": planned.budget,
         "size": planned.size,
         "seed": found.seed,
@@ -182,6 +225,7 @@ def _row(planned: PlannedRun, found: Record) -> dict:
         "batch_size": found.config["batch_size"],
         "steps": found.config["steps"],
         "epochs": found.epochs,
+        **_start(found),
         "seconds": found.seconds.get("total"),
         "started": found.started,
         "config_sha256": found.config_sha256,

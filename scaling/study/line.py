@@ -11,8 +11,7 @@ from scaling.fit.bias import judged
 from scaling.fit.fitting import fit
 from scaling.forecast import scoring, sealing
 from scaling.plan import planning
-from scaling.runs import plans
-from scaling.runs.table import fit_rows, read_runs
+from scaling.runs import plans, records
 from scaling.sweep import sweeping as sweep
 from scaling.sweep.ending import Unfinished
 from train.cli import InputError, Unavailable
@@ -45,7 +44,7 @@ def study(settings: "Study", workdir: Path, allow_missing: bool = False, **sweep
         if not allow_missing:
             raise
     try:
-        _fit(workdir)
+        _fit(workdir, plan)
         if settings.heldout:
             # The forecast is on disk, sealed by its digest, before the first held-out step.
             sealing.seal(workdir, allow_missing)
@@ -95,9 +94,9 @@ def _on_data(run: "PlannedRun", data_sha256: str) -> "PlannedRun":
     return dataclasses.replace(run, data_sha256=data_sha256)
 
 
-def _fit(workdir: Path) -> None:
+def _fit(workdir: Path, plan: "Plan") -> None:
     """Approaches 3 (law.json) and 2 (isoflop.json) on the runs that ended well."""
-    runs = fit_rows(read_runs(str(workdir / "runs.csv"), split="role"))
+    runs = records.runs_to_fit(workdir, plan)
     runs.attrs["notes"] = [*runs.attrs.get("notes", ()), *repeats.note(runs)]
     law = fit(runs, backtest=True)
     law.save(str(workdir / "law.json"))

@@ -40,7 +40,8 @@ def main() -> int:
     def work() -> None:
         plan = planning.load(workdir / "plan.json")
         for record in sweep(workdir, plan, flags.FLAGS.role, **options):
-            print(f"{record.run}: {record.status} {record.reason or f'loss {record.loss:.4f}'}")
+            came_to = record.reason or f"{record.of_record} {record.loss:.4f}"
+            print(f"{record.run}: {record.status} {came_to}")
 
     return ended(workdir, work)
 

@@ -255,6 +255,11 @@ def batch(
         }
 
 
+def whole(array: jax.Array) -> np.ndarray:
+    """An array of which every process holds a part, whole in each of them."""
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+
+
 def _first_axes(sharding: NamedSharding, axes: int) -> NamedSharding:
     return NamedSharding(sharding.mesh, PartitionSpec(*sharding.spec[:axes]))
 

@@ -95,6 +95,13 @@ def copied(mesh: jax.sharding.Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
+def spread(shape: Sequence[int], mesh: jax.sharding.Mesh) -> NamedSharding:
+    """Of an array that is only looked at: over all devices, along the first axis that divides."""
+    even = [axis for axis, size in enumerate(shape) if size % mesh.size == 0]
+    spec = [None] * even[0] + [mesh.axis_names] if even else []
+    return NamedSharding(mesh, PartitionSpec(*spec))
+
+
 def arrange(
     batch: dict[str, jax.Array], mesh: jax.sharding.Mesh, axes: Mapping[str, Sequence[str]]
 ) -> dict[str, jax.Array]:

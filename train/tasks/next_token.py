@@ -10,6 +10,8 @@ import jax.numpy as jnp
 
 from train.tasks import Losses
 
+BEST = {"bits_per_byte": 0.0}
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:

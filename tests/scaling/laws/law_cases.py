@@ -75,6 +75,10 @@ CASES: dict[str, Case] = {
     ),
     "kaplan": Case({"Nc": 6.4e13, "Dc": 1.8e13, "alphaN": 0.076, "alphaD": 0.103}, SIZES),
     "no_floor": Case({"A": 757.0, "B": 9.47, "alpha": 0.375, "beta": 0.061}, SIZES),
+    "two_plateaus": Case(
+        {"E": 0.05, "A": 30.0, "B": 150.0, "alpha": 0.25, "L0": 0.9},
+        spread(N=(1e4, 1e9), D=(1e5, 1e10)),
+    ),
     "m4": Case({"E": 1.7, "L0": 10.0, "beta": 90.0, "c": 0.35, "alpha": 0.8}, LADDER),
     "bnsl1": Case(
         {"E": 1.5, "b": 20.0, "c0": 0.1, "c1": 0.3, "d1": 3e8, "f1": 0.3},

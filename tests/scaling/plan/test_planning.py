@@ -3,6 +3,7 @@ import hashlib
 import itertools
 import pathlib
 import re
+import shutil
 import types
 
 import numpy as np
@@ -215,6 +216,24 @@ def test_the_recipe_fits_every_rung():
     assert configuration.digest_of(a) != configuration.digest_of(b)
 
 
+def test_a_branch_is_planned_on_top_of_its_trunk(tmp_path):
+    (tmp_path / "trunk" / "checkpoints" / "30").mkdir(parents=True)
+    experiment = tmp_path / "branch.py"
+    experiment.write_text(
+        "from configs import linear\n"
+        "def recipe(features, samples):\n"
+        "  config = linear.recipe(features, samples)\n"
+        f"  config.start.update(run={str(tmp_path / 'trunk')!r}, take=('step', 'params/*'))\n"
+        "  return config\n"
+    )
+    branch, alone = (Ladder(str(path)).at(16, 4e3) for path in (experiment, "configs/linear.py"))
+    assert (branch.D, branch.C, branch.epochs) == (alone.D, alone.C, alone.epochs)
+    assert branch.config["steps"] == 30 + alone.config["steps"]
+    shutil.rmtree(tmp_path / "trunk")
+    with pytest.raises(InputError, match=r"config.start.run: .*trunk'; it has no checkpoint"):
+        Ladder(str(experiment)).at(16, 4e3)
+
+
 def test_names_say_what_the_size_is_and_old_names_stay(plan, tmp_path):
     assert re.fullmatch(r"fit-c2\.00e04-f\d+-s0", plan.runs[0].run)  # features
     old = [dataclasses.replace(r, run=r.run.replace("-f", "-n")) for r in plan.runs]
@@ -314,3 +333,27 @@ def test_the_answer_in_words(large):
     loss = {name: float(values[-1]) for name, values in cases.items()}
     assert loss["all tokens new"] < loss["2 x the unique tokens"] < loss["nothing"]
     assert loss["2 x the compute, or the MFU"] < loss["nothing"] < loss["0.5 x the unique tokens"]
+
+
+def test_a_plan_says_what_is_fitted_and_what_is_best(monkeypatch):
+    from train import tasks
+
+    known = tasks.load("regression")
+    task = dataclasses.replace(known, OF_RECORD="rmse", BEST={"r2": 1.0, "rmse": 0.0})
+    monkeypatch.setattr(planning.tasks, "load", lambda name: task)
+    small = {"budgets": (2e4, 8e4)}
+    study = planning.make(settings(**small)).study
+    assert study["target"] == "rmse"
+    asked = settings(**small).__dict__ | {"target": "r2", "metrics": ("rmse",), "bar": {"q": 0.5}}
+    study = planning.make(planning.Study(**asked | {"best": {"q": 1.0}})).study
+    assert (study["target"], study["best"]) == ("r2", {"loss": 0, "r2": 1, "rmse": 0, "q": 1})
+    with pytest.raises(InputError, match=r"study.bar: 'q'; .*allowed: loss, r2, rmse"):
+        planning.make(planning.Study(**asked))
+
+
+def test_metrics_of_a_study_are_typed():
+    values = linear.get_config().to_dict()
+    study = planning.resolve(values | {"metrics": ["a"], "bar": {"a": 1}})
+    assert (study.metrics, study.bar, study.target) == (("a",), {"a": 1.0}, "")
+    with pytest.raises(InputError, match=r"study.bar.a: 'x'; must be float"):
+        planning.resolve(values | {"bar": {"a": "x"}})

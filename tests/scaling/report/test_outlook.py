@@ -127,7 +127,7 @@ def test_a_study_that_cannot_be_sealed_writes_its_page_and_says_so(tmp_path, mon
         raise InputError("targets: too far")
 
     monkeypatch.setattr("scaling.study.line._plan", lambda settings, folder: None)
-    monkeypatch.setattr("scaling.study.line._fit", lambda folder: None)
+    monkeypatch.setattr("scaling.study.line._fit", lambda *_: None)
     monkeypatch.setattr("scaling.sweep.sweeping.sweep", lambda *_, **__: None)
     monkeypatch.setattr("scaling.runs.records.save_table", lambda *_: None)
     monkeypatch.setattr("scaling.forecast.sealing.seal", refuse)

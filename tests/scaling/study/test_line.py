@@ -24,7 +24,7 @@ from train.cli import InputError
 def done(tmp_path_factory):
     """The study of configs/studies/linear.py, run from plan to report."""
     workdir = tmp_path_factory.mktemp("linear")
-    settings = planning.resolve(linear.get_config().to_dict())
+    settings = planning.resolve(linear.get_config().to_dict() | {"bar": {"loss": 1e-9}})
     with pytest.MonkeyPatch.context() as patch:
         # Intervals and curves of the page need many refits, and nothing here is about them.
         patch.setattr(line, "fit", functools.partial(fit, bootstrap=100))
@@ -37,6 +37,12 @@ def test_every_part_is_there(done):
     names = ["plan.json", "runs.csv", "law.json", "isoflop.json", "forecast.json", "score.json"]
     assert all((workdir / name).stat().st_size for name in names)
     assert report == workdir / "report.html"
+
+
+def test_the_page_says_whether_the_bar_was_met(done):
+    _, workdir, page = done
+    assert (workdir / "figures" / "metric_loss.png").stat().st_size
+    assert "bar 1e-09: missed" in page.read_text()
 
 
 def test_exponents_are_those_of_theory(done):

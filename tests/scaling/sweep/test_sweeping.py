@@ -179,3 +179,17 @@ def test_a_cluster_without_ray_or_flags_without_a_cluster_are_one_line(tmp_path,
         done = verbs.call("scaling.sweep", f"--workdir={tmp_path}", "--workers=2", flag)
         assert done.returncode == 2
         assert re.fullmatch(message, done.stderr.strip())
+
+
+def test_what_a_run_began_with_is_in_the_table(tmp_path):
+    plan = small_plan(budgets=(2e4, 1e5), sizes_per_budget=1)
+    first, last = plan.runs
+    source = training.run(configuration.resolve(last.config), tmp_path / "source")
+    where = str(tmp_path / "source")
+    tuned = change(plan, 1, lambda v: v["start"].update(run=where))
+    (_, ended) = sweeping.sweep(tmp_path, tuned, "fit", workers=1)
+    assert (ended.status, ended.start["config_sha256"]) == ("ok", source.config_sha256)
+    table = records.table(tmp_path, tuned)
+    assert table.start_run.fillna("").tolist() == ["", where]
+    assert table.start_D.tolist()[1] == table.D.tolist()[1] == source.D
+    assert "start_D" not in records.table(tmp_path, dataclasses.replace(plan, runs=(first,)))

@@ -151,6 +151,19 @@ def test_two_processes_give_the_losses_of_one(alone, tmp_path):
     assert result.loss == pytest.approx(alone[40, "eval_loss"], rel=1e-5)
 
 
+def test_two_processes_begin_with_what_another_run_has_learnt(tmp_path):
+    source, taken = tmp_path / "source", ("step", "params/*", "opt_state/*")
+    run.run(config("--config.steps=20"), source)
+    values = configuration.to_dict(config("--config.steps=24"))
+    values["start"] |= {"run": str(source), "take": taken}
+    one = run.run(configuration.resolve(values), tmp_path / "one")
+    more = [f"--config.start.run={source}", f"--config.start.take={taken}", "--config.steps=24"]
+    with job(tmp_path / "two", 2, *more) as two:
+        assert two.codes() == [0, 0], two.errors()
+    assert record.load(tmp_path / "two" / "record.json").start == one.start
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+
+
 @pytest.mark.slow
 def test_four_processes_give_the_losses_of_one(alone, tmp_path):
     with job(tmp_path / "run", 4, "--config.mesh.data=2") as four:

@@ -1,0 +1,70 @@
+"""The forecast of a metric beside the fitted one: accuracy, BLEU, an error rate.
+
+It is the forecast of the loss (scaling.forecast.forecasting) of another number: how far the metric
+lies from the best value there is. Such a number levels off at both ends, at chance for models that
+know nothing and at a floor, so that a law with two plateaus is among those that the back-test
+weighs. Where the bend lies, a back-test inside the runs cannot show: intervals are wider than those
+of a loss. How much wider, and how much the law of two plateaus weighs beforehand, was chosen by the
+log score on 80 simulated studies of four worlds, see LOG.md; no public table of runs was at hand.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scaling.forecast import words
+from scaling.forecast.forecasting import Number, forecast
+from scaling.runs.measure import Measure
+from scaling.runs.records import column
+from train.cli import InputError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scaling.forecast.forecasting import Forecast
+
+LACK = Number(
+    ("tied", "chinchilla", "no_floor", "two_plateaus"),
+    widest=0.5,  # an error of 2% +- 1% does say something
+    structure=0.06,
+)
+
+
+def forecast_lack(runs: "pd.DataFrame", targets: "pd.DataFrame", measure: Measure) -> "Forecast":
+    """Forecasts how far a metric lies from its best value.
+
+    Args:
+      runs: as `forecast` takes them, with the metric as a column, and its errors as NAME_se.
+      targets: as `forecast` takes them.
+      measure: the metric.
+
+    Raises:
+      InputError: see `forecast`; or no run has the metric.
+    """
+    name = column(runs, measure.name)
+    if name not in runs.columns:
+        known = [column for column in runs.columns if f"{column}_se" in runs.columns]
+        raise InputError(f"{name}: no run has this metric; {nearest(name, known)}")
+    have = runs[runs[name].notna()]
+    values = have[name].to_numpy(np.float64)
+    measure.side(values)
+    own = have.assign(loss=measure.lack(values), loss_se=have.get(f"{name}_se", np.nan))
+    own.attrs["columns"] = {**runs.attrs.get("columns", {}), "loss": measure.label}
+    return forecast(own, targets, number=LACK)
+
+
+def sealed(runs: "pd.DataFrame", targets: "pd.DataFrame", measure: Measure) -> dict[str, Any]:
+    """The same as JSON values, in the metric's own units; or {"best", "refused": why not}."""
+    try:
+        made = words.to_json(forecast_lack(runs, targets, measure))
+    except InputError as error:
+        return {"best": measure.best, "refused": str(error)}
+    values = runs[column(runs, measure.name)].dropna()
+    side = measure.side(values.to_numpy(np.float64))
+    for target in made["targets"]:
+        target["median"] = measure.value(target["median"], side)
+        for ends in ("interval50", "interval90"):
+            target[ends] = sorted(measure.value(end, side) for end in target[ends])
+        for law, lack in target["by_law"].items():
+            target["by_law"][law] = measure.value(lack, side)
+    return {"best": measure.best} | made

@@ -1,0 +1,163 @@
+"""A run's checkpoint, evaluated as the run itself did; and whether that gives what it gave then."""
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import data
+from train import before, evaluation, metrics, record, step, tasks
+from train import checkpoint as checkpoints
+from train import config as configuration
+from train import workdir as workdirs
+from train.cli import InputError, nearest
+from train.config import Mesh, RunConfig
+from train.devices import sharding
+from train.evaluation import Measured
+
+_ROUNDING = 1e-5  # relative; float32 sums in another order come within it
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+    """An evaluation set as a checkpoint sees it: arrays [n, ...], padding among the rows."""
+
+    config: RunConfig
+    step: int
+    facts: Mapping[str, Any]  # of the data
+    metrics: Measured
+    sums: dict[str, np.ndarray]  # [n], over a row's units
+    units: np.ndarray  # [n]; 0 for padding
+    columns: dict[str, np.ndarray]  # [n], all that has one value a row, but for its weight
+    inputs: dict[str, np.ndarray]  # what went in, of the first rows
+    kept: dict[str, np.ndarray]  # what the task keeps
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """How metrics compare with those that a run has logged."""
+
+    compared: int  # how many could be
+    apart: float  # the largest difference, as a share of the value
+    differing: dict[str, float]  # those further apart than rounding: the value that was logged
+
+
+def evaluate(
+    workdir: Path, step_number: int, column: str | None = None, rows: int = 0
+) -> Evaluated:
+    """Evaluates a checkpoint.
+
+    Args:
+      workdir: the run's folder.
+      step_number: of the checkpoint; 0 = the newest.
+      column: one that must be among `Evaluated.columns`; None: none is wanted.
+      rows: at least so many in `Evaluated.inputs`, where there are as many.
+
+    Raises:
+      InputError: no such checkpoint or column, or the data are not those of the run.
+    """
+    there = checkpoints.saved_steps(workdir)
+    if not there:
+        raise InputError(f"--workdir: {str(workdir)!r}; it has no checkpoint")
+    if step_number and step_number not in there:
+        steps = ", ".join(map(str, there))
+        raise InputError(f"--step: {step_number}; there are checkpoints of {steps}")
+    config = _here(configuration.resolve(workdirs.read(workdir)["config"]))
+    dataset = before.open_data(config)
+    workdirs.check(workdir, config, dataset.digest)
+    functions = step.compile_for(config, dataset.eval_batch(0, 1))
+    if column:
+        _check_column(column, functions, dataset.eval_batch(0, config.evaluation.batch_size))
+    saved = checkpoints.Checkpoints(workdir, config, dataset.digest)
+    with contextlib.closing(saved):
+        if step_number:
+            state = saved.restore(step_number, functions.abstract)
+        else:
+            state, _ = saved.restore_newest(functions.abstract)
+    return _evaluate(config, dataset, functions, state, rows)
+
+
+def _here(config: RunConfig) -> RunConfig:
+    """On the run's own mesh, or on one of what devices there are: no number depends on it."""
+    try:
+        sharding.make_mesh(config.mesh)
+    except InputError:
+        alone = Mesh(**dict.fromkeys(sharding.AXES, 1) | {"data": -1})
+        return dataclasses.replace(config, mesh=alone, microbatches=0, accumulate=1)
+    return config
+
+
+def _check_column(name: str, functions: step.Functions, batch: dict[str, np.ndarray]) -> None:
+    found = dict(batch)
+    if functions.examine:
+        found |= jax.eval_shape(functions.examine, functions.abstract, batch, 0)
+    allowed = _columns(found)
+    if name in found and name not in allowed:
+        raise InputError(
+            f"--slices: {name!r} has {list(found[name].shape[1:])} a row; it must have one value"
+        )
+    if name not in allowed:
+        there = nearest(name, allowed) if allowed else "no column has one value a row"
+        raise InputError(f"--slices: {name!r}; {there}")
+
+
+def _evaluate(
+    config: RunConfig,
+    dataset: data.Dataset,
+    functions: step.Functions,
+    state: step.State,
+    rows: int,
+) -> Evaluated:
+    evaluator = evaluation.Evaluator(config, dataset, functions)
+    sums, units, kept = evaluator.rows(state, whole=True)
+    task = tasks.load(config.task.name)
+    measured = evaluation.metrics(task, config.task.config, dataset.facts, sums, units, kept)
+    size, inputs, columns = config.evaluation.batch_size, [], []
+    for i in range(evaluator.batches()):
+        batch = dataset.eval_batch(i, size)
+        columns.append(_columns(batch))
+        if not i or i * size < rows:
+            inputs.append(batch)
+    return Evaluated(
+        config=config,
+        step=int(state.step),
+        facts=dataset.facts,
+        metrics=measured,
+        sums=sums,
+        units=units,
+        columns=_columns(kept or {}) | _joined(columns),
+        inputs=_joined(inputs),
+        kept=kept or {},
+    )
+
+
+def _columns(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: x for name, x in arrays.items() if x.ndim == 1 and name != "weight"}
+
+
+def _joined(batches: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([one[name] for one in batches]) for name in batches[0]}
+
+
+def known(workdir: Path, step_number: int) -> Measured:
+    """What the run found itself at a step; {} if it has not evaluated there."""
+    path = workdir / "record.json"
+    if path.exists():
+        found = record.load(path)
+        if found.metrics and step_number == found.config["steps"]:
+            return found.metrics
+    return metrics.evaluated_at(workdir, step_number)
+
+
+def compare(now: Measured, then: Measured) -> Verdict:
+    """Holds metrics against those that were logged, as far as both have them."""
+    apart = {
+        name: abs(now[name][0] - then[name][0]) / max(abs(then[name][0]), 1e-30)
+        for name in now.keys() & then.keys()
+    }
+    differing = {name: then[name][0] for name in sorted(apart) if apart[name] > _ROUNDING}
+    return Verdict(len(apart), max(apart.values(), default=0.0), differing)

@@ -1,0 +1,74 @@
+"""classify: cross-entropy of the class of a whole row, in nats per row."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from train.tasks import Losses
+
+if TYPE_CHECKING:
+    from train.score import Bound
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    smoothing: float  # share of the probability asked for that is spread over all classes; 0 = none
+
+    def __post_init__(self):
+        if not 0 <= self.smoothing < 1:
+            raise ValueError(f"smoothing: {self.smoothing}; must be in [0, 1)")
+
+
+def losses(config: Config, model: "Bound", batch: dict[str, jax.Array], keys_B: Any) -> Losses:
+    """Scores logits float [B, K] against batch["label"] int [B]; batch["weight"] [B] is 0 for
+    padding. Labels are smoothed (Szegedy et al. 2016, section 7) in what is minimised alone."""
+    logits_BxK = model(batch).astype(jnp.float32)
+    hot_BxK = jax.nn.one_hot(batch["label"], logits_BxK.shape[-1], dtype=jnp.float32)
+    asked_BxK = optax.smooth_labels(hot_BxK, config.smoothing)
+    right_B = jnp.argmax(logits_BxK, axis=-1) == batch["label"]
+    weight_B = batch["weight"]
+    return Losses(
+        optax.softmax_cross_entropy(logits_BxK, asked_BxK) * weight_B,
+        {
+            "loss": optax.softmax_cross_entropy(logits_BxK, hot_BxK) * weight_B,
+            "accuracy": right_B * weight_B,
+        },
+        weight_B,
+    )
+
+
+def derived(config: Config, means: Mapping[str, float], facts: Mapping[str, Any]) -> dict:
+    """The share of rows whose likeliest class is not theirs."""
+    return {"error": 1 - means["accuracy"]}
+
+
+def examine(config: Config, model: "Bound", batch: dict[str, jax.Array], keys_B: Any) -> dict:
+    """Of each row its class, and how likely the model takes each class to be."""
+    chance_BxK = jax.nn.softmax(model(batch).astype(jnp.float32))
+    return {"label": batch["label"], "chance": chance_BxK}
+
+
+def summarise(config: Config, rows: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> dict:
+    """What the classes say one by one.
+
+    macro_f1: the mean of the classes' F1. recall/CLASS: the share of it that was found. brier: the
+    squared error of the chances, halved, which they keep low by being right and by being true.
+    A class that no row is of has no recall, and one that none is said to be of either has no F1.
+    """
+    from sklearn import metrics  # a second, which a run without classes need not wait
+
+    label, classes = rows["label"], list(range(rows["chance"].shape[1]))
+    said = rows["chance"].argmax(axis=1)
+    options = {"labels": classes, "average": None, "zero_division": np.nan}
+    names = facts.get("class_names", classes)
+    recall = metrics.recall_score(label, said, **options)
+    return {
+        "macro_f1": float(np.nanmean(metrics.f1_score(label, said, **options))),
+        "brier": float(metrics.brier_score_loss(label, rows["chance"], labels=classes)),
+        **{f"recall/{name}": float(r) for name, r in zip(names, recall) if not np.isnan(r)},
+    }
