@@ -89,22 +89,30 @@ def dials(text: str, **kinds: type) -> dict[str, float]:
     return found
 
 
-def run(recipe: Callable[..., ConfigDict], given: str, size: int, D: float) -> ConfigDict:
+def run(
+    recipe: Callable[..., ConfigDict], given: str, size: int, D: float, units_a_row: float = 0
+) -> ConfigDict:
     """One run of a recipe, by its dials.
 
     Args:
       recipe: makes a config of a size and a number of units; its parameters' names are the dials.
       given: see `dials`.
       size, D: of the dials that are not given. Where the units are not, the steps stay as they are.
+      units_a_row: see `steps`.
     """
     dial, units = inspect.signature(recipe).parameters
     found = dials(given, **{dial: int, units: float})
     config = recipe(found.get(dial, size), found.get(units, D))
     if units in found:
-        config.steps = steps(config, found[units])
+        config.steps = steps(config, found[units], units_a_row)
     return config
 
 
-def steps(config: ConfigDict, D: float) -> int:
-    """Whole steps, at least one, that see D units."""
-    return max(1, round(D / (config.batch_size * config.data.get("sequence_length", 1))))
+def steps(config: ConfigDict, D: float, units_a_row: float = 0) -> int:
+    """Whole steps, at least one, that see D units.
+
+    A row has `units_a_row`, where the data's mean is known to the experiment (as UNITS_A_ROW, for
+    train.dials), else its sequence length, else one.
+    """
+    units_a_row = units_a_row or config.data.get("sequence_length", 1)
+    return max(1, round(D / (config.batch_size * units_a_row)))

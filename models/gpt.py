@@ -82,7 +82,7 @@ class Model(nn.Module):
         blocks = transformer.stack(
             c.layers, self.shape(), remat=c.remat, train=train, perceptron=self.perceptron()
         )
-        x_BxLxD, _ = blocks(x_BxLxD, None)
+        x_BxLxD, _ = blocks(x_BxLxD, None, None)
         x_BxLxD = transformer.RMSNorm(dtype, name="out_norm")(x_BxLxD)
         if c.tied:
             head_DxV = embedding_VxD.T

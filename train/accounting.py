@@ -19,6 +19,7 @@ from flax.core import meta
 from jax.extend import core
 
 GROUPS = ("embedding", "body", "head")
+PARTS = ("encoder", "decoder")  # of the body, where a model has them
 
 
 def count_parameters(
@@ -27,7 +28,7 @@ def count_parameters(
     """Parameters by group, in total, and those that one unit passes through.
 
     A leaf belongs to "embedding" or "head" if its path in the tree starts with that word, to "body"
-    otherwise.
+    otherwise. What belongs to "encoder" or "decoder" is counted as such too.
 
     Args:
       params: a tree of arrays or ShapeDtypeStructs, in boxes with logical axis names or not.
@@ -35,17 +36,21 @@ def count_parameters(
         here: {"experts": k / E} where a router sends a token to k of E experts.
 
     Returns:
-      {"embedding": n, "body": n, "head": n, "total": their sum, "active": of these used}.
+      {"embedding": n, "body": n, "head": n, "total": their sum, "active": of these used}, and
+      "encoder" and "decoder", which are parts of the body, if there are such.
     """
     counts: dict[str, int] = dict.fromkeys(GROUPS, 0)
+    parts: dict[str, int] = {}
     active = 0.0
     for path, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=_is_box):
         first = str(getattr(path[0], "key", path[0])) if path else ""
         group = next((g for g in ("embedding", "head") if first.startswith(g)), "body")
         size = math.prod(meta.unbox(leaf).shape)
         counts[group] += size
+        for part in filter(first.startswith, PARTS):
+            parts[part] = parts.get(part, 0) + size
         active += size * math.prod(used.get(axis, 1) for axis in getattr(leaf, "names", ()))
-    return counts | {"total": sum(counts.values()), "active": round(active)}
+    return counts | {"total": sum(counts.values()), "active": round(active)} | parts
 
 
 def _is_box(x: Any) -> bool:

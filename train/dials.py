@@ -30,7 +30,10 @@ def left_behind(flag: Any, values: Mapping[str, Any]) -> list[str]:
     before = _flat(experiment.get_config(*[given] * bool(given)).to_dict())
     now = _flat(values)
     dial, units = inspect.signature(recipe).parameters
-    size, length = (before.get(f"model.{dial}"), now.get(f"model.{dial}")), _units(before, now)
+    size, length = (
+        (before.get(f"model.{dial}"), now.get(f"model.{dial}")),
+        _units(experiment, before, now),
+    )
     lines = []
     if None not in size and size[0] != size[1]:
         follow = _follow(recipe, (size[0], _ANY), (size[1], _ANY), before, now, flag)
@@ -41,8 +44,9 @@ def left_behind(flag: Any, values: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _units(*configs: Mapping[str, Any]) -> list[float]:
-    lengths = (flat["batch_size"] * flat.get("data.sequence_length", 1) for flat in configs)
+def _units(experiment: Any, *configs: Mapping[str, Any]) -> list[float]:
+    a_row = getattr(experiment, "UNITS_A_ROW", 0)
+    lengths = (f["batch_size"] * (a_row or f.get("data.sequence_length", 1)) for f in configs)
     return [flat["steps"] * each for flat, each in zip(configs, lengths)]
 
 

@@ -212,7 +212,7 @@ def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that decide a run's numbers, as far as installed."""
     names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ml_dtypes", "qwix")
     found = {"python": platform.python_version()}
-    for name in (*names, "libtpu"):
+    for name in (*names, "libtpu", "sacrebleu"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     # Accelerators: plugins of JAX, and the libraries that CUDA's come with.

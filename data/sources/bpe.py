@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+BYTES = 256
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "data.sources.bpe")
 LENGTH = struct.Struct("<q")
@@ -28,11 +29,11 @@ END = -1
 @contextlib.contextmanager
 def trained(
     texts: Iterable[bytes], size: int
-) -> Iterator[tuple[Callable[[list[bytes]], list[np.ndarray]], np.ndarray]]:
+) -> Iterator[tuple[Callable[[list[bytes]], list[np.ndarray]], list[bytes]]]:
     """A tokenizer of at most `size` tokens, trained on UTF-8 texts.
 
-    Yields its encoder (a list of texts to one uint32 [T] each), and int32 [V], the bytes behind
-    each token. Raises OSError where its process ends, for example for want of memory.
+    Yields its encoder (a list of texts to one uint32 [T] each), and the bytes of each token. Raises
+    OSError where its process ends, for example for want of memory.
     """
     process = subprocess.Popen(
         [*COMMAND, str(size)],
@@ -48,8 +49,8 @@ def trained(
 
     try:
         _send(process.stdin, texts)
-        (token_bytes,) = _receive(process.stdout)
-        yield encode, np.frombuffer(token_bytes, np.int32)
+        pieces = list(_receive(process.stdout))
+        yield encode, pieces
     except (EOFError, BrokenPipeError):
         raise OSError(
             f"data.tokenizer: its process ended with exit code {process.wait()}"
@@ -90,6 +91,14 @@ def _end_with(pipe: BinaryIO) -> None:
     os._exit(1)
 
 
+def _byte_of_character() -> dict[str, int]:
+    """In a byte-level vocabulary every byte is written as one character: itself where that can be
+    seen, else the next one from 256 on (Radford et al. 2019)."""
+    seen = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), BYTES)]
+    rest = [byte for byte in range(BYTES) if byte not in seen]
+    return {chr(b): b for b in seen} | {chr(BYTES + i): b for i, b in enumerate(rest)}
+
+
 def _serve(size: int) -> None:
     """Trains, then encodes until this process is ended."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -106,11 +115,9 @@ def _serve(size: int) -> None:
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         ),
     )
-    # In a byte-level vocabulary every byte is written as one character.
-    token_bytes = np.zeros(tokenizer.get_vocab_size(), np.int32)
-    for token, index in tokenizer.get_vocab().items():
-        token_bytes[index] = len(token)
-    _send(answer, [token_bytes.tobytes()])
+    byte_of = _byte_of_character()
+    tokens = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    _send(answer, (bytes(byte_of[character] for character in token) for token, _ in tokens))
     while True:
         texts = [text.decode() for text in _receive(asked)]
         encoded = tokenizer.encode_batch_fast(texts)

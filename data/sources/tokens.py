@@ -8,7 +8,6 @@ size, and the times of the last change, of which the system alone sets one) are 
 """
 
 import contextlib
-import functools
 import hashlib
 import json
 import os
@@ -21,11 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data.sources import bpe, cache
+from data.sources.bpe import BYTES
 from data.sources.documents import Documents
 
 FORMAT = 1
-BYTES = 256
-MIN_VOCABULARY, MAX_VOCABULARY = BYTES + 1, 1 << 20
+MAX_VOCABULARY = 1 << 20
 BPE_TRAINING_BYTES = 64 << 20  # a prefix of the shuffled stream has the mix of the whole
 GROUP_BYTES = 2 << 20
 CHECK_ALWAYS_BYTES = 512 << 20  # SHA-256 takes about a second
@@ -41,8 +40,8 @@ DAMAGES = (
     RecursionError,
 )
 SIDES = ("train", "validation")
-# What encodes texts, and int32 [V - 1], the bytes behind each token but the separator.
-Encoder = tuple[Callable[[list[bytes]], list[np.ndarray]], np.ndarray]
+# What encodes texts, and the bytes of each token but the separator.
+Encoder = tuple[Callable[[list[bytes]], list[np.ndarray]], list[bytes]]
 
 
 class Streams(NamedTuple):
@@ -60,27 +59,41 @@ def token_streams(documents: Documents, tokenizer: str) -> Streams:
 
     Raises ValueError on another tokenizer, OSError where the cache cannot be read or written.
     """
-    size = vocabulary(tokenizer)
+    vocabulary(tokenizer)
     identity = json.dumps([FORMAT, documents.fingerprint, tokenizer])
     name = f"text-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
-    encoder = _byte_encoder if tokenizer == "bytes" else functools.partial(_bpe_encoder, size - 1)
-    return cache.entry(name, _open, lambda folder: _build(folder, documents, encoder))
+    return cache.entry(name, _open, lambda folder: _build(folder, documents, tokenizer))
 
 
-def vocabulary(tokenizer: str) -> int:
-    """How many tokens "bytes" or "bpe:SIZE" has at most, the separator included.
+def vocabulary(tokenizer: str, special: int = 1) -> int:
+    """How many tokens "bytes" or "bpe:SIZE" has at most, the `special` ones included.
 
     Raises ValueError on another tokenizer.
     """
+    least = BYTES + special
     if tokenizer == "bytes":
-        return BYTES + 1
+        return least
     found = re.fullmatch(r"bpe:(\d{1,9})", tokenizer)
-    if not found or not MIN_VOCABULARY < int(found[1]) <= MAX_VOCABULARY:
+    if not found or not least < int(found[1]) <= MAX_VOCABULARY:
         raise ValueError(
             f"data.tokenizer: {tokenizer!r}; allowed: bytes, bpe:VOCABULARY "
-            f"with a vocabulary of {MIN_VOCABULARY + 1} to {MAX_VOCABULARY}"
+            f"with a vocabulary of {least + 1} to {MAX_VOCABULARY}"
         )
     return int(found[1])
+
+
+def encoder(
+    tokenizer: str, texts: Iterable[bytes], special: int = 1
+) -> AbstractContextManager[Encoder]:
+    """What encodes under "bytes" or "bpe:SIZE", of which `texts` (their first 64 MiB) decide.
+
+    Raises ValueError on another tokenizer; in use, OSError where its process ends.
+    """
+    size = vocabulary(tokenizer, special)
+    if tokenizer == "bytes":
+        pieces = [bytes([byte]) for byte in range(BYTES)]
+        return contextlib.nullcontext((_bytes_of, pieces))
+    return bpe.trained(_first(texts), size - special)
 
 
 def _open(entry: Path) -> Streams | None:
@@ -141,14 +154,12 @@ def _shapes(arrays: list[np.ndarray]) -> list[list[int]]:
     return [list(array.shape) for array in arrays]
 
 
-def _build(
-    folder: Path,
-    documents: Documents,
-    encoder: Callable[[Documents], AbstractContextManager[Encoder]],
-) -> None:
+def _build(folder: Path, documents: Documents, tokenizer: str) -> None:
     counts, sizes = [0, 0], [0, 0]
-    with encoder(documents) as (encode, token_bytes):
-        token_bytes = np.append(token_bytes, 0).astype(np.int32)  # the separator's, the last
+    trained_on = (text for held_out, text in documents if not held_out)
+    with encoder(tokenizer, trained_on) as (encode, pieces):
+        # The separator's, the last, is no byte of text.
+        token_bytes = np.array([*map(len, pieces), 0], np.int32)
         separator, dtype = len(token_bytes) - 1, _stream_type(len(token_bytes))
         arrays = [_TokenFile(folder / f"{side}.npy", dtype) for side in SIDES]
         for group in _groups(documents):
@@ -223,20 +234,14 @@ def _groups(documents: Documents) -> Iterator[list[tuple[bool, bytes]]]:
     yield group
 
 
-@contextlib.contextmanager
-def _byte_encoder(documents: Documents) -> Iterator[Encoder]:
-    yield lambda texts: [np.frombuffer(text, np.uint8) for text in texts], np.ones(BYTES, np.int32)
+def _bytes_of(texts: list[bytes]) -> list[np.ndarray]:
+    return [np.frombuffer(text, np.uint8) for text in texts]
 
 
-def _bpe_encoder(size: int, documents: Documents) -> AbstractContextManager[Encoder]:
-    return bpe.trained(_training_texts(documents), size)
-
-
-def _training_texts(documents: Documents) -> Iterable[bytes]:
+def _first(texts: Iterable[bytes]) -> Iterator[bytes]:
     left = BPE_TRAINING_BYTES
-    for held_out, text in documents:
+    for text in texts:
         if left <= 0:
             return
-        if not held_out:
-            left -= len(text)
-            yield text
+        left -= len(text)
+        yield text

@@ -1,6 +1,7 @@
 """Softmax attention: the one place where its back-end is chosen.
 
-Shape letters: B batch, H heads, G key/value heads (G divides H), L length, K head width.
+Shape letters: B batch, H heads, G key/value heads (G divides H), L length, M length of what is
+looked at, K head width.
 """
 
 import jax
@@ -12,20 +13,33 @@ _QUERIES, _KEYS = ("batch", "heads", None, None), ("batch", "kv_heads", None, No
 
 
 def attend(
-    q_BxHxLxK: jax.Array, k_BxGxLxK: jax.Array, v_BxGxLxK: jax.Array, *, causal: bool
+    q_BxHxLxK: jax.Array,
+    k_BxGxMxK: jax.Array,
+    v_BxGxMxK: jax.Array,
+    *,
+    causal: bool,
+    keep_BxM: jax.Array | None = None,
 ) -> jax.Array:
     """Softmax attention, [B, H, L, K] -> [B, H, L, K], on whatever devices are traced for.
+
+    Args:
+      q_BxHxLxK: queries.
+      k_BxGxMxK, v_BxGxMxK: keys and values.
+      causal: whether a query sees those up to its own place alone; then M = L.
+      keep_BxM: bool, which of them are there at all; None = all. The others are padding.
 
     Raises:
       ValueError: attention that is not causal, over a sequence that is split over devices.
     """
     if placement.ways("length") > 1:
-        if not causal:
+        if not causal or keep_BxM is not None:
             raise ValueError("causal: False; a sequence split over devices needs causal attention")
-        return ring.attend(q_BxHxLxK, k_BxGxLxK, v_BxGxLxK)
+        return ring.attend(q_BxHxLxK, k_BxGxMxK, v_BxGxMxK)
+    if keep_BxM is not None:
+        return xla(q_BxHxLxK, k_BxGxMxK, v_BxGxMxK, causal=causal, keep_BxM=keep_BxM)
     L, K = q_BxHxLxK.shape[-2:]
     backend = BACKENDS[choose(placement.platform(), q_BxHxLxK.dtype, L, K)]
-    return backend(q_BxHxLxK, k_BxGxLxK, v_BxGxLxK, causal=causal)
+    return backend(q_BxHxLxK, k_BxGxMxK, v_BxGxMxK, causal=causal)
 
 
 def choose(platform: str, dtype: jnp.dtype, length: int, width: int) -> str:
@@ -39,24 +53,27 @@ def choose(platform: str, dtype: jnp.dtype, length: int, width: int) -> str:
     return "xla"
 
 
-def xla(q_BxHxLxK, k_BxGxLxK, v_BxGxLxK, *, causal: bool) -> jax.Array:
-    """Two matrix products and a softmax: runs anywhere, and holds all L x L scores.
+def xla(q_BxHxLxK, k_BxGxMxK, v_BxGxMxK, *, causal: bool, keep_BxM=None) -> jax.Array:
+    """Two matrix products and a softmax: runs anywhere, and holds all L x M scores.
 
     Head-major operands make both products plain batched matrix products, which is what XLA:CPU runs
-    fast; the mask is added to the scores because a select breaks its fusion with the softmax.
+    fast; masks are added to the scores because a select breaks its fusion with the softmax.
     """
     L, K = q_BxHxLxK.shape[-2:]
-    k_BxHxLxK, v_BxHxLxK = (
-        jnp.repeat(x, q_BxHxLxK.shape[1] // x.shape[1], axis=1) for x in (k_BxGxLxK, v_BxGxLxK)
+    k_BxHxMxK, v_BxHxMxK = (
+        jnp.repeat(x, q_BxHxLxK.shape[1] // x.shape[1], axis=1) for x in (k_BxGxMxK, v_BxGxMxK)
     )
-    scores_BxHxLxL = jnp.einsum(
-        "bhlk,bhmk->bhlm", q_BxHxLxK * K**-0.5, k_BxHxLxK, preferred_element_type=jnp.float32
+    scores_BxHxLxM = jnp.einsum(
+        "bhlk,bhmk->bhlm", q_BxHxLxK * K**-0.5, k_BxHxMxK, preferred_element_type=jnp.float32
     )
     if causal:
-        mask_LxL = jnp.where(jnp.tri(L, dtype=bool), 0.0, -1e30).astype(jnp.float32)
-        scores_BxHxLxL += mask_LxL[None, None]
-    p_BxHxLxL = jax.nn.softmax(scores_BxHxLxL, axis=-1).astype(v_BxHxLxK.dtype)
-    return jnp.einsum("bhlm,bhmk->bhlk", p_BxHxLxL, v_BxHxLxK)
+        mask_LxM = jnp.where(jnp.tri(L, dtype=bool), 0.0, -1e30).astype(jnp.float32)
+        scores_BxHxLxM += mask_LxM[None, None]
+    if keep_BxM is not None:
+        mask_BxM = jnp.where(keep_BxM, 0.0, -1e30).astype(jnp.float32)
+        scores_BxHxLxM += mask_BxM[:, None, None]
+    p_BxHxLxM = jax.nn.softmax(scores_BxHxLxM, axis=-1).astype(v_BxHxMxK.dtype)
+    return jnp.einsum("bhlm,bhmk->bhlk", p_BxHxLxM, v_BxHxMxK)
 
 
 def cudnn(q_BxHxLxK, k_BxGxLxK, v_BxGxLxK, *, causal: bool) -> jax.Array:

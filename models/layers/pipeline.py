@@ -34,7 +34,7 @@ class Stages(nn.Module):
 
     layers: Callable[[Any, jax.Array], jax.Array]  # (parameters of some of the layers, x) -> x
 
-    def __call__(self, x_BxLxD: jax.Array, _=None) -> tuple[jax.Array, None]:
+    def __call__(self, x_BxLxD: jax.Array, *_: None) -> tuple[jax.Array, None]:
         return run(self.layers, self.variables["params"], x_BxLxD), None
 
 

@@ -1,12 +1,14 @@
 """Layers that transformer families are made of.
 
-Shape letters: B batch, L length, D model width, H heads, G key/value heads, K head width, F hidden
-width. Parameters are float32; `dtype` is what matrix products are computed in. Normalisation,
-attention probabilities and anything that is summed over a vocabulary stay in float32.
+Shape letters: B batch, L length, M length of what is looked at, D model width, H heads, G key/value
+heads, K head width, F hidden width. Parameters are float32; `dtype` is what matrix products are
+computed in. Normalisation, attention probabilities and anything that is summed over a vocabulary
+stay in float32.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -118,13 +120,41 @@ def rotate(x_BxHxLxK: jax.Array, positions_L: jax.Array, base: float) -> jax.Arr
     return rotated.astype(x_BxHxLxK.dtype)
 
 
+class Cache(NamedTuple):
+    """Keys and values of the tokens that were written so far, with room for those to come."""
+
+    key_BxGxMxK: jax.Array
+    value_BxGxMxK: jax.Array
+    place: jax.Array  # int32 [], how many were written
+
+    def write(self, k_BxGx1xK: jax.Array, v_BxGx1xK: jax.Array) -> "Cache":
+        """The cache with one token more."""
+        put = jax.lax.dynamic_update_slice_in_dim
+        return Cache(
+            put(self.key_BxGxMxK, k_BxGx1xK, self.place, axis=2),
+            put(self.value_BxGxMxK, v_BxGx1xK, self.place, axis=2),
+            self.place + 1,
+        )
+
+    def written_BxM(self) -> jax.Array:
+        """Which places hold a token, bool [B, M]."""
+        B, _, M, _ = self.key_BxGxMxK.shape
+        return jnp.broadcast_to(jnp.arange(M)[None] < self.place, (B, M))
+
+
 class Attention(nn.Module):
-    """Self-attention with rotary positions, grouped key/value heads and optional QK-norm."""
+    """Self-attention with rotary positions, grouped key/value heads and optional QK-norm.
+
+    `keep_BxL` (bool; None = all) says which tokens are no padding. With a `cache` x is the next
+    token, [B, 1, D], which is written there and looks at all that were.
+    """
 
     shape: Shape
 
     @nn.compact
-    def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
+    def __call__(
+        self, x_BxLxD: jax.Array, keep_BxL: jax.Array | None = None, cache: Cache | None = None
+    ) -> tuple[jax.Array, Cache | None]:
         of, D = self.shape, x_BxLxD.shape[-1]
         H, G = of.heads, of.kv_heads
         K = D // H
@@ -141,15 +171,27 @@ class Attention(nn.Module):
             q_BxHxLxK = RMSNorm(of.dtype, name="query_norm")(q_BxHxLxK)
             k_BxGxLxK = RMSNorm(of.dtype, name="key_norm")(k_BxGxLxK)
         positions_L = ring.positions(x_BxLxD.shape[1])
+        if cache is not None:
+            positions_L += cache.place
         q_BxHxLxK = rotate(q_BxHxLxK, positions_L, of.rope_base)
         k_BxGxLxK = rotate(k_BxGxLxK, positions_L, of.rope_base)
         q_BxHxLxK = spread(q_BxHxLxK, "batch", "heads", "length", None)
         k_BxGxLxK = spread(k_BxGxLxK, "batch", "kv_heads", "length", None)
         v_BxGxLxK = spread(v_BxGxLxK, "batch", "kv_heads", "length", None)
-        a_BxHxLxK = attend(q_BxHxLxK, k_BxGxLxK, v_BxGxLxK, causal=of.causal)
+        if cache is None:
+            a_BxHxLxK = attend(q_BxHxLxK, k_BxGxLxK, v_BxGxLxK, causal=of.causal, keep_BxM=keep_BxL)
+        else:
+            cache = cache.write(k_BxGxLxK, v_BxGxLxK)
+            a_BxHxLxK = attend(
+                q_BxHxLxK,
+                cache.key_BxGxMxK,
+                cache.value_BxGxMxK,
+                causal=False,
+                keep_BxM=cache.written_BxM(),
+            )
         a_BxLxD = a_BxHxLxK.swapaxes(1, 2).reshape(x_BxLxD.shape)
         y_BxLxD = dense(a_BxLxD, o_HxKxD.reshape(D, D), of.quantize)
-        return spread(y_BxLxD, "batch", "length", None)
+        return spread(y_BxLxD, "batch", "length", None), cache
 
 
 class MLP(nn.Module):
@@ -177,7 +219,8 @@ class Block(nn.Module):
     """Pre-norm residual block: x + attention(norm(x)), then x + mlp(norm(x)).
 
     `perceptron` makes, of a Shape, what stands in its place: a module from and to [B, L, D].
-    Takes and returns a carry and nothing, as `nn.scan` wants.
+    Takes and returns a carry and nothing, as `nn.scan` wants, and what all layers share: which
+    tokens are no padding (None = all).
     """
 
     shape: Shape
@@ -185,7 +228,9 @@ class Block(nn.Module):
     perceptron: Callable[..., nn.Module] = MLP
 
     @nn.compact
-    def __call__(self, x_BxLxD: jax.Array, _=None) -> tuple[jax.Array, None]:
+    def __call__(
+        self, x_BxLxD: jax.Array, _=None, keep_BxL: jax.Array | None = None
+    ) -> tuple[jax.Array, None]:
         x_BxLxD = spread(x_BxLxD, "batch", "length", None)
 
         def drop(y):
@@ -196,7 +241,8 @@ class Block(nn.Module):
 
         attention = Attention(self.shape, name="attention")
         mlp = self.perceptron(self.shape, name="mlp")
-        x_BxLxD = x_BxLxD + drop(attention(norm("attention_norm")(x_BxLxD)))
+        y_BxLxD, _ = attention(norm("attention_norm")(x_BxLxD), keep_BxL)
+        x_BxLxD = x_BxLxD + drop(y_BxLxD)
         x_BxLxD = x_BxLxD + drop(mlp(norm("mlp_norm")(x_BxLxD)))
         return x_BxLxD, None
 
@@ -221,10 +267,13 @@ def stack(
         body,
         variable_axes={"params": 0, "losses": 0, "metrics": 0},
         split_rngs={"params": True, "dropout": True},
+        in_axes=(0, nn.broadcast),
         length=layers // stages,
         metadata_params={nn.PARTITION_NAME: "layers"},
     )
     if stages == 1:
         return scanned(shape, train, perceptron, name="blocks")
     own = scanned(shape, train, perceptron, parent=None)
-    return pipeline.Stages(lambda params, x: own.apply({"params": params}, x)[0], name="blocks")
+    return pipeline.Stages(
+        lambda params, x: own.apply({"params": params}, x, None, None)[0], name="blocks"
+    )

@@ -2,6 +2,7 @@
 
 from scaling.laws.architecture import ARCHITECTURE_LAWS
 from scaling.laws.curves import CURVE_LAWS
+from scaling.laws.encoder_decoder import ENCODER_DECODER_LAWS
 from scaling.laws.law import Law, Parameter
 from scaling.laws.published import PUBLISHED, Published
 from scaling.laws.size import SIZE_LAWS
@@ -10,7 +11,14 @@ from scaling.laws.transfer import TRANSFER_LAWS
 
 LAWS: dict[str, Law] = {
     law.name: law
-    for law in (*SIZE_LAWS, *CURVE_LAWS, *TRAINING_LAWS, *ARCHITECTURE_LAWS, *TRANSFER_LAWS)
+    for law in (
+        *SIZE_LAWS,
+        *CURVE_LAWS,
+        *TRAINING_LAWS,
+        *ARCHITECTURE_LAWS,
+        *ENCODER_DECODER_LAWS,
+        *TRANSFER_LAWS,
+    )
 }
 
 __all__ = ["LAWS", "PUBLISHED", "Law", "Parameter", "Published"]

@@ -15,6 +15,9 @@ from train import account, config, record
 from train.cli import InputError, nearest
 from train.record import Record
 
+# Columns of parts that some models are counted by.
+PARTS = {"encoder": "N_enc", "decoder": "N_dec"}
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -80,9 +83,10 @@ def failed(run: PlannedRun, reason: str) -> Record:
 def table(workdir: Path, plan: Plan) -> "pd.DataFrame":
     """All finished runs of a study, in the plan's order, one row each.
 
-    N is all parameters, N_active those that a unit passes through, C the "forward" convention (see
-    train.accounting); the others stay in the records. `loss` is what the study's laws are fitted
-    to; where that is another metric, the loss of the task is `task_loss`.
+    N is all parameters, N_active those that a unit passes through, N_enc and N_dec those of an
+    encoder and a decoder, C the "forward" convention (see train.accounting); the others stay in the
+    records. `loss` is what the study's laws are fitted to; where that is another metric, the loss
+    of the task is `task_loss`.
 
     Raises:
       InputError: a record is corrupt, or is not of the run that the plan says, or no run has the
@@ -207,6 +211,7 @@ def _row(planned: PlannedRun, found: Record, target: Measure) -> dict:
         "reason": found.reason,
         "N": found.N["total"],
         "N_active": found.N.get("active", found.N["total"]),  # older records are of dense models
+        **{column: found.N[part] for part, column in PARTS.items() if part in found.N},
         "D": found.D,
         "C": found.C["forward"],
         "loss": loss,

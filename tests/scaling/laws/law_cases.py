@@ -120,6 +120,9 @@ CASES: dict[str, Case] = {
         },
         both(SIZES, choices(width=[256, 512, 1024, 2048, 4096], depth=[3, 8, 24, 48, 96])),
     ),
+    "encoder_decoder": Case(
+        {"E": 1.4, "A": 60.0, "pe": 0.18, "pd": 0.31}, spread(N_enc=(1e5, 1e9), N_dec=(1e5, 1e9))
+    ),
     "routed": Case(
         {"a": 0.082, "b": 0.25, "c": 0.009, "d": 2.5, "start": 2.0, "most": 500.0},
         both(LADDER, choices(experts=[1, 2, 4, 8, 16, 32, 64, 128, 256, 512])),

@@ -1,0 +1,137 @@
+"""A decoder that looks at what an encoder read: cross attention, all layers' keys made at once.
+
+Shape letters: B batch, S length of the source, T of the target, D model width, H heads, G key/value
+heads, K head width, N layers.
+"""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from models.layers.attention import attend
+from models.layers.placement import spread
+from models.layers.transformer import (
+    MLP,
+    REMAT,
+    Attention,
+    Cache,
+    RMSNorm,
+    Shape,
+    dense,
+    matrix,
+    rotate,
+)
+
+
+class Memory(NamedTuple):
+    """What the layers of a decoder look at; one layer's has no axis N."""
+
+    key_NxBxGxSxK: jax.Array
+    value_NxBxGxSxK: jax.Array
+
+
+class _Keys(nn.Module):
+    """One layer's keys and values of what was read, [B, S, D] -> two [B, G, S, K]."""
+
+    shape: Shape
+
+    @nn.compact
+    def __call__(self, x_BxSxD: jax.Array) -> tuple[jax.Array, jax.Array]:
+        of, (_, S, D) = self.shape, x_BxSxD.shape
+        size, axes = (D, of.kv_heads, D // of.heads), ("embed", "kv_heads", "head_width")
+        k_DxGxK, v_DxGxK = (matrix(self, name, size, axes, D) for name in ("key", "value"))
+        k_BxGxSxK, v_BxGxSxK = (dense(x_BxSxD, w).swapaxes(1, 2) for w in (k_DxGxK, v_DxGxK))
+        if of.qk_norm:
+            k_BxGxSxK = RMSNorm(of.dtype, name="key_norm")(k_BxGxSxK)
+        return rotate(k_BxGxSxK, jnp.arange(S), of.rope_base), v_BxGxSxK
+
+
+def memory(layers: int, shape: Shape) -> nn.Module:
+    """A module [B, S, D] -> the keys and values of all layers of a decoder, see `Memory`.
+
+    Made apart from the layers, so that who writes token by token makes them once.
+    """
+    return nn.vmap(
+        _Keys,
+        in_axes=None,
+        variable_axes={"params": 0},
+        split_rngs={"params": True},
+        axis_size=layers,
+        metadata_params={nn.PARTITION_NAME: "layers"},
+    )(shape)
+
+
+class CrossAttention(nn.Module):
+    """Attention to what was read.
+
+    Queries are rotated by their place in the target and keys by theirs in the source, so that a
+    head may look at about the same place.
+    """
+
+    shape: Shape
+
+    @nn.compact
+    def __call__(
+        self, x_BxTxD: jax.Array, of_layer: Memory, keep_BxS: jax.Array, first: jax.Array | int
+    ) -> jax.Array:
+        of, (_, T, D) = self.shape, x_BxTxD.shape
+        H, K = of.heads, D // of.heads
+        q_DxHxK = matrix(self, "query", (D, H, K), ("embed", "heads", "head_width"), D)
+        o_HxKxD = matrix(self, "out", (H, K, D), ("heads", "head_width", "embed"), D, of.out_gain)
+        q_BxHxTxK = dense(x_BxTxD, q_DxHxK).swapaxes(1, 2)
+        if of.qk_norm:
+            q_BxHxTxK = RMSNorm(of.dtype, name="query_norm")(q_BxHxTxK)
+        q_BxHxTxK = rotate(q_BxHxTxK, first + jnp.arange(T), of.rope_base)
+        q_BxHxTxK = spread(q_BxHxTxK, "batch", "heads", None, None)
+        a_BxHxTxK = attend(q_BxHxTxK, *of_layer, causal=False, keep_BxM=keep_BxS)
+        a_BxTxD = a_BxHxTxK.swapaxes(1, 2).reshape(x_BxTxD.shape)
+        return spread(dense(a_BxTxD, o_HxKxD.reshape(D, D)), "batch", None, None)
+
+
+class Block(nn.Module):
+    """Pre-norm residual block: attention to what was written, then to what was read, then an MLP.
+
+    Takes and returns, as `nn.scan` wants, a carry, and of each layer its memory and, where x is one
+    token to write, its cache.
+    """
+
+    shape: Shape
+    train: bool
+
+    @nn.compact
+    def __call__(
+        self, x_BxTxD: jax.Array, of_layer: tuple[Memory, Cache | None], keep_BxS: jax.Array
+    ) -> tuple[jax.Array, Cache | None]:
+        read, cache = of_layer
+        first = 0 if cache is None else cache.place
+
+        def drop(y):
+            return nn.Dropout(self.shape.dropout, deterministic=not self.train)(y)
+
+        def norm(name):
+            return RMSNorm(self.shape.dtype, name=name)(x_BxTxD)
+
+        attention = Attention(self.shape, name="attention")
+        y_BxTxD, cache = attention(norm("attention_norm"), cache=cache)
+        x_BxTxD = x_BxTxD + drop(y_BxTxD)
+        cross = CrossAttention(self.shape, name="cross")
+        x_BxTxD = x_BxTxD + drop(cross(norm("cross_norm"), read, keep_BxS, first))
+        x_BxTxD = x_BxTxD + drop(MLP(self.shape, name="mlp")(norm("mlp_norm")))
+        return spread(x_BxTxD, "batch", None, None), cache
+
+
+def stack(layers: int, shape: Shape, *, remat: str, train: bool) -> nn.Module:
+    """`layers` blocks as one scanned module, see `models.layers.transformer.stack`."""
+    policy = REMAT[remat]
+    body = nn.remat(Block, prevent_cse=False, policy=policy) if policy else Block
+    scanned = nn.scan(
+        body,
+        variable_axes={"params": 0},
+        split_rngs={"params": True, "dropout": True},
+        in_axes=(0, nn.broadcast),
+        length=layers,
+        metadata_params={nn.PARTITION_NAME: "layers"},
+    )
+    return scanned(shape, train, name="blocks")

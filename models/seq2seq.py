@@ -1,0 +1,185 @@
+"""seq2seq: an encoder that reads a source and a decoder that writes a target, token by token.
+
+Transformer of Vaswani et al. 2017 (arXiv:1706.03762) with the parts of `gpt`: pre-norm RMSNorm
+blocks, rotary positions, QK-norm, one embedding for both texts. Encoder and decoder have depths of
+their own, for their parameters are not worth the same (Ghorbani et al. 2021, arXiv:2109.07740).
+
+Token 0 is padding. Shape letters: B batch, S length of the source, T of the target, D model width,
+V vocabulary, N layers of the decoder.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from models.layers import decoder, transformer
+from models.layers.placement import spread
+
+PADDING = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    vocab_size: int  # V, of both texts; 0 in a config: as many as the data have
+    encoder_layers: int
+    decoder_layers: int
+    width: int  # D
+    heads: int  # width / heads must be even (rotary positions)
+    hidden: int  # width of the perceptron
+    activation: str  # "gelu" | "swiglu"
+    qk_norm: bool  # normalise queries and keys per head (Dehghani et al. 2023)
+    rope_base: float
+    tied: bool  # the embedding is also the head
+    dropout: float  # rate, on each residual branch
+    remat: str  # what the backward pass computes again: "none" | "dots" | "full"
+    dtype: str  # of activations and matrix products: "float32" | "bfloat16"
+
+    def __post_init__(self):
+        allowed = {
+            "activation": transformer.ACTIVATIONS,
+            "dtype": ("float32", "bfloat16"),
+            "remat": tuple(sorted(transformer.REMAT)),
+        }
+        for field, values in allowed.items():
+            if getattr(self, field) not in values:
+                raise ValueError(f"{field}: {getattr(self, field)!r}; allowed: {', '.join(values)}")
+        for field in ("vocab_size", "encoder_layers", "decoder_layers", "width", "heads", "hidden"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field}: {getattr(self, field)}; must be at least 1")
+        if self.width % self.heads or (self.width // self.heads) % 2:
+            raise ValueError(
+                f"heads: {self.heads}; width {self.width} / heads must be even and whole"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout: {self.dropout}; must be in [0, 1)")
+
+
+class Writing(NamedTuple):
+    """A target while it is written."""
+
+    read: decoder.Memory
+    keep_BxS: jax.Array  # bool, which tokens of the source are no padding
+    caches: transformer.Cache  # of all layers: its arrays have an axis N before theirs
+
+
+class Model(nn.Module):
+    """batch["source"] int [B, S] and batch["tokens"] int [B, T] -> logits float32 [B, T, V].
+
+    Those of place t are of the token that follows tokens[:, :t + 1]. To write a target, `begin` and
+    then `step` once a token. On devices that split the vocabulary V is rounded up, see
+    `transformer.unembed`.
+    """
+
+    config: Config
+
+    def setup(self):
+        c = self.config
+        small = nn.initializers.normal(0.25 * c.width**-0.5)
+        table, head = ("vocab", "embed"), ("embed", "vocab")
+        self.embedding_VxD = self.param(
+            "embedding",
+            nn.with_logical_partitioning(small, table),
+            (c.vocab_size, c.width),
+            jnp.float32,
+        )
+        if not c.tied:
+            self.head_DxV = self.param(
+                "head",
+                nn.with_logical_partitioning(small, head),
+                (c.width, c.vocab_size),
+                jnp.float32,
+            )
+        self.encoder = _Encoder(c)
+        self.decoder = _Decoder(c)
+        self.decoder_memory = decoder.memory(c.decoder_layers, _shape(c, 3 * c.decoder_layers))
+
+    def __call__(self, batch: dict[str, jax.Array], *, train: bool = False) -> jax.Array:
+        read, keep_BxS = self._read(batch["source"], train)
+        x_BxTxD = self._embed(batch["tokens"])
+        x_BxTxD, _ = self.decoder(x_BxTxD, read, None, keep_BxS, train)
+        return self._unembed(x_BxTxD)
+
+    def begin(self, batch: dict[str, jax.Array], *, train: bool = False) -> Writing:
+        """Reads batch["source"] and makes room for as many tokens as batch["tokens"] has."""
+        c, (B, T) = self.config, batch["tokens"].shape
+        read, keep_BxS = self._read(batch["source"], train)
+        room = jnp.zeros((c.decoder_layers, B, c.heads, T, c.width // c.heads), c.dtype)
+        places_N = jnp.zeros(c.decoder_layers, jnp.int32)
+        return Writing(read, keep_BxS, transformer.Cache(room, room, places_N))
+
+    def step(
+        self, writing: Writing, token_B: jax.Array, *, train: bool = False
+    ) -> tuple[Writing, jax.Array]:
+        """Writes a token; the logits [B, V] are of the next one, those of `__call__` there."""
+        x_Bx1xD, caches = self.decoder(
+            self._embed(token_B[:, None]), writing.read, writing.caches, writing.keep_BxS, train
+        )
+        return writing._replace(caches=caches), self._unembed(x_Bx1xD)[:, 0]
+
+    def _read(self, source_BxS: jax.Array, train: bool) -> tuple[decoder.Memory, jax.Array]:
+        keep_BxS = source_BxS != PADDING
+        x_BxSxD = self.encoder(self._embed(source_BxS), keep_BxS, train)
+        return decoder.Memory(*self.decoder_memory(x_BxSxD)), keep_BxS
+
+    def _embed(self, tokens_BxL: jax.Array) -> jax.Array:
+        table_VxD = transformer.gathered(self.embedding_VxD, ("vocab", "embed"), jnp.float32)
+        x_BxLxD = jnp.take(table_VxD, spread(tokens_BxL, "batch", None), axis=0)
+        return spread(x_BxLxD, "batch", None, None)
+
+    def _unembed(self, x_BxLxD: jax.Array) -> jax.Array:
+        head_DxV = self.embedding_VxD.T if self.config.tied else self.head_DxV
+        head_DxV = transformer.gathered(head_DxV, ("embed", "vocab"), x_BxLxD.dtype)
+        return transformer.unembed(x_BxLxD, head_DxV)
+
+
+class _Encoder(nn.Module):
+    config: Config
+
+    @nn.compact
+    def __call__(self, x_BxSxD: jax.Array, keep_BxS: jax.Array, train: bool) -> jax.Array:
+        c, dtype = self.config, jnp.dtype(self.config.dtype)
+        shape = _shape(c, 2 * c.encoder_layers, causal=False)
+        blocks = transformer.stack(c.encoder_layers, shape, remat=c.remat, train=train)
+        x_BxSxD = transformer.RMSNorm(dtype, name="in_norm")(x_BxSxD)
+        x_BxSxD, _ = blocks(x_BxSxD, None, keep_BxS)
+        return transformer.RMSNorm(dtype, name="out_norm")(x_BxSxD)
+
+
+class _Decoder(nn.Module):
+    config: Config
+
+    @nn.compact
+    def __call__(
+        self,
+        x_BxTxD: jax.Array,
+        read: decoder.Memory,
+        caches: transformer.Cache | None,
+        keep_BxS: jax.Array,
+        train: bool,
+    ) -> tuple[jax.Array, transformer.Cache | None]:
+        c, dtype = self.config, jnp.dtype(self.config.dtype)
+        shape = _shape(c, 3 * c.decoder_layers)
+        blocks = decoder.stack(c.decoder_layers, shape, remat=c.remat, train=train)
+        x_BxTxD = transformer.RMSNorm(dtype, name="in_norm")(x_BxTxD)
+        x_BxTxD, caches = blocks(x_BxTxD, (read, caches), keep_BxS)
+        return transformer.RMSNorm(dtype, name="out_norm")(x_BxTxD), caches
+
+
+def _shape(c: Config, branches: int, causal: bool = True) -> transformer.Shape:
+    return transformer.Shape(
+        heads=c.heads,
+        kv_heads=c.heads,
+        hidden=c.hidden,
+        activation=c.activation,
+        causal=causal,
+        qk_norm=c.qk_norm,
+        rope_base=c.rope_base,
+        # The sum over all residual branches keeps its scale at any depth (Radford et al. 2019).
+        out_gain=branches**-0.5,
+        dropout=c.dropout,
+        dtype=jnp.dtype(c.dtype),
+        quantize="none",
+    )

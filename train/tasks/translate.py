@@ -1,0 +1,114 @@
+"""translate: cross-entropy of the next target token, in nats per token; BLEU and chrF by decoding.
+
+Token 0 is padding. Decoding is greedy: the most probable token is written, and read by the next
+step. BLEU (Papineni et al. 2002) and chrF (Popović 2015) are those of sacrebleu (Post 2018,
+arXiv:1804.08771), whose signatures `signatures` gives.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from train.tasks import Losses
+
+BEST = {"accuracy": 1.0, "bits_per_byte": 0.0, "bleu": 100.0, "chrf": 100.0, "perplexity": 1.0}
+PADDING = 0
+NO_TOKEN = -1e29  # logits below are of no token (models.layers.transformer.unembed)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    # The share of the target's probability that is spread evenly over the vocabulary (Szegedy et
+    # al. 2016); in the objective alone, not in the loss of record.
+    label_smoothing: float
+
+    def __post_init__(self):
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing: {self.label_smoothing}; must be in [0, 1)")
+
+
+def losses(config: Config, model: Any, batch: dict[str, jax.Array], keys: jax.Array) -> Losses:
+    """Scores logits [B, T, V] against batch["targets"] int [B, T]: loss, and accuracy.
+
+    A unit is a target token that is no padding; each sees the true ones before it. batch["weight"]
+    float [B] is 0 for padding.
+    """
+    logits_BxTxV = model(batch).astype(jnp.float32)
+    log_z_BxT = jax.nn.logsumexp(logits_BxTxV, axis=-1)
+    # The gradient of a gather is a scatter, which is slow on CPU; the product with a one-hot fuses.
+    hot_BxTxV = jax.nn.one_hot(batch["targets"], logits_BxTxV.shape[-1], dtype=jnp.float32)
+    logit_BxT = jnp.sum(logits_BxTxV * hot_BxTxV, axis=-1)
+    loss_BxT = objective_BxT = log_z_BxT - logit_BxT
+    if config.label_smoothing:
+        is_token_BxTxV = logits_BxTxV > NO_TOKEN
+        even_BxT = log_z_BxT - jnp.mean(logits_BxTxV, axis=-1, where=is_token_BxTxV)
+        objective_BxT = loss_BxT + config.label_smoothing * (even_BxT - loss_BxT)
+    right_BxT = logit_BxT >= jnp.max(logits_BxTxV, axis=-1)
+    real_BxT = (batch["targets"] != PADDING) * batch["weight"][:, None]
+
+    def over_row(x_BxT):
+        return jnp.sum(x_BxT * real_BxT, axis=1)
+
+    return Losses(
+        objective=over_row(objective_BxT),
+        sums={"loss": over_row(loss_BxT), "accuracy": over_row(right_BxT)},
+        units=jnp.sum(real_BxT, axis=1),
+    )
+
+
+def derived(
+    config: Config, means: Mapping[str, float], facts: Mapping[str, Any]
+) -> dict[str, float]:
+    """Perplexity per token, and bits per byte of the targets, which no tokenizer changes."""
+    loss = means["loss"]
+    bits = loss / math.log(2) * facts["eval_tokens"] / facts["eval_bytes"]
+    return {"perplexity": math.exp(loss), "bits_per_byte": bits}
+
+
+def examine(
+    config: Config, model: Any, batch: dict[str, jax.Array], keys: jax.Array
+) -> dict[str, jax.Array]:
+    """Translates: `written` int [B, T], and `targets` beside it."""
+    tokens_BxT = batch["tokens"]
+
+    def write(carry, _):
+        writing, token_B = carry
+        writing, logits_BxV = model(writing, token_B, method="step")
+        token_B = jnp.argmax(logits_BxV, axis=-1).astype(tokens_BxT.dtype)
+        return (writing, token_B), token_B
+
+    start = model(batch, method="begin"), tokens_BxT[:, 0]
+    _, written_TxB = jax.lax.scan(write, start, length=tokens_BxT.shape[1])
+    return {"written": written_TxB.T, "targets": batch["targets"]}
+
+
+def summarise(
+    config: Config, rows: Mapping[str, np.ndarray], facts: Mapping[str, Any]
+) -> dict[str, float]:
+    """BLEU and chrF, 0 to 100, of all translations against the data's own."""
+    bleu, chrf = _metrics()
+    written, targets = ([facts["decode"](row) for row in rows[k]] for k in ("written", "targets"))
+    return {
+        "bleu": bleu.corpus_score(written, [targets]).score,
+        "chrf": chrf.corpus_score(written, [targets]).score,
+    }
+
+
+def signatures() -> dict[str, str]:
+    """How each metric is computed, in sacrebleu's words: to be told beside a number."""
+    names = ("bleu", "chrf")
+    scored = _metrics()
+    for metric in scored:
+        metric.corpus_score(["a"], [["a"]])  # it knows the number of references then
+    return {name: str(metric.get_signature()) for name, metric in zip(names, scored)}
+
+
+def _metrics() -> tuple[Any, Any]:
+    from sacrebleu.metrics import BLEU, CHRF  # a second to import, and not for a step
+
+    return BLEU(), CHRF()
