@@ -73,11 +73,15 @@ def place(mesh: jax.sharding.Mesh, microbatches: int = 0) -> Placement:
 def of_tree(tree: Any, mesh: jax.sharding.Mesh) -> Any:
     """NamedShardings for a tree whose leaves may be boxed with logical axis names."""
     placement = place(mesh)
-    return jax.tree.map(
-        lambda names, leaf: placement.sharding(leaf.shape, _names(names, leaf)),
-        nn.get_partition_spec(tree),
-        nn.meta.unbox(tree),
-    )
+
+    def of_box(box: Any) -> Any:
+        names = nn.get_partition_spec(box)
+        # A box is empty where an optimizer keeps nothing for a parameter of another group.
+        return jax.tree.map(
+            lambda leaf: placement.sharding(leaf.shape, _names(names, leaf)), nn.meta.unbox(box)
+        )
+
+    return jax.tree.map(of_box, tree, is_leaf=lambda x: isinstance(x, nn.meta.AxisMetadata))
 
 
 def _names(spec: PartitionSpec | None, leaf: Any) -> tuple[str | None, ...]:

@@ -3,8 +3,10 @@
 import re
 from types import SimpleNamespace
 
+import flax.linen as nn
 import jax
 import numpy as np
+import optax
 import pytest
 
 from configs import gpt, linear
@@ -174,3 +176,11 @@ def test_slices_are_the_outer_axis():
     ]
     with pytest.raises(InputError, match=r"config\.mesh\.slice: 1; these devices are 2 slices"):
         sharding.make_mesh(configuration.Mesh(**ONE | {"fsdp": 8}), devices)
+
+
+def test_what_an_optimizer_does_not_keep_needs_no_place():
+    box = nn.LogicallyPartitioned(np.ones((4, 2)), ("embed", None))
+    tree = {"kept": box, "not": box.replace(value=optax.MaskedNode()), "bare": np.ones(3)}
+    found = sharding.of_tree(tree, sharding.make_mesh(configuration.Mesh(**ONE)))
+    assert found["not"] == optax.MaskedNode()
+    assert all(isinstance(found[name], jax.sharding.NamedSharding) for name in ("kept", "bare"))
