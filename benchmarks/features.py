@@ -3,8 +3,8 @@
     python -m benchmarks.features --workdir=/tmp/features
 
 Trains a network of configs/cnn.py on Fashion-MNIST and writes data/features/fashion_mnist.npz: its
-variables as arrays, its config as JSON. Prints the digest that configs/gan.py names. 2 minutes on 2
-CPU cores. Another machine's arithmetic gives another file: the one that is kept is the yardstick.
+variables as arrays, its config as JSON. Prints the digest that configs/gan.py names. A minute of
+CPU. Another machine's arithmetic gives another file: the one that is kept is the yardstick.
 """
 
 import contextlib
