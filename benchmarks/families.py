@@ -6,6 +6,7 @@ Reads benchmarks/results/families/NAME/: runs.csv, and as far as they are there 
 forecast.json and score.json as a study writes them, and family.json, which says what those do not:
 
     family, data, unit, command, machine, note    texts; the unit is what D counts
+    target     the metric that laws are fitted to
     seconds                                       wall time of the whole study
     metrics    what a user asks of such a model, the main one first: name, better ("more" or
                "less"), value and its error (or null), bar and baseline (or null) and where each is
@@ -41,7 +42,7 @@ _METRIC = {
     **dict.fromkeys(("error", "bar", "baseline"), (float, None)),
 }
 _FAMILY = {
-    **dict.fromkeys(("family", "data", "unit", "machine", "command", "note"), str),
+    **dict.fromkeys(("family", "data", "unit", "target", "machine", "command", "note"), str),
     "seconds": float,
     "metrics": [_METRIC],
 }
@@ -57,14 +58,12 @@ class Family:
 
     Attributes:
       said: family.json. runs: its table of runs.
-      target: the metric that its laws are fitted to.
       forecast: of its largest held-out run, as the seal has it. score: how that came out.
     """
 
     said: dict[str, Any]
     runs: pd.DataFrame
     fit: Fit | None
-    target: str
     forecast: dict[str, Any] | None
     score: dict[str, Any] | None
 
@@ -89,7 +88,6 @@ def read(folder: Path) -> Family:
         said,
         read_runs(str(folder / "runs.csv"), split="role"),
         fitted.load(str(there["law"])) if "law" in there else None,
-        sealed.get("target", "loss"),
         forecast,
         scores.get(forecast["run"]) if forecast else None,
     )
@@ -105,7 +103,7 @@ def row(family: Family) -> list[str]:
     else:
         low, high = forecast["interval90"]
         ends = f"{show_loss(low)} to {show_loss(high)}"
-        cells.append(f"{family.target} {show_loss(forecast['median'])} ({ends})")
+        cells.append(f"{said['target']} {show_loss(forecast['median'])} ({ends})")
         if score is None or score["loss"] is None:
             cells += [NONE, NONE]
         else:
@@ -175,7 +173,9 @@ def figure(family: Family) -> Figure:
         star = {"kind": "points", "marker": "star", "colour": VERMILION}
         series.append(Series("outcome", [forecast["C"]], [score["loss"]], **star))
     label = (
-        f"{family.target} per {family.said['unit']}" if family.target == "loss" else family.target
+        f"loss per {family.said['unit']}"
+        if family.said["target"] == "loss"
+        else family.said["target"]
     )
     title = f"{family.said['family']} on {family.said['data']}"
     return Figure(title, Axis(COMPUTE, True), Axis(label, True), (*series,))

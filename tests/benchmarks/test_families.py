@@ -16,6 +16,7 @@ SAID = {
     "family": "cnn",
     "data": "a | b",
     "unit": "image",
+    "target": "loss",
     "metrics": [
         {
             "name": "accuracy",
