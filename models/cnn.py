@@ -25,6 +25,11 @@ class Config(convolution.Config):
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout: {self.dropout}; must be in [0, 1)")
 
+    @property
+    def halvings(self) -> tuple[str, int]:
+        """See `convolution.Config`."""
+        return "stages", self.stages
+
 
 class Model(nn.Module):
     """batch["image"] float [B, H, W, C] -> logits float32 [B, classes]."""
@@ -34,9 +39,6 @@ class Model(nn.Module):
     @nn.compact
     def __call__(self, batch: dict[str, jax.Array], *, train: bool = False) -> jax.Array:
         c, x_BxHxWxC = self.config, batch["image"]
-        if min(x_BxHxWxC.shape[1:3]) < 2**c.stages:
-            size = "x".join(map(str, x_BxHxWxC.shape[1:3]))
-            raise ValueError(f"stages: {c.stages}; each halves the image, which is {size}")
 
         def drop(x):
             return nn.Dropout(c.dropout, deterministic=not train)(x)

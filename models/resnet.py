@@ -27,6 +27,11 @@ class Config(convolution.Config):
             if getattr(self, field) < least:
                 raise ValueError(f"{field}: {getattr(self, field)}; must be at least {least}")
 
+    @property
+    def halvings(self) -> tuple[str, int]:
+        """See `convolution.Config`. (A stride rounds up: it leaves a pixel of any image.)"""
+        return "stem", self.stem
+
 
 class Block(nn.Module):
     """Two convolutions beside a short cut. The last norm starts at 0, so that every block starts as

@@ -36,10 +36,13 @@ def open_data(config: RunConfig, planned_on: str = "") -> data.Dataset:
         if type(allowed) is int and type(needed) is int and allowed < needed:
             raise InputError(f"config.model.{name}: {allowed}; the data needs at least {needed}")
     for field in ("model", "task"):
-        fits = getattr(getattr(config, field).config, "fits", None)
+        chosen = getattr(config, field)
         try:
-            if fits:
-                fits(dataset.facts)
+            if hasattr(chosen.config, "fits"):
+                chosen.config.fits(dataset.facts)
+        except KeyError as error:
+            asked = f"config.{field}.name: {chosen.name!r} must know {error} of its data"
+            raise InputError(f"{asked}; {config.data.name!r} has no such fact") from error
         except ValueError as error:
             raise InputError(f"config.{field}.{error}") from error
     return dataset

@@ -13,7 +13,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ from train.config import Checkpoint, RunConfig
 from train.devices import hosts
 from train.step import State
 
+STATE = "state/"  # begins the paths of what is the state's
 _LOSS = "eval_loss"
 
 
@@ -49,6 +50,14 @@ class SaveError(Exception):
 
 class Unreadable(InputError):
     """A checkpoint is damaged, or is of another run or program."""
+
+
+class _Older(NamedTuple):
+    """The state as versions saved it that knew nothing beside a model's parameters."""
+
+    step: Any
+    params: Any
+    opt_state: Any
 
 
 class _Kept:
@@ -197,7 +206,14 @@ class Checkpoints:
         # finds its part damaged would never come.
         folder = self._folder / str(step) / "state"
         one = jax.ShapeDtypeStruct((), jnp.uint32, sharding=abstract.step.sharding)
-        saved = read(folder, {"state": abstract, "digest": one})
+        older = (
+            hosts.together(lambda: f"{STATE}extra" not in _collections(folder))
+            and not abstract.extra
+        )
+        target = _Older(abstract.step, abstract.params, abstract.opt_state) if older else abstract
+        saved = read(folder, {"state": target, "digest": one})
+        if older:
+            saved["state"] = State(extra=abstract.extra, **saved["state"]._asdict())
         if int(digest(saved["state"])) != int(saved["digest"]):
             raise Unreadable(f"{folder}: its numbers are not those that were saved")
         if int(saved["state"].step) != step:
@@ -315,6 +331,17 @@ def read(folder: Path, target: Any) -> Any:
             return ocp.StandardCheckpointHandler().restore(folder, args=args)
 
     return hosts.together(part)
+
+
+def paths(folder: Path) -> list[str]:
+    """What was saved in a folder, by path, in the order in which it was. Raises Unreadable."""
+    with readable(folder):
+        saved = record.load_json(folder / "_METADATA")["tree_metadata"].values()
+        return ["/".join(key["key"] for key in entry["key_metadata"]) for entry in saved]
+
+
+def _collections(folder: Path) -> set[str]:
+    return {"/".join(path.split("/")[:2]) for path in paths(folder)}
 
 
 @contextlib.contextmanager

@@ -76,9 +76,14 @@ def mean_and_error(loss: np.ndarray, units: np.ndarray) -> tuple[float, float]:
     Args:
       loss: [n], summed over an example's units.
       units: [n]; 0 for padding.
+
+    Returns:
+      NaN where there are no units; an infinite error where one example alone has some.
     """
     loss, units = loss[units > 0].astype(np.float64), units[units > 0].astype(np.float64)
     total, n = math.fsum(units), len(units)
+    if not n:
+        return math.nan, math.inf
     mean = math.fsum(loss) / total
     if n < 2:
         return mean, math.inf
@@ -107,8 +112,9 @@ def metrics(
     """Every number that a task has for an evaluation set, with its standard error.
 
     Those of the whole set have the error of a delete-a-group jackknife (Kott 2001, "The delete-a-
-    group jackknife"): rows are dealt out to groups in turn, so they count as independent. What is
-    not finite is left out, but for the number of record.
+    group jackknife"): rows are dealt out to groups in turn, so they count as independent. They are
+    not asked for where the loss is not finite. What is not finite is left out, but for the loss and
+    the number of record.
 
     Args:
       task, config: of the run.
@@ -122,13 +128,13 @@ def metrics(
     """
     found = {name: mean_and_error(summed, units) for name, summed in sums.items()}
     found |= _derived(task, config, facts, found)
-    if rows is not None:
+    if rows is not None and math.isfinite(found["loss"][0]):
         real = units > 0
         found |= _summarised(task, config, facts, {name: x[real] for name, x in rows.items()})
     return {
         name: [value, error if math.isfinite(error) else None]
         for name, (value, error) in found.items()
-        if math.isfinite(value) or name == task.OF_RECORD
+        if math.isfinite(value) or name in ("loss", task.OF_RECORD)
     }
 
 
@@ -146,7 +152,8 @@ def _derived(
             task.derived(config, means | {name: mean + sign * error}, facts) for sign in (1, -1)
         )
         for key in values:
-            squares[key] += ((above[key] - below[key]) / 2) ** 2
+            half = (above[key] - below[key]) / 2
+            squares[key] += half * half  # a power would raise where this is infinite
     return {key: (value, math.sqrt(squares[key])) for key, value in values.items()}
 
 

@@ -12,6 +12,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
+from train import strict
 from train.record import save_text
 
 FILE = "metrics.jsonl"
@@ -60,8 +61,8 @@ def _read(path: Path) -> tuple[list[dict[str, float]], list[int]]:
 def _line(text: bytes) -> dict[str, float] | None:
     """The values of a line; None if it is no line of ours."""
     try:
-        line = json.loads(text.decode())
-    except (ValueError, RecursionError):
+        line = strict.parse(text.decode())
+    except ValueError:
         return None
     known = isinstance(line, dict) and type(line.get("step")) is int and line["step"] >= 0
     return line if known and all(type(v) in (int, float) for v in line.values()) else None

@@ -29,6 +29,7 @@ from train import before, evaluation, metrics, pace, record, start, step, tasks
 from train import workdir as workdirs
 from train.account import Account, facts
 from train.checkpoint import Checkpoints
+from train.cli import InputError
 from train.config import RunConfig
 from train.devices import hosts, sharding
 from train.workdir import locked
@@ -297,9 +298,12 @@ class _Run:
         jax.block_until_ready(state)  # until then it is training that takes the time
         with self.clock("evaluate"):
             found = self.evaluator.metrics(state, taken == self.config.steps or name != "loss")
-        if name not in found or not math.isfinite(found[name][0]):
-            value = found.get(name, ["is not defined"])[0]
-            raise Diverged(f"validation {name} {value} at step {taken}")
+        for needed in ("loss", name):
+            if needed not in found or not math.isfinite(found[needed][0]):
+                value = found.get(needed, ["is not defined"])[0]
+                raise Diverged(f"validation {needed} {value} at step {taken}")
+        if found[name][1] is None:
+            raise InputError(f"config.data: too few validation rows for an error of the {name}")
         line = {f"eval_{name}": value for name, (value, _) in found.items()}
         line |= {f"eval_{name}_se": e for name, (_, e) in found.items() if e is not None}
         self.writer.write(taken, line)

@@ -26,7 +26,6 @@ from train.config import RunConfig, Start
 from train.devices import hosts, sharding
 from train.step import State
 
-_STATE = "state/"  # begins the paths of a checkpoint that are those of the state
 _TOLD = 3  # of what does not agree
 
 
@@ -145,10 +144,8 @@ class _Saved:
         with checkpoint.readable(folder):
             self._tree = ocp.StandardCheckpointHandler().metadata(folder).tree
             arrays = _by_path(self._tree)
-            # The tree's order is not the state's, of which its digest is a function.
-            saved = record.load_json(folder / "_METADATA")["tree_metadata"].values()
-            names = ("/".join(key["key"] for key in entry["key_metadata"]) for entry in saved)
-            self.arrays = {name: arrays[name] for name in names if name in arrays}
+        # The tree's order is not the state's, of which its digest is a function.
+        self.arrays = {name: arrays[name] for name in checkpoint.paths(folder) if name in arrays}
 
     def read(
         self, like: Mapping[str, jax.sharding.Sharding], mesh: jax.sharding.Mesh
@@ -161,7 +158,7 @@ class _Saved:
 
         tree = jax.tree.map_with_path(target, self._tree)
         found = _by_path(checkpoint.read(self.folder, tree))
-        state = [found[name] for name in self.arrays if name.startswith(_STATE)]
+        state = [found[name] for name in self.arrays if name.startswith(checkpoint.STATE)]
         if int(checkpoint.digest(state)) != int(found["digest"]):
             raise checkpoint.Unreadable(f"{self.folder}: its numbers are not those that were saved")
         return found
@@ -179,7 +176,7 @@ def _agreed(config: Start, saved: _Saved, ours: Mapping[str, Any]) -> dict[str, 
             near = nearest(pattern, {name.rpartition("/")[0] + "/*" for name in ours})
             raise InputError(f"config.start.take: {pattern!r} takes nothing; {near}")
     names = [n for n in ours if any(fnmatch.fnmatchcase(n, p) for p in config.take)]
-    pairs = {name: _STATE + _renamed(config, name) for name in names}
+    pairs = {name: checkpoint.STATE + _renamed(config, name) for name in names}
     if not pairs:
         raise InputError(f"config.start.take: {config.take}; all of it takes nothing")
     wrong = [

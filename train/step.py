@@ -91,6 +91,14 @@ def compile_for(
     return _functions(static, _shapes(example), None if devices is None else tuple(devices))
 
 
+class _Batch(dict):
+    """Arrays of a data set, by name. One that is asked for and not there is bad input."""
+
+    def __missing__(self, name: str) -> Any:
+        there = ", ".join(sorted(self))
+        raise InputError(f"config.data.name: its batches have {there}; {name!r} is asked for")
+
+
 def build_model(config: RunConfig) -> nn.Module:
     """The Flax module of a run."""
     return models.load(config.model.name).Model(config.model.config)
@@ -98,7 +106,7 @@ def build_model(config: RunConfig) -> nn.Module:
 
 def variables(module: nn.Module, key: jax.Array, example: dict[str, Any]) -> tuple[Any, Any]:
     """A model's first parameters, boxed with the names of their axes, and what else it keeps."""
-    made = module.init(key, example)
+    made = module.init(key, _Batch(example))
     params = made.pop("params")
     return params, {name: kept for name, kept in made.items() if name not in OWN}
 
@@ -135,7 +143,8 @@ def _count(chosen: Choice, task: Choice, shapes: tuple) -> tuple[dict[str, int],
     extra = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), nn.meta.unbox(extra))
 
     def forward(params, batch):
-        losses, _ = score(model, task, params, extra, batch, jax.random.key(0), train=False)
+        asked = (params, extra, _Batch(batch), jax.random.key(0))
+        losses, _ = score(model, task, *asked, train=False)
         return losses
 
     N = accounting.count_parameters(params, getattr(chosen.config, "used", {}))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from train import config as configuration
-from train import record
+from train import record, strict
 from train.cli import InputError, Unavailable
 from train.config import RunConfig
 
@@ -100,13 +100,13 @@ def read(workdir: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     content = record.load_json(path)
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: must be an object")
     if "version" not in content:  # version 1, the config alone
         return {"config": content, "data_sha256": None, "started": "", "start": {}}
     if content["version"] != VERSION:
         raise InputError(f"{path}: version: {content['version']!r}; must be {VERSION}")
-    for field, kind in (("config", dict), ("data_sha256", str), ("started", str)):
-        if not isinstance(content.get(field), kind):
-            raise InputError(f"{path}: {field}: missing")
-    return {"start": {}} | content  # newer than some files of this version
+    content = {"start": {}} | content  # newer than some files of this version
+    shape = {"config": dict, "data_sha256": str, "started": str, "start": dict}
+    strict.check(f"{path}: ", content, shape)
+    if content["start"]:
+        strict.check(f"{path}: start", content["start"], record.START)
+    return content

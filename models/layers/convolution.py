@@ -40,9 +40,16 @@ class Config:
             raise ValueError(f"dtype: {self.dtype!r}; allowed: float32, bfloat16")
 
     def fits(self, facts: Mapping[str, Any]) -> None:
-        """Raises ValueError where the data has a label that the model has no logit for."""
-        if self.classes < facts["classes"]:
-            raise ValueError(f"classes: {self.classes}; the data has {facts['classes']}")
+        """Raises ValueError where nothing of the data's images is left when they are halved."""
+        field, times = self.halvings
+        if min(facts["shape"][:2]) < 2**times:
+            shape = "x".join(map(str, facts["shape"]))
+            raise ValueError(f"{field}: {times}; each halves the image, which is {shape}")
+
+    @property
+    def halvings(self) -> tuple[str, int]:
+        """How often `halve` is done, and the field that says so."""
+        raise NotImplementedError
 
 
 class Convolution(nn.Module):

@@ -94,7 +94,7 @@ def _score(
         "error": target["median"] / loss - 1 if ok else None,
         **(_inside(target, loss) if ok else dict.fromkeys(("inside50", "inside90"))),
         "half_width90": (high - low) / 2 / target["median"],
-        "metrics": _metrics(found, sealed.get("metrics", {})),
+        "metrics": _metrics(target["run"], found, sealed.get("metrics", {})),
     }
 
 
@@ -104,14 +104,16 @@ def _inside(target: dict[str, Any], value: float) -> dict[str, bool]:
     return {f"inside{name}": low <= value <= high for name, (low, high) in ends.items()}
 
 
-def _metrics(found: "Record", sealed: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _metrics(run: str, found: "Record", sealed: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """How the forecasts of further metrics came out, by name; what was refused is not there."""
     scores = {}
     for name, made in sealed.items():
         value, error = Measure(name, made["best"]).of(found)
         if found.status != "ok" or value is None or "refused" in made:
             continue
-        target = next(t for t in made["targets"] if t["run"] == found.run)
+        target = next((t for t in made["targets"] if t["run"] == run), None)
+        if target is None:
+            continue
         scores[name] = {
             "value": value,
             "value_se": error,

@@ -97,3 +97,9 @@ def test_half_precision_gives_logits_in_full():
 def test_what_no_network_can_be(field, least):
     with pytest.raises(ValueError, match=f"{field}: {least - 1}; must be at least {least}"):
         resnet.Config(**VALUES | {field: least - 1})
+
+
+def test_a_stem_must_leave_a_pixel():
+    resnet.Config(**VALUES | {"stem": 3}).fits({"shape": (8, 8, 1)})
+    with pytest.raises(ValueError, match="stem: 4; each halves the image, which is 8x8x1"):
+        resnet.Config(**VALUES | {"stem": 4}).fits({"shape": (8, 8, 1)})

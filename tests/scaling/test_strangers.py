@@ -51,12 +51,18 @@ def made(folder) -> dict:
     target = {"run": "big", "config_sha256": "c", "data_sha256": "d", "by_law": {"tied": 2.0}}
     target |= dict.fromkeys(("N", "D", "C", "decades", "median"), 1.0)
     target |= {"interval50": [1.0, 2.0], "interval90": [1.0, 2.0]}
-    seal = {"version": 2, "created": "2026-01-01T00:00:00+00:00", "law": "tied", "reasons": ["why"]}
+    seal = {"version": 3, "created": "2026-01-01T00:00:00+00:00", "law": "tied", "reasons": ["why"]}
     seal |= {"runs_sha256": "r", "plan_sha256": "p", "warnings": ["mind"], "missing": {"a": "b"}}
     seal |= {"weights": {"tied": 1.0}, "targets": [target]}
+    known = ("law", "reasons", "warnings", "weights", "targets")
+    further = {"best": 1.0} | {name: seal[name] for name in known}
+    refused = {"best": 0.0, "refused": "why"}
+    seal |= {"target": "loss", "metrics": {"accuracy": further, "bleu": refused}}
     score = {"run": "big", "status": "ok", "median": 2.0, "inside50": True, "inside90": True}
     score |= dict.fromkeys(("loss", "loss_se", "error", "half_width90"), 1.0)
-    scores = {"version": 2, "forecast_sha256": "f", "scores": [score], "notes": ["why"]}
+    score["metrics"] = {"accuracy": {"value": 0.9, "value_se": None, "median": 0.8, "error": -0.1}}
+    score["metrics"]["accuracy"] |= {"inside50": True, "inside90": True}
+    scores = {"version": 3, "forecast_sha256": "f", "scores": [score], "notes": ["why"]}
     law = dataclasses.replace(
         published("besiroglu2024"),
         value=1.0,
@@ -72,12 +78,16 @@ def made(folder) -> dict:
     minima = isoflop.isoflop(
         table.assign(loss=1.8 + 480 * N**-0.35 + 2100 * table["D"] ** -0.37), bootstrap=3
     )
-    plan = {"version": 2, "study": {"name": "s"}, "runs": [dataclasses.asdict(planned)]}
+    study = {"name": "s", "target": "loss", "metrics": ["accuracy"], "bar": {"accuracy": 0.9}}
+    study |= {"best": {"accuracy": 1.0}}
+    plan = {"version": 2, "study": study, "runs": [dataclasses.asdict(planned)]}
     finished = dataclasses.asdict(dataclasses.replace(a_record(), curve=[[1, 2.0]]))
     seen = {"step": 1, "metrics": {"loss": [2.0, 0.1]}}
+    begun = dict.fromkeys(("run", "config_sha256", "sha256"), "x") | {"step": 1, "D": None}
+    begun |= {"N": None, "C": None, "metrics": {"loss": [2.0, 0.1]}}
     return {
         "record": (
-            finished | {"evaluations": [seen]},
+            finished | {"evaluations": [seen], "start": begun},
             record.load,
         ),
         "plan": (plan, planning.load),

@@ -53,6 +53,8 @@ assert len(digests) == 1, digests
 print("equal")
 """
 
+EXTRA = [{"key": "extra", "key_type": 2}]  # as Orbax names a part of the state
+
 
 @pytest.fixture
 def state() -> step.State:
@@ -153,6 +155,26 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     checkpoints.wait()
     assert checkpoints.steps() == [1, 2]
     checkpoints.close()
+
+
+def without_extra(folder: Path) -> None:
+    """Makes of a state what versions saved that had no `State.extra`."""
+    path = folder / "state" / "_METADATA"
+    content = json.loads(path.read_text())
+    tree = content["tree_metadata"]
+    kept = {k: v for k, v in tree.items() if v["key_metadata"][1:2] != EXTRA}
+    assert len(kept) == len(tree) - 1
+    path.write_text(json.dumps(content | {"tree_metadata": kept}))
+
+
+def test_a_checkpoint_of_versions_that_knew_no_extra_is_restored(state, keep_two, tmp_path):
+    saved(tmp_path, state, {1: None, 2: None}, keep_two).close()
+    without_extra(tmp_path / "checkpoints" / "2")
+    checkpoints = checkpoint.Checkpoints(tmp_path, keep_two, "d")
+    found, number = checkpoints.restore_newest(like(state))
+    checkpoints.close()
+    assert number == 2
+    jax.tree.map(np.testing.assert_array_equal, found, at(state, 2))
 
 
 def test_where_none_can_be_used_nothing_is_touched(state, keep_two, tmp_path):

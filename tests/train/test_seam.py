@@ -16,6 +16,9 @@ from train import config as configuration
 from train.cli import InputError
 from train.score import score
 
+# Sums and units of an evaluation set of nothing but padding.
+NOTHING = ({"loss": np.zeros(2), "near": np.zeros(2)}, np.zeros(2))
+
 
 @pytest.fixture(autouse=True)
 def with_toys(monkeypatch):
@@ -109,6 +112,42 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
     found = evaluation.metrics(task, None, {}, sums, units, {"x": rows})
     assert found["m"][0] == pytest.approx(found["loss"][0])
     assert found["m"][1] == pytest.approx(found["loss"][1], rel=0.4)  # of 20 groups: 16% in sd
+
+
+def test_what_no_number_can_be_said_of_is_no_crash():
+    found = evaluation.metrics(tasks.load("denoise"), None, {}, *NOTHING, None)
+    assert np.isnan(found["loss"][0])
+    assert found["loss"][1] is None
+    # Beyond what a float holds: the perplexity of 800 nats a token, the square of 400 nats'.
+    facts, translate = {"eval_tokens": 3, "eval_bytes": 9}, tasks.load("translate")
+    for loss, defined in ((800.0, False), (400.0, True)):
+        sums = {"loss": np.array([loss, loss + 1, loss]), "accuracy": np.zeros(3)}
+        found = evaluation.metrics(translate, None, facts, sums, np.ones(3), None)
+        assert ("perplexity" in found) == defined
+        assert found["bits_per_byte"][1] > 0
+    assert found["perplexity"][1] is None
+
+
+def test_a_run_whose_numbers_are_lost_after_the_last_step_has_diverged(tmp_path, monkeypatch):
+    def lost(*args):
+        raise AssertionError("the rows of a model that gives no numbers are not summed up")
+
+    task = dataclasses.replace(tasks.load("denoise"), OF_RECORD="radius", summarise=lost)
+    monkeypatch.setattr(tasks, "load", lambda name: task)
+    train = step.compile_for
+
+    def compiled(*args):
+        functions = train(*args)
+
+        def evaluate(state, batch, index):
+            sums, units = functions.evaluate(state, batch, index)
+            return {name: x + np.nan for name, x in sums.items()}, units
+
+        return functions._replace(evaluate=evaluate)
+
+    monkeypatch.setattr(step, "compile_for", compiled)
+    result = run.run(config(), tmp_path)
+    assert (result.status, result.reason) == ("diverged", "validation loss nan at step 12")
 
 
 def test_what_is_drawn_depends_on_no_batch_size():

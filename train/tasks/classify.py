@@ -66,11 +66,13 @@ def summarise(config: Config, rows: Mapping[str, np.ndarray], facts: Mapping[str
 
     label, classes = rows["label"], list(range(rows["chance"].shape[1]))
     said = rows["chance"].argmax(axis=1)
+    # Of two classes too the squares of both are summed, which scikit-learn would halve.
+    brier = metrics.brier_score_loss(label, rows["chance"], labels=classes, scale_by_half=False)
     options = {"labels": classes, "average": None, "zero_division": np.nan}
     names = facts.get("class_names", classes)
     recall = metrics.recall_score(label, said, **options)
     return {
         "macro_f1": float(np.nanmean(metrics.f1_score(label, said, **options))),
-        "brier": float(metrics.brier_score_loss(label, rows["chance"], labels=classes)),
+        "brier": float(brier),
         **{f"recall/{name}": float(r) for name, r in zip(names, recall) if not np.isnan(r)},
     }

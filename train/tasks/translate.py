@@ -18,6 +18,7 @@ from train.tasks import Losses
 
 BEST = {"accuracy": 1.0, "bits_per_byte": 0.0, "bleu": 100.0, "chrf": 100.0, "perplexity": 1.0}
 PADDING = 0
+MOST = 700.0  # nats: e to more is no float
 NO_TOKEN = -1e29  # logits below are of no token (models.layers.transformer.unembed)
 
 
@@ -67,7 +68,8 @@ def derived(
     """Perplexity per token, and bits per byte of the targets, which no tokenizer changes."""
     loss = means["loss"]
     bits = loss / math.log(2) * facts["eval_tokens"] / facts["eval_bytes"]
-    return {"perplexity": math.exp(loss), "bits_per_byte": bits}
+    perplexity = math.exp(loss) if loss < MOST else math.inf
+    return {"perplexity": perplexity, "bits_per_byte": bits}
 
 
 def examine(

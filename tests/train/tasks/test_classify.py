@@ -69,6 +69,11 @@ def test_a_class_that_no_row_is_of_has_no_recall():
     assert found["macro_f1"] == pytest.approx(2 / 3)
 
 
+def test_the_brier_score_of_two_classes_sums_both_squares():
+    rows = {"label": np.array([0, 1]), "chance": np.array([[0.9, 0.1], [0.6, 0.4]], np.float32)}
+    assert classify.summarise(PLAIN, rows, {})["brier"] == pytest.approx((0.02 + 0.72) / 2)
+
+
 def test_chances_and_classes_are_kept_of_each_row():
     kept = classify.examine(PLAIN, model, BATCH, None)
     np.testing.assert_array_equal(kept["label"], LABEL)
