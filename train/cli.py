@@ -180,6 +180,9 @@ def _parse_flags(argv: list[str]) -> list[str]:
         told = _in_config(error)
         if told is None and not isinstance(error, _OF_FLAGS):
             raise
+        missing = error.args[0] if error.args else None
+        if told is None and isinstance(missing, KeyError):  # so says ml_collections
+            told = f"--config: no such field: {' '.join(str(missing.args[0]).split())}"
         print(f"error: {told or _one_line(error)}", file=sys.stderr)
         sys.exit(BAD_INPUT)
 

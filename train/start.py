@@ -173,7 +173,8 @@ def _agreed(config: Start, saved: _Saved, ours: Mapping[str, Any]) -> dict[str, 
     known = [*ours, *(f"{collection}/*" for collection in State._fields)]
     for pattern in config.take:
         if not fnmatch.filter(known, pattern):
-            near = nearest(pattern, {name.rpartition("/")[0] + "/*" for name in ours})
+            folders = {name.rpartition("/")[0] for name in ours if "/" in name}
+            near = nearest(pattern, {"step", *(f"{folder}/*" for folder in folders)})
             raise InputError(f"config.start.take: {pattern!r} takes nothing; {near}")
     names = [n for n in ours if any(fnmatch.fnmatchcase(n, p) for p in config.take)]
     pairs = {name: checkpoint.STATE + _renamed(config, name) for name in names}

@@ -181,9 +181,10 @@ def _tiles(study: Study, target: Target, score: Score | None) -> str:
         inner = "and inside the 50% one" if score.inside50 else "and outside the 50% one"
         error = "" if score.loss_se is None else f"± {number(score.loss_se, 2)} evaluation error"
         run = study.run(target.run)
-        for name, (value, _) in run.record.metrics.items() if run and run.ok else ():
+        for name, (value, known) in run.record.metrics.items() if run and run.ok else ():
             if name != (study.target.name or run.record.of_record) and "/" not in name:
-                error += f" · {number(value)} {name.replace('_', ' ')}"
+                within = "" if known is None else f" ± {number(known, 2)}"
+                error += f" · {number(value)}{within} {name.replace('_', ' ')}"
         tiles += [
             _tile("Outcome", loss(score.loss), error),
             _tile("Error of the forecast", percent(score.error), "forecast against outcome"),

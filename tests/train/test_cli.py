@@ -136,3 +136,15 @@ def test_what_a_config_raises_is_one_line_that_says_where(text, says, tmp_path):
     assert done.returncode == 2
     (line,) = done.stderr.decode().splitlines()
     assert line.startswith(f"error: --config: {says.replace('CONFIG', str(config))}")
+
+
+def test_a_field_that_no_config_has_is_told_as_one(tmp_path):
+    config = tmp_path / "config.py"
+    config.write_text(
+        "import ml_collections\ndef get_config():\n  return ml_collections.ConfigDict({'steps': 1})"
+    )
+    for field, says in (("typo", "'typo'"), ("step", "'step' Did you mean \"steps\" instead of")):
+        done = program("cli.config_values('x')", f"--config={config}", f"--config.{field}=2")
+        assert done.returncode == 2
+        (line,) = done.stderr.decode().splitlines()
+        assert line.startswith(f"error: --config: no such field: {says}")
