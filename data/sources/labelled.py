@@ -31,6 +31,7 @@ CLOTHES = (
 )
 DIGITS = tuple("0123456789")
 ALLOWED = "allowed: {names}, folder:PATH, tfds:NAME[/CONFIG][:LABEL_KEY]"
+MAX_AXES = 4  # images, their rows and columns, channels
 # The types that an idx file of labels may have (its third byte), all big-endian.
 LABEL_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4"}
 
@@ -183,7 +184,8 @@ def _idx(content: bytes, where: object) -> np.ndarray:
     """The array of an idx file: two zeros, type, number of axes, their lengths, the elements."""
     axes = content[3] if len(content) > 3 else 0
     start = 4 + 4 * axes
-    if content[:2] != b"\0\0" or content[2] not in LABEL_TYPES or not axes or len(content) < start:
+    known = content[:2] == b"\0\0" and content[2] in LABEL_TYPES and 0 < axes <= MAX_AXES
+    if not known or len(content) < start:
         raise ValueError(f"data.source: {where} is not an idx file of whole numbers")
     shape, kind = struct.unpack(f">{axes}I", content[4:start]), np.dtype(LABEL_TYPES[content[2]])
     expected = start + kind.itemsize * np.prod(shape, dtype=object)

@@ -150,6 +150,12 @@ def test_a_run_whose_numbers_are_lost_after_the_last_step_has_diverged(tmp_path,
     assert (result.status, result.reason) == ("diverged", "validation loss nan at step 12")
 
 
+def test_a_number_of_record_without_an_error_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "mean_and_error", lambda *_: (0.5, np.inf))
+    with pytest.raises(InputError, match="too few validation rows for an error of the loss"):
+        run.run(config(), tmp_path)
+
+
 def test_what_is_drawn_depends_on_no_batch_size():
     def means(**changes):
         chosen = config(**changes)

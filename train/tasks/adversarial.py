@@ -137,7 +137,10 @@ def summarise(config: Config, rows: Mapping[str, np.ndarray], facts: Mapping[str
 
 
 def frechet(a: np.ndarray, b: np.ndarray) -> float:
-    """Squared distance of the Gaussians with the moments of [n, F] and [m, F] rows."""
+    """Squared distance of the Gaussians with the moments of [n, F] and [m, F] rows; NaN of one row,
+    or where a feature is not finite."""
+    if min(len(a), len(b)) < 2 or not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return float("nan")
     (mean_a, cov_a), (mean_b, cov_b) = ((x.mean(axis=0), np.cov(x, rowvar=False)) for x in (a, b))
     values, vectors = np.linalg.eigh(cov_a)
     root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T

@@ -54,6 +54,7 @@ def test_what_a_folder_may_not_hold(folder, changes, message):  # noqa: F811
         (b"", "is not an idx file"),
         (b"\0\0\x0d\1\0\0\0\1abcd", "is not an idx file of whole numbers"),  # float32
         (b"\0\0\x08\3\0\0\0\1", "is not an idx file"),
+        (b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"a", "is not an idx file"),
         (b"\0\0\x08\1\0\0\0\5abcd", "has 12 bytes; allowed: 13, as its head says"),
         (b"\0\0\x08\3" + b"\xff" * 12 + b"abcd", "has 20 bytes; allowed: 79228"),
     ],

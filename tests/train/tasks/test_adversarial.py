@@ -166,6 +166,11 @@ def test_what_is_kept_is_what_the_layer_before_the_classes_gives(digits):
     assert np.any(kept["real"] < 0)
 
 
+@pytest.mark.parametrize("a", [np.zeros((1, 3)), np.full((9, 3), np.nan), np.full((9, 3), np.inf)])
+def test_no_distance_is_known_of_one_row_nor_of_what_is_no_number(a):
+    assert np.isnan(adversarial.frechet(a, RNG.normal(size=(9, 3))))
+
+
 def test_the_frechet_distance_is_that_of_a_root_taken_otherwise():
     a, b = RNG.normal(size=(500, 6)) @ RNG.normal(size=(6, 6)), RNG.normal(size=(400, 6)) + 0.5
     both = linalg.sqrtm(np.cov(a, rowvar=False) @ np.cov(b, rowvar=False)).real
