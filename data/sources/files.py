@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-# A document has at most this; a file of lines may unpack to that and this often its size.
+# A document has at most this; a file of rows may unpack to that and this often its size.
 MAX_BYTES = 256 << 20
 MAX_RATIO = 100
 ENCODINGS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
@@ -99,6 +99,11 @@ class Bounded(io.RawIOBase):
         return len(content)
 
 
+def most_bytes(path: Path) -> int:
+    """What a file of many rows may unpack to."""
+    return MAX_BYTES + MAX_RATIO * path.stat().st_size
+
+
 def read_text(path: Path) -> bytes:
     """A whole file of UTF-8 text, of at most 256 MiB; see `text`."""
     with unpacked(path, MAX_BYTES) as file:
@@ -110,7 +115,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
     All of them have at most that and, if the file is packed, 100 times its size.
     """
-    with unpacked(path, MAX_BYTES + MAX_RATIO * path.stat().st_size) as file:
+    with unpacked(path, most_bytes(path)) as file:
         number = 0
         while line := file.readline(MAX_BYTES + 1):
             number += 1

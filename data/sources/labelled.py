@@ -158,8 +158,9 @@ def _idx_side(folder: Path, names: list[str], prefix: str) -> Side:
             given = " and ".join(found) or "no such file"
             wanted = f"{prefix.split('|')[0]}-{kind}-ubyte, or that as .gz"
             raise ValueError(f"data.source: folder:{folder}: {given}; allowed: one {wanted}")
-        with files.unpacked(folder / found[0], MAX_BYTES) as file:
-            arrays.append(_idx(file.read(), folder / found[0]))
+        path = folder / found[0]
+        with files.unpacked(path, min(MAX_BYTES, files.most_bytes(path))) as file:
+            arrays.append(_idx(file.read(), path))
     images, labels = arrays
     if labels.ndim != 1:
         raise ValueError(

