@@ -44,7 +44,8 @@ class Optimizer:
     b1: float  # decay of the first moment; sgd: momentum
     b2: float  # decay of the second moment; unused by sgd
     eps: float
-    clip_norm: float  # global norm of the gradient, of each player's alone; 0 = no clipping
+    # Global norm of the gradient of what is trained, of each player's alone; 0 = no clipping.
+    clip_norm: float
     groups: tuple[Group, ...]
 
     def __post_init__(self):
@@ -147,7 +148,10 @@ def build(
         for number, group in enumerate(config.groups)
     }
     by_group[_REST] = optax.chain(*_direction(config, rate, weight_decay))
-    return optax.chain(clip, optax.partition(by_group, lambda params: _labels(config, params)))
+    # The gradient of what is held still does not clip that of what is trained.
+    still = optax.masked(optax.set_to_zero(), lambda params: _frozen(config, params))
+    grouped = optax.partition(by_group, lambda params: _labels(config, params))
+    return optax.chain(still, clip, grouped)
 
 
 def _direction(config: Optimizer, rate: Scalar, decay: Scalar) -> tuple:
@@ -180,6 +184,12 @@ def check(config: Optimizer, params: optax.Params) -> None:
     found = set(jax.tree.leaves(_labels(config, params)))
     for number, group in enumerate(config.groups):
         require(str(number) in found, f"groups[{number}].match", group.match, "no such parameters")
+
+
+def _frozen(config: Optimizer, params: optax.Params) -> optax.Params:
+    """Whether each parameter is."""
+    frozen = {str(number) for number, group in enumerate(config.groups) if group.rate == 0}
+    return jax.tree.map(lambda label: label in frozen, _labels(config, params))
 
 
 def _labels(config: Optimizer, params: optax.Params) -> optax.Params:

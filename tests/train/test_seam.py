@@ -225,6 +225,16 @@ def test_groups_have_their_own_rates_and_the_frozen_keep_nothing():
     assert sizes[1] < sizes[0] - 2 * (2 * 8 + 8) + 4
 
 
+def test_what_is_frozen_does_not_clip_the_rest():
+    changes = {"optimizer.groups": [group("body/*", 0.0)], "optimizer.clip_norm": 1.0}
+    changes |= {"optimizer.name": "sgd", "optimizer.b1": 0.0}
+    tx = optimizer.build(config(**changes).optimizer, 1.0, 0.0)
+    gradient = {"body": {"w": jnp.full(3, 100.0)}, "head": {"w": jnp.full(4, 0.1)}}
+    updates, _ = tx.update(gradient, tx.init(gradient), gradient)
+    np.testing.assert_allclose(updates["head"]["w"], -0.1, rtol=1e-6)
+    assert not np.any(updates["body"]["w"])
+
+
 def test_a_group_may_wait():
     tx = optimizer.build(config(**{"optimizer.groups": [group("a", every=2)]}).optimizer, 0.1, 0.0)
     params = {"a": np.ones(1, np.float32), "b": np.ones(1, np.float32)}
