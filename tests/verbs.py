@@ -58,6 +58,8 @@ def _as_found() -> Iterator[None]:
     known = {k: v.copy() if isinstance(v, dict) else v for k, v in vars(flags.FLAGS).items()}
     handlers = {number: signal.getsignal(number) for number in _SIGNALS}
     level = logging.get_verbosity()
+    # Where ml_collections puts a config's file: the next one is read into what the last one left.
+    sys.modules.pop("config_config", None)
     try:
         yield
     finally:

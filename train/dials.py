@@ -29,8 +29,6 @@ def left_behind(flag: Any, values: Mapping[str, Any]) -> list[str]:
         return []
     before = _flat(experiment.get_config(*[given] * bool(given)).to_dict())
     now = _flat(values)
-    if not {"batch_size", "steps"} <= before.keys() & now.keys():  # no run's
-        return []
     dial, units = inspect.signature(recipe).parameters
     size, length = (
         (before.get(f"model.{dial}"), now.get(f"model.{dial}")),
