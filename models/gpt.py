@@ -37,24 +37,10 @@ class Config:
     quantize: str  # products with a weight, but for the head's, to: "none" | "int8" | "fp8"
 
     def __post_init__(self):
-        if self.activation not in transformer.ACTIVATIONS:
-            raise ValueError(f"activation: {self.activation!r}; allowed: gelu, swiglu")
-        if self.dtype not in ("float32", "bfloat16"):
-            raise ValueError(f"dtype: {self.dtype!r}; allowed: float32, bfloat16")
+        transformer.check(self, ("vocab_size", "layers", "width", "heads", "kv_heads", "hidden"))
         quantized.check(self.quantize)
-        if self.remat not in transformer.REMAT:
-            raise ValueError(f"remat: {self.remat!r}; allowed: dots, full, none")
-        for field in ("vocab_size", "layers", "width", "heads", "kv_heads", "hidden"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field}: {getattr(self, field)}; must be at least 1")
-        if self.width % self.heads or (self.width // self.heads) % 2:
-            raise ValueError(
-                f"heads: {self.heads}; width {self.width} / heads must be even and whole"
-            )
         if self.heads % self.kv_heads:
             raise ValueError(f"kv_heads: {self.kv_heads}; must divide heads {self.heads}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout: {self.dropout}; must be in [0, 1)")
 
 
 class Model(nn.Module):

@@ -38,23 +38,8 @@ class Config:
     dtype: str  # of activations and matrix products: "float32" | "bfloat16"
 
     def __post_init__(self):
-        allowed = {
-            "activation": transformer.ACTIVATIONS,
-            "dtype": ("float32", "bfloat16"),
-            "remat": tuple(sorted(transformer.REMAT)),
-        }
-        for field, values in allowed.items():
-            if getattr(self, field) not in values:
-                raise ValueError(f"{field}: {getattr(self, field)!r}; allowed: {', '.join(values)}")
-        for field in ("vocab_size", "encoder_layers", "decoder_layers", "width", "heads", "hidden"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field}: {getattr(self, field)}; must be at least 1")
-        if self.width % self.heads or (self.width // self.heads) % 2:
-            raise ValueError(
-                f"heads: {self.heads}; width {self.width} / heads must be even and whole"
-            )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout: {self.dropout}; must be in [0, 1)")
+        layers = ("encoder_layers", "decoder_layers")
+        transformer.check(self, ("vocab_size", *layers, "width", "heads", "hidden"))
 
 
 class Writing(NamedTuple):

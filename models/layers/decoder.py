@@ -14,7 +14,6 @@ from models.layers.attention import attend
 from models.layers.placement import spread
 from models.layers.transformer import (
     MLP,
-    REMAT,
     Attention,
     Cache,
     RMSNorm,
@@ -22,6 +21,7 @@ from models.layers.transformer import (
     dense,
     matrix,
     rotate,
+    scanned,
 )
 
 
@@ -124,14 +124,4 @@ class Block(nn.Module):
 
 def stack(layers: int, shape: Shape, *, remat: str, train: bool) -> nn.Module:
     """`layers` blocks as one scanned module, see `models.layers.transformer.stack`."""
-    policy = REMAT[remat]
-    body = nn.remat(Block, prevent_cse=False, policy=policy) if policy else Block
-    scanned = nn.scan(
-        body,
-        variable_axes={"params": 0},
-        split_rngs={"params": True, "dropout": True},
-        in_axes=(0, nn.broadcast),
-        length=layers,
-        metadata_params={nn.PARTITION_NAME: "layers"},
-    )
-    return scanned(shape, train, name="blocks")
+    return scanned(Block, layers, remat)(shape, train, name="blocks")

@@ -6,9 +6,9 @@ computed in. Normalisation, attention probabilities and anything that is summed 
 stay in float32.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -44,6 +44,34 @@ class Shape:
     dropout: float
     dtype: jnp.dtype  # of activations and matrix products
     quantize: str
+
+
+def check(config: Any, counts: Sequence[str]) -> None:
+    """Checks the fields of a family's config that say what its blocks are.
+
+    Args:
+      config: of the family.
+      counts: its fields that are numbers of something.
+
+    Raises:
+      ValueError: naming the field and what is allowed.
+    """
+    allowed = {
+        "activation": ACTIVATIONS,
+        "dtype": ("float32", "bfloat16"),
+        "remat": tuple(sorted(REMAT)),
+    }
+    for field, values in allowed.items():
+        if getattr(config, field) not in values:
+            raise ValueError(f"{field}: {getattr(config, field)!r}; allowed: {', '.join(values)}")
+    for field in counts:
+        if getattr(config, field) < 1:
+            raise ValueError(f"{field}: {getattr(config, field)}; must be at least 1")
+    if config.width % config.heads or (config.width // config.heads) % 2:
+        given = f"heads: {config.heads}; width {config.width}"
+        raise ValueError(f"{given} / heads must be even and whole")
+    if not 0 <= config.dropout < 1:
+        raise ValueError(f"dropout: {config.dropout}; must be in [0, 1)")
 
 
 def gathered(w: jax.Array, axes: tuple[str | None, ...], dtype: jnp.dtype) -> jax.Array:
@@ -247,6 +275,23 @@ class Block(nn.Module):
         return x_BxLxD, None
 
 
+def scanned(block: type[nn.Module], layers: int, remat: str) -> Callable[..., nn.Module]:
+    """What makes `layers` blocks as one module, of a block's fields; `remat` is a name in REMAT.
+
+    A block takes and returns a carry, and takes something of its own layer and something that all
+    layers share.
+    """
+    policy = REMAT[remat]
+    return nn.scan(
+        nn.remat(block, prevent_cse=False, policy=policy) if policy else block,
+        variable_axes={"params": 0, "losses": 0, "metrics": 0},
+        split_rngs={"params": True, "dropout": True},
+        in_axes=(0, nn.broadcast),
+        length=layers,
+        metadata_params={nn.PARTITION_NAME: "layers"},
+    )
+
+
 def stack(
     layers: int,
     shape: Shape,
@@ -260,20 +305,11 @@ def stack(
     Scanning keeps compile time independent of depth. `remat` is a name in REMAT. Where the layers
     are split over devices, each of these scans its own (models.layers.pipeline).
     """
-    policy = REMAT[remat]
-    body = nn.remat(Block, prevent_cse=False, policy=policy) if policy else Block
     stages = placement.ways("layers")
-    scanned = nn.scan(
-        body,
-        variable_axes={"params": 0, "losses": 0, "metrics": 0},
-        split_rngs={"params": True, "dropout": True},
-        in_axes=(0, nn.broadcast),
-        length=layers // stages,
-        metadata_params={nn.PARTITION_NAME: "layers"},
-    )
+    blocks = scanned(Block, layers // stages, remat)
     if stages == 1:
-        return scanned(shape, train, perceptron, name="blocks")
-    own = scanned(shape, train, perceptron, parent=None)
+        return blocks(shape, train, perceptron, name="blocks")
+    own = blocks(shape, train, perceptron, parent=None)
     return pipeline.Stages(
         lambda params, x: own.apply({"params": params}, x, None, None)[0], name="blocks"
     )

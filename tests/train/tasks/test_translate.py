@@ -5,29 +5,14 @@ import numpy as np
 import pytest
 
 from models import seq2seq
+from tests.models.test_seq2seq import config as of_model
 from train.config import Choice
 from train.score import bind, score
 from train.tasks import translate
 from train.tasks.translate import Config
 
 V, S, T, B = 23, 8, 6, 4
-MODEL = seq2seq.Model(
-    seq2seq.Config(
-        vocab_size=V,
-        encoder_layers=1,
-        decoder_layers=2,
-        width=16,
-        heads=2,
-        hidden=32,
-        activation="gelu",
-        qk_norm=True,
-        rope_base=10_000.0,
-        tied=True,
-        dropout=0.0,
-        remat="none",
-        dtype="float32",
-    )
-)
+MODEL = seq2seq.Model(of_model(vocab_size=V, encoder_layers=1, decoder_layers=2, remat="none"))
 
 
 def batch() -> dict[str, np.ndarray]:
