@@ -2,14 +2,16 @@
 
 A data set is a module of this package with a frozen dataclass `Config` (no defaults),
 `open(config) -> Dataset` and, where anything is known without opening it, `facts(config)` and
-`spec(config)`, see below. There is no iterator, so there is nothing to checkpoint: a run that
-resumes at step t asks for batch t, on any number of hosts.
+`spec(config)`, see below; fields that older configs lack are in its NEWER. There is no iterator, so
+there is nothing to checkpoint: a run that resumes at step t asks for batch t, on any number of
+hosts.
 """
 
 import dataclasses
 import difflib
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -62,17 +64,30 @@ def load(name: str) -> ModuleType:
 
 
 def open_dataset(name: str, options: dict[str, Any]) -> Dataset:
-    """Opens data set `name`; `options` has exactly the fields of its Config.
+    """Opens data set `name`; `options` has its Config's fields; those of `newer` may be absent.
 
     Raises ValueError with one line that names the field and what is allowed, or OSError where
     something is not there or cannot be read, or a cache cannot be written: this may pass.
     """
-    module = load(name)
-    fields = {field.name for field in dataclasses.fields(module.Config)}
-    for wrong, problem in ((set(options) - fields, "unknown"), (fields - set(options), "missing")):
+    module, options = load(name), {**newer(name), **options}
+    types = {field.name: field.type for field in dataclasses.fields(module.Config)}
+    fields, given = set(types), set(options)
+    for wrong, problem in ((given - fields, "unknown"), (fields - given, "missing")):
         if wrong:
             raise ValueError(f"data.{min(wrong)}: {problem}; fields: {', '.join(sorted(fields))}")
+    for field, value in options.items():
+        if dataclasses.is_dataclass(types[field]) and isinstance(value, Mapping):
+            options[field] = types[field](**value)
     return module.open(module.Config(**options))
+
+
+def newer(name: Any) -> dict[str, Any]:
+    """Fields of a data set's Config that are newer than some configs, which lack them.
+
+    With the values, as JSON has them, with which all is as it was: a module's NEWER. {} where there
+    is no such data set.
+    """
+    return getattr(load(name), "NEWER", {}) if name in names() else {}
 
 
 def facts(name: str, config: Any) -> dict[str, Any]:

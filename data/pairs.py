@@ -7,17 +7,18 @@ evaluation set is in one fixed order, so that a capped evaluation is a sample of
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from data import order
-from data.sources import cache, tokens
-from data.sources.bitexts import Pair, Pairs, find_pairs, same
+from data.sources import cache, cleaning, tokens
+from data.sources.bitexts import Pair, Pairs, find_pairs
+from data.sources.cleaning import Cleaning, same
 from data.sources.split import TEST, TRAIN, VALIDATION
 
 PADDING, EDGE = 0, 1
@@ -26,6 +27,7 @@ EVAL_SEED, UNIQUE_SEED = 13, 17
 FORMAT = 1
 SIDES = {"test": TEST, "validation": VALIDATION}
 GROUP = 4096  # pairs that are encoded at a time
+NEWER = cleaning.NEWER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Config:
     evaluation: str  # "test", or "validation", to tune on; neither is trained on
     eval_rows: int  # evaluate on at most this many pairs; 0 = all
     unique: int  # train on this many pairs, which are among those of any more; 0 = all
+    cleaning: Cleaning  # of sources and targets, which are alike together, before they are split
 
 
 class Encoded(NamedTuple):
@@ -76,13 +79,13 @@ class PairsDataset:
         sample = order.permute(np.arange(self.eval_rows), len(held_out), EVAL_SEED, 0)
         self._eval = held_out[sample]
         self.units_per_row = float(self._lengths[self._train, 1].sum() / self.train_rows + 1)
-        pieces = _pieces(encoded)
+        sizes = np.append(np.zeros(SPECIAL, np.int32), encoded.piece_lengths)
         self.facts = {
             "unit": self.unit,
-            "vocab_size": len(pieces),
+            "vocab_size": len(sizes),
             "eval_tokens": int(self._lengths[self._eval, 1].sum() + self.eval_rows),
-            "eval_bytes": sum(len(pieces[t]) for row in self._eval for t in self._text(row, 1)),
-            "decode": _decoder(pieces),
+            "eval_bytes": int(sum(sizes[self._text(row, 1)].sum() for row in self._eval)),
+            "decode": tokens.decoder(sizes, encoded.piece_bytes, {}, EDGE),
         }
         self.note = (
             f"{config.source}: held out {rule}; in {self._size[0]} and {self._size[1]} tokens fit "
@@ -138,9 +141,10 @@ def open(config: Config) -> PairsDataset:
     """Opens the pairs (ValueError or OSError, in one line, where they are wrong or not there)."""
     facts(config)
     pairs = find_pairs(config.source)
-    identity = json.dumps([FORMAT, pairs.fingerprint, config.tokenizer])
+    cleaned = config.cleaning.identity()
+    identity = json.dumps([FORMAT, pairs.fingerprint, config.tokenizer, *cleaned])
     name = f"pairs-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
-    encoded = cache.entry(name, _read, lambda folder: _build(folder, pairs, config.tokenizer))
+    encoded = cache.entry(name, _read, lambda folder: _build(folder, pairs, config))
     return PairsDataset(config, encoded, pairs.rule)
 
 
@@ -172,9 +176,17 @@ def _empty(rows: int, source_length: int, target_length: int) -> dict[str, np.nd
     }
 
 
-def _apart(pairs: Pairs) -> list[Pair]:
+def _cleaned(pairs: Pairs, how: Cleaning) -> list[Pair]:
+    """Of pairs that are alike the first one."""
+    found = [Pair(pair.side, *map(how.normal, pair[1:])) for pair in pairs]
+    if how == cleaning.NOTHING:
+        return found
+    stays, _ = how.kept(pair[1:] for pair in found)
+    return list(itertools.compress(found, stays))
+
+
+def _apart(found: list[Pair]) -> list[Pair]:
     """All pairs, but for those to train on of which a held-out pair has a text."""
-    found = list(pairs)
     held_out = {same(text) for pair in found if pair.side != TRAIN for text in pair[1:]}
     return [
         pair
@@ -183,10 +195,10 @@ def _apart(pairs: Pairs) -> list[Pair]:
     ]
 
 
-def _build(folder: Path, pairs: Pairs, tokenizer: str) -> None:
-    found = _apart(pairs)
+def _build(folder: Path, pairs: Pairs, config: Config) -> None:
+    found = _apart(_cleaned(pairs, config.cleaning))
     texts = (text.encode() for pair in found if pair.side == TRAIN for text in pair[1:])
-    with tokens.encoder(tokenizer, texts, SPECIAL) as (encode, pieces):
+    with tokens.encoder(config.tokenizer, texts, SPECIAL) as (encode, pieces):
         ids = []
         for start in range(0, len(found), GROUP):
             group = found[start : start + GROUP]
@@ -219,21 +231,3 @@ def _digest(encoded: Encoded) -> str:
         found.update(f"{name} {array.dtype.str} {array.shape}".encode())
         found.update(np.ascontiguousarray(array))
     return found.hexdigest()
-
-
-def _pieces(encoded: Encoded) -> list[bytes]:
-    """The bytes of each token; none of a special one."""
-    content, ends = encoded.piece_bytes.tobytes(), np.cumsum(encoded.piece_lengths)
-    starts = ends - encoded.piece_lengths
-    return [b""] * SPECIAL + [content[start:end] for start, end in zip(starts, ends)]
-
-
-def _decoder(pieces: list[bytes]) -> Callable[[np.ndarray], str]:
-    def decode(ids: np.ndarray) -> str:
-        """The text of token ids [T], up to where it ends."""
-        ids = ids.tolist()
-        ids = ids[: ids.index(EDGE)] if EDGE in ids else ids
-        # A model may have more ids than the tokenizer, and say one that is no token.
-        return b"".join(pieces[i] for i in ids if i < len(pieces)).decode(errors="replace")
-
-    return decode

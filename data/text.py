@@ -10,16 +10,20 @@ document ends, though it is no byte of text.
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from data import order
-from data.sources import tokens
+from data.sources import cleaning, tokens
+from data.sources.cleaning import Cleaning
 from data.sources.documents import find_documents
 from data.sources.tokens import Streams, token_streams
 
 EVAL_SEED = 11
+NEWER = cleaning.NEWER
+SEPARATOR = b"<|endoftext|>"  # how a document's beginning is told to people (as in GPT-2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Config:
     tokenizer: str  # "bytes", or "bpe:VOCABULARY", trained on the training side
     sequence_length: int  # L, targets in one example
     eval_tokens: int  # evaluate on this many targets, in whole windows; 0 = all
+    cleaning: Cleaning  # of documents, before they are split
 
 
 class TextDataset:
@@ -53,6 +58,7 @@ class TextDataset:
             "vocab_size": len(streams.token_bytes),
             "eval_tokens": self.eval_rows * length,
             "eval_bytes": eval_bytes,
+            "decode": _decoder(streams),
         }
         decided = f"text {order.VERSION} {streams.digest} {length} {self.eval_rows}"
         self.digest = hashlib.sha256(decided.encode()).hexdigest()
@@ -78,7 +84,7 @@ def open(config: Config) -> TextDataset:
             f"data.eval_tokens: {config.eval_tokens}; "
             f"allowed: 0 (all), or at least sequence_length = {config.sequence_length}"
         )
-    documents = find_documents(config.source)
+    documents = find_documents(config.source, config.cleaning)
     streams = token_streams(documents, config.tokenizer)
     note = "; ".join(filter(None, [streams.note, documents.note]))
     return TextDataset(config, known, streams, f"{config.source}: {note}" if note else "")
@@ -108,6 +114,11 @@ def _windows(stream: np.ndarray, length: int, side: str) -> np.ndarray:
             f"for the {side} stream has {len(stream)} tokens"
         )
     return np.lib.stride_tricks.sliding_window_view(stream, length + 1)[::length]
+
+
+def _decoder(streams: Streams) -> Callable[[np.ndarray], str]:
+    separator = len(streams.token_bytes) - 1
+    return tokens.decoder(streams.token_bytes, streams.pieces, {separator: SEPARATOR})
 
 
 def _batch(windows: np.ndarray) -> dict[str, np.ndarray]:

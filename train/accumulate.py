@@ -20,7 +20,7 @@ def mean(
     Args:
       gradient: of one part.
       params: the first argument of `gradient`.
-      batch: arrays [B, ...]; B is a multiple of `parts`.
+      batch: a tree of arrays [B, ...]; B is a multiple of `parts`.
       key: for randomness.
       parts: at least 1.
       shardings: where the sum of the gradients lies: where `params` lie.

@@ -145,6 +145,8 @@ def _completed(values: Any) -> Any:
     values = {"start": dataclasses.asdict(NO_START), **values}
     if isinstance(values.get("optimizer"), Mapping):
         values["optimizer"] = {"groups": (), **values["optimizer"]}
+    if isinstance(values["data"], Mapping):
+        values["data"] = {**data.newer(values["data"].get("name")), **values["data"]}
     return values
 
 
@@ -173,6 +175,9 @@ def _canonical(values: Mapping[str, Any]) -> dict[str, Any]:
         del optimizer["groups"]
     if isinstance(start, dict) and not start.get("run", True):
         del out["start"]
+    if isinstance(chosen := out.get("data"), dict):
+        newer = data.newer(chosen.get("name"))
+        out["data"] = {k: v for k, v in chosen.items() if k not in newer or v != newer[k]}
     return out
 
 

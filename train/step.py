@@ -28,7 +28,6 @@ from train.score import OWN, Bound, bind, score
 # On CPU, LLVM's optimiser takes longer over a program that runs once than it can save.
 _RUN_ONCE = {"xla_backend_optimization_level": 0}
 
-_ROW = "row"  # beside the arrays of a batch: which row of it each example is
 _EVALUATION = 23  # seed of what is drawn in evaluation: the same for all runs
 
 
@@ -203,18 +202,17 @@ class _Program:
         with self.placed(batch) as batch:
             return score(self.model, self.config.task, params, extra, batch, key, rows, **kwargs)
 
-    def gradient(self, params, extra, batch, key):
+    def gradient(self, params, extra, numbered, key):
         """Of the mean objective over a batch's units, each player's by its own parameters.
 
-        With what the model keeps, the mean of each metric, and the units.
+        With what the model keeps, the mean of each metric, and the units. `numbered`: the batch,
+        and which row of a step's whole batch each of its rows is.
         """
-        examples = {name: x for name, x in batch.items() if name != _ROW}
+        examples, rows = numbered
 
         def mean_objective(own, player):
             held = {} if player is None else jax.lax.stop_gradient(params)
-            losses, model = self.score(
-                {**held, **own}, extra, examples, key, batch[_ROW], train=True
-            )
+            losses, model = self.score({**held, **own}, extra, examples, key, rows, train=True)
             units = jnp.sum(losses.units)
             means = {name: jnp.sum(x * losses.units) / units for name, x in model.metrics.items()}
             means |= {name: jnp.sum(x) / units for name, x in losses.sums.items()}
@@ -234,7 +232,7 @@ class _Program:
         # The key of a step depends on seed and step alone: a resumed run draws what it would have
         # drawn.
         config, key = self.config, jax.random.fold_in(jax.random.key(hyper.seed), state.step)
-        batch = batch | {_ROW: jnp.arange(len(batch["weight"]))}
+        batch = batch, jnp.arange(len(batch["weight"]))
         if config.accumulate == 1:
             grads, means, _, extra = self.gradient(state.params, state.extra, batch, key)
         else:

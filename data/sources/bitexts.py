@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from data.sources import files, split, wheel
+from data.sources.cleaning import same
 from data.sources.split import TEST, TRAIN, VALIDATION
 
 FORMAT = 1
@@ -115,11 +116,6 @@ class FilePairs:
             share = split.draw(same(source)) / 2**64
             held_out = TEST if share < split.SHARE else VALIDATION
             yield Pair(held_out if share < 2 * split.SHARE else TRAIN, source, target)
-
-
-def same(text: str) -> str:
-    """What is equal of texts that differ in case and spaces alone."""
-    return " ".join(text.casefold().split())
 
 
 def _read_tsv(line: bytes, where: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ document's key (its content, where it has no other), never by its place, so that
 when documents are added (data.sources.split).
 """
 
+import functools
 import hashlib
 import json
 import lzma
@@ -17,6 +18,7 @@ import numpy as np
 
 from data import order
 from data.sources import catalogue, files, split
+from data.sources.cleaning import NOTHING, Cleaning
 from data.sources.folder import FolderDocuments
 from data.sources.split import is_validation
 
@@ -37,8 +39,10 @@ class Documents(Protocol):
         ...
 
 
-def find_documents(source: str) -> Documents:
+def find_documents(source: str, cleaning: Cleaning = NOTHING) -> Documents:
     """The documents of "embedded", "folder:PATH" or "tfds:NAME[/CONFIG][:TEXT_KEY]"."""
+    if cleaning != NOTHING:
+        return CleanedDocuments(find_documents(source), cleaning)
     kind, _, rest = source.partition(":")
     if source == "embedded":
         return EmbeddedDocuments()
@@ -104,3 +108,33 @@ class TfdsDocuments:
                     text = text.encode() if isinstance(text, str) else bytes(text)
                     if text:
                         yield (is_validation(text) if by_hash else held_out), text
+
+
+class CleanedDocuments:
+    """Documents that are cleaned: of those that are alike the first one stays, on its side.
+
+    They are read twice: to find out which stay, and for themselves.
+    """
+
+    def __init__(self, documents: Documents, cleaning: Cleaning):
+        self._documents, self._cleaning, self.note = documents, cleaning, documents.note
+        parts = json.dumps([documents.fingerprint, *cleaning.identity()])
+        self.fingerprint = hashlib.sha256(parts.encode()).hexdigest()
+
+    @property
+    def rule(self) -> str:
+        """How the sides were chosen, and how many were left out."""
+        return "; ".join(filter(None, [self._documents.rule or "as ever", self._kept[1]]))
+
+    def __iter__(self) -> Iterator[tuple[bool, bytes]]:
+        for stays, (held_out, text) in zip(self._kept[0], self._normal(), strict=True):
+            if stays:
+                yield held_out, text.encode()
+
+    @functools.cached_property
+    def _kept(self) -> tuple[np.ndarray, str]:
+        return self._cleaning.kept(((text,) for _, text in self._normal()))
+
+    def _normal(self) -> Iterator[tuple[bool, str]]:
+        for held_out, text in self._documents:
+            yield held_out, self._cleaning.normal(text.decode())

@@ -23,7 +23,7 @@ from data.sources import bpe, cache
 from data.sources.bpe import BYTES
 from data.sources.documents import Documents
 
-FORMAT = 1
+FORMAT = 2
 MAX_VOCABULARY = 1 << 20
 BPE_TRAINING_BYTES = 64 << 20  # a prefix of the shuffled stream has the mix of the whole
 GROUP_BYTES = 2 << 20
@@ -50,7 +50,8 @@ class Streams(NamedTuple):
     train: np.ndarray  # uint16 or uint32 [T]
     validation: np.ndarray  # uint16 or uint32 [T]
     token_bytes: np.ndarray  # int32 [V]: bytes of text behind each token; 0 for the separator
-    digest: str  # sha256 over the three
+    pieces: np.ndarray  # uint8: these bytes, one token's after the other's
+    digest: str  # sha256 over all but the pieces
     note: str  # how much there is on either side and why, in one line; "" = as ever
 
 
@@ -96,21 +97,49 @@ def encoder(
     return bpe.trained(_first(texts), size - special)
 
 
+def decoder(
+    sizes: np.ndarray, pieces: np.ndarray, says: dict[int, bytes], end: int | None = None
+) -> Callable[[np.ndarray], str]:
+    """What gives the text of token ids [T], up to the first that is `end`.
+
+    Args:
+      sizes: of each token in bytes [V].
+      pieces: uint8, the bytes of all tokens one after the other.
+      says: what stands for tokens that have no bytes.
+      end: a token's id; None: there is none.
+    """
+    content, ends = pieces.tobytes(), np.cumsum(sizes, dtype=np.int64).tolist()
+    starts = [0, *ends[:-1]]
+
+    def decode(ids: np.ndarray) -> str:
+        ids = ids.tolist()
+        ids = ids[: ids.index(end)] if end in ids else ids
+        # A model may have more ids than the tokenizer, and say one that is no token.
+        known = (i for i in ids if i < len(ends))
+        found = (says.get(i) or content[starts[i] : ends[i]] for i in known)
+        return b"".join(found).decode(errors="replace")
+
+    return decode
+
+
 def _open(entry: Path) -> Streams | None:
     """The streams in `entry`, or None where it is absent or damaged; OSError where unreadable."""
-    files = [entry / f"{name}.npy" for name in (*SIDES, "bytes")]
+    files = [entry / f"{name}.npy" for name in (*SIDES, "bytes", "pieces")]
     try:
         meta = json.loads((entry / "meta.json").read_text())
         # Before they are opened: what is opened is not older than what was found whole.
         states = [os.stat(file) for file in files]
         arrays = [np.lib.format.open_memmap(file, mode="r") for file in files]
         digest, shapes, note = meta["digest"], meta["shapes"], meta.get("note", "")
+        pieces = meta["pieces"]
     except DAMAGES:
         return None
     if shapes != _shapes(arrays):
         return None
     stream = _stream_type(len(arrays[2]))
-    if [array.dtype for array in arrays] != [stream, stream, np.int32]:
+    if [array.dtype for array in arrays] != [stream, stream, np.int32, np.uint8]:
+        return None
+    if pieces != hashlib.sha256(arrays[3]).hexdigest():
         return None
     state = {
         "digest": digest,
@@ -170,10 +199,13 @@ def _build(folder: Path, documents: Documents, tokenizer: str) -> None:
     digest = hashlib.sha256(token_bytes.tobytes())
     for array in arrays:
         digest.update(array.close())
+    content = np.frombuffer(b"".join(pieces), np.uint8)
     np.save(folder / "bytes.npy", token_bytes)
+    np.save(folder / "pieces.npy", content)
     meta = {
         "digest": digest.hexdigest(),
-        "shapes": [[arrays[0].length], [arrays[1].length], [len(token_bytes)]],
+        "pieces": hashlib.sha256(content).hexdigest(),
+        "shapes": [[arrays[0].length], [arrays[1].length], [len(token_bytes)], [len(content)]],
         "note": _note(counts, sizes, documents.rule),
     }
     with (folder / "meta.json").open("w") as file:

@@ -130,7 +130,7 @@ def test_no_text_is_on_both_sides(tmp_path, empty_cache):
     made += [(f"one of its own {i}", f"Target {i}") for i in range(300)]
     lines = [json.dumps({"source": a, "target": b}) for a, b in made]
     path.write_text("\n".join(lines))
-    found = pairs._apart(bitexts.find_pairs(f"jsonl:{path}"))
+    found = pairs._apart(list(bitexts.find_pairs(f"jsonl:{path}")))
     sides = {side: [p for p in found if p.side == side] for side in (TRAIN, VALIDATION, TEST)}
     assert min(map(len, sides.values())) > 5
     by_source = {(bitexts.same(p.source), p.side) for p in found}
