@@ -11,6 +11,8 @@ from collections.abc import Callable
 from absl import flags
 from ml_collections import ConfigDict
 
+# Of a data set's texts: as they are, see data.sources.cleaning.
+CLEANING = {"unicode": "none", "shortest": 0, "longest": 0, "similar": 0.0}
 LARGEST = {int: 1e6, float: 1e18}  # of a dial
 
 

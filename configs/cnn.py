@@ -37,6 +37,7 @@ def recipe(width: int, images: float) -> ConfigDict:
         "flip": True,
         "crop": 0,
         "cutout": 0,
+        "mixup": 0.0,
     }
     config.model = {
         "name": "cnn",

@@ -25,6 +25,7 @@ def recipe(width: int, images: float) -> ConfigDict:
         "flip": False,
         "crop": 0,
         "cutout": 0,
+        "mixup": 0.0,
     }
     config.model = {"name": "gan", "side": 28, "channels": 1, "width": width, "latent": 64}
     config.task = {

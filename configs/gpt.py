@@ -32,6 +32,7 @@ def recipe(width: int, tokens: float) -> ConfigDict:
         "tokenizer": "bytes",
         "sequence_length": 64,
         "eval_tokens": 262_144,
+        "cleaning": base.CLEANING,
     }
     config.model = {
         "name": "gpt",

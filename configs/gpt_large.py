@@ -47,6 +47,7 @@ def recipe(width: int, tokens: float) -> ConfigDict:
         "tokenizer": f"bpe:{VOCABULARY}",
         "sequence_length": CONTEXT,
         "eval_tokens": 4096 * CONTEXT,
+        "cleaning": base.CLEANING,
     }
     # 64 in GPT-2 and in Llama 3.2 1B, 128 in larger Llamas.
     heads = width // (64 if width < 2048 else 128)

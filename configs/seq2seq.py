@@ -38,6 +38,7 @@ def recipe(width: int, tokens: float) -> ConfigDict:
         "evaluation": "test",
         "eval_rows": 0,
         "unique": 0,
+        "cleaning": base.CLEANING,
     }
     config.model = {
         "name": "seq2seq",

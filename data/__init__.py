@@ -94,7 +94,8 @@ def facts(name: str, config: Any) -> dict[str, Any]:
     """What is known of data set `name` from its Config alone, unopened.
 
     Numbers that data of this config cannot exceed, such as "vocab_size"; "unit" and "units_per_row"
-    too where they are known. None stands for what is known once it is opened. Raises ValueError where the config is wrong.
+    too where they are known. None stands for what is known once it is opened. Raises ValueError
+    where the config is wrong.
     """
     module = load(name)
     return module.facts(config) if hasattr(module, "facts") else {}

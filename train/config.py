@@ -162,8 +162,8 @@ def _with_facts(values: Any) -> Any:
     facts = of_data(data.facts, held)
     filled = {name: facts[name] for name in open_fields if name in facts}
     for name in (name for name, value in filled.items() if value is None):
-        known = f"data {held.name!r} say this of their source once it is opened"
-        raise InputError(f"config.model.{name}: 0; must be the number itself: {known}")
+        known = f"data {held.name!r} must be opened to know it of this source"
+        raise InputError(f"config.model.{name}: 0; give the number of {name}: {known}")
     return {**values, "model": {**model, **filled}}
 
 

@@ -96,18 +96,7 @@ def _checked(source: str, train: Side, test: Side | None, names: tuple[str, ...]
     if test is not None and test.images.shape[1:] != train.images.shape[1:]:
         raise _mixed(source, train.images[0].shape, test.images[0].shape)
     labels = np.concatenate([train.labels, *([] if test is None else [test.labels])])
-    classes = len(names) or int(labels.max()) + 1
-    if not 0 <= labels.min() <= labels.max() < classes:
-        wrong = labels.min() if labels.min() < 0 else labels.max()
-        raise ValueError(f"data.source: {source} has label {wrong}; allowed: 0 to {classes - 1}")
-    present = np.unique(train.labels)
-    if len(present) < classes:
-        missing = next((i for i, label in enumerate(present) if i != label), len(present))
-        called = f" ({names[missing]})" if names else ""
-        raise ValueError(
-            f"data.source: {source} has no training image of class {missing}{called}; "
-            f"allowed: labels 0 to {classes - 1}, each at least once"
-        )
+    classes = rows.classes(source, "image", names, train.labels, labels)
     return Labelled(train, test, classes, names)
 
 

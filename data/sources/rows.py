@@ -54,6 +54,34 @@ def read(source: str, column: str) -> Rows:
     return Rows(values, numbers.astype(np.int64), tuple(names.tolist()))
 
 
+def classes(
+    source: str, what: str, names: tuple[str, ...], train: np.ndarray, labels: np.ndarray
+) -> int:
+    """How many classes there are.
+
+    Args:
+      source, what: to name, such as "digits" and "image".
+      names: of the classes; () where labels are but numbers.
+      train, labels: int64, those to train on and all, at least one.
+
+    Raises:
+      ValueError: one is out of range, or a class has none to train on.
+    """
+    count = len(names) or int(labels.max()) + 1
+    if not 0 <= labels.min() <= labels.max() < count:
+        wrong = labels.min() if labels.min() < 0 else labels.max()
+        raise ValueError(f"data.source: {source} has label {wrong}; allowed: 0 to {count - 1}")
+    present = np.unique(train)
+    if len(present) < count:
+        missing = next((i for i, label in enumerate(present) if i != label), len(present))
+        called = f" ({names[missing]})" if names else ""
+        raise ValueError(
+            f"data.source: {source} has no training {what} of class {missing}{called}; "
+            f"allowed: labels 0 to {count - 1}, each at least once"
+        )
+    return count
+
+
 def _csv(path: Path, column: str) -> Iterator[tuple[str, str, str]]:
     try:
         with files.unpacked(path, files.most_bytes(path)) as file:

