@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-TEXT = {"source": "embedded", "tokenizer": "bytes", "sequence_length": 64, "eval_tokens": 0}
+from data.sources.cleaning import NOTHING
+
+TEXT = {
+    "source": "embedded",
+    "tokenizer": "bytes",
+    "sequence_length": 64,
+    "eval_tokens": 0,
+    "cleaning": NOTHING,
+}
 SPECTRUM = {
     "source": "spectrum",
     "features": 96,

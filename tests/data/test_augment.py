@@ -41,3 +41,11 @@ def test_a_cutout_is_a_square_around_any_place(side):
         blanks.add(changed.tobytes())
     assert len(blanks) == 35  # centres
     assert IMAGE.ravel()[-1] == 69  # the image itself is as it was
+
+
+def test_shares_have_the_distribution_of_beta():
+    for alpha in (0.2, 1.0, 4.0):
+        shares = np.array([augment.share(np.random.default_rng(i), alpha) for i in range(2000)])
+        assert shares.dtype == np.float32
+        assert shares.mean() == pytest.approx(0.5, abs=0.04)
+        assert shares.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.1)

@@ -7,6 +7,7 @@ import pytest
 
 import data
 from data import images, order
+from data.sources import labelled
 
 OPTIONS = {
     "source": "digits",
@@ -16,8 +17,9 @@ OPTIONS = {
     "flip": False,
     "crop": 0,
     "cutout": 0,
+    "mixup": 0.0,
 }
-AUGMENTED = {"flip": True, "crop": 2, "cutout": 3}
+AUGMENTED = {"flip": True, "crop": 2, "cutout": 3, "mixup": 0.4}
 
 
 def opened(**changes):
@@ -72,6 +74,14 @@ def test_an_epoch_has_every_image_once_standardised():
     assert len({*hashes(x), *hashes(held_out)}) == 1797
 
 
+def test_a_source_that_is_pinned_is_read_once_for_all_caps(monkeypatch):
+    images._pinned.cache_clear()
+    read, find = [], labelled.find
+    monkeypatch.setattr(labelled, "find", lambda source: read.append(source) or find(source))
+    rows = [opened(unique=unique).train_rows for unique in (50, 60)]
+    assert (rows, read) == ([50, 60], ["digits"])
+
+
 def test_pixels_keep_their_labels(folder):
     source = folder()
     for evaluation in ("validation", "test"):
@@ -107,6 +117,25 @@ def test_an_image_is_augmented_anew_each_time_and_evaluation_never():
         dataset.eval_batch(0, 20)["image"], plain.eval_batch(0, 20)["image"]
     )
     assert dataset.digest != plain.digest
+
+
+def test_a_row_is_mixed_of_two_images_that_are_trained_on():
+    dataset = opened(mixup=1.0, unique=200)
+    images, labels = whole(opened(unique=200))
+    batch = dataset.train_batch(3, 11, 64)
+    share, flat = batch["share"], images.reshape(200, -1)
+    own = opened(unique=200).train_batch(3, 11, 64)
+    left = (batch["image"] - share[:, None, None, None] * own["image"]).reshape(64, -1)
+    for row in np.flatnonzero(share < 0.9):
+        apart = np.abs(flat - left[row] / (1 - share[row])).max(axis=1)
+        assert apart.min() < 1e-4
+        assert labels[apart.argmin()] == batch["other_label"][row]
+    np.testing.assert_array_equal(batch["label"], own["label"])
+    assert 0.4 < share.mean() < 0.6
+    assert (batch["label"] != batch["other_label"]).mean() > 0.7
+    evaluated = dataset.eval_batch(0, 9)
+    np.testing.assert_array_equal(evaluated["share"], np.ones(9, np.float32))
+    np.testing.assert_array_equal(evaluated["other_label"], evaluated["label"])
 
 
 def test_a_larger_cap_keeps_what_a_smaller_one_does(folder):
@@ -155,7 +184,8 @@ def test_what_is_known_unopened_is_what_is_found(folder):
         k: (v.shape, v.dtype) for k, v in unopened.items()
     }
     config = images.Config(**OPTIONS | {"source": folder()})
-    assert data.facts("images", config) == {"unit": "image", "units_per_row": 1}
+    unopened = {"unit": "image", "units_per_row": 1, "classes": None}
+    assert data.facts("images", config) == unopened
     assert data.spec("images", config) is None
     assert images.open(config).facts["classes"] == 3
 
@@ -177,7 +207,7 @@ def test_the_digest_follows_the_content_and_not_the_place(folder, tmp_path):
         opened(source=folder(), unique=9).digest,
         opened(source=folder(), eval_rows=9).digest,
     }
-    assert len(digests) == 8
+    assert len(digests) == 9
 
 
 @pytest.mark.parametrize(

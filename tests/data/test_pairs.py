@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 
@@ -7,6 +8,7 @@ import pytest
 import data
 from data import pairs
 from data.sources import bitexts
+from data.sources.cleaning import NOTHING
 from data.sources.split import TEST, TRAIN, VALIDATION
 
 OPTIONS = {
@@ -16,6 +18,7 @@ OPTIONS = {
     "eval_rows": 0,
     "unique": 0,
     "tokenizer": "bytes",
+    "cleaning": NOTHING,
 }
 
 
@@ -141,6 +144,21 @@ def test_no_text_is_on_both_sides(tmp_path, empty_cache):
     # Only what has a text that is held out was dropped, and only from training.
     assert len(found) < len(made)
     assert len(found) + sum(f"target {i}" not in of_training for i in range(300)) >= len(made)
+
+
+def test_pairs_are_cleaned_before_they_are_split(options, tmp_path):
+    plain = data.open_dataset("pairs", options)
+    lines = (tmp_path / "pairs.tsv").read_text()
+    (tmp_path / "pairs.tsv").write_text(lines + lines.upper())
+    changed = data.open_dataset("pairs", options)
+    cleaning = dataclasses.replace(NOTHING, similar=1.0)
+    cleaned = data.open_dataset("pairs", options | {"cleaning": cleaning})
+    assert cleaned.train_rows == plain.train_rows < changed.train_rows
+    assert len({d.digest for d in (plain, changed, cleaned)}) == 2  # the content decides
+    cleaning = dataclasses.replace(NOTHING, shortest=12)
+    longer = data.open_dataset("pairs", options | {"cleaning": cleaning})
+    found = rows(longer, longer.train_batch(0, 0, longer.train_rows))
+    assert min(len(text.encode()) for pair in found for text in pair) >= 12
 
 
 def test_a_damaged_cache_is_built_again(options, empty_cache):

@@ -119,6 +119,20 @@ def test_bpe_covers_every_byte_and_says_how_many(empty_cache, text_options, fold
     assert dataset.facts["eval_bytes"] == streams.token_bytes[targets].sum()
 
 
+@pytest.mark.parametrize("tokenizer", ["bytes", "bpe:400"])
+def test_tokens_are_told_as_text(empty_cache, text_options, folder, tokenizer):
+    texts = write_folder(folder)
+    options = {"source": f"folder:{folder}", "tokenizer": tokenizer, "sequence_length": 300}
+    dataset = data.open_dataset("text", text_options | options)
+    decode, whole = dataset.facts["decode"], "<|endoftext|>".join(["", *texts])
+    for row in dataset.eval_batch(0, 2)["tokens"]:
+        first, *rest = decode(row).split("<|endoftext|>")
+        assert first[1:-1] in whole  # a window may begin and end within a character
+        assert all(text[:-1] in whole for text in rest)
+        assert len(decode(row)) > 250
+    assert decode(np.array([10**6])) == ""  # of a model with more ids than there are tokens
+
+
 OPEN_IN_A_PROCESS = """
 import sys, data
 options = {"source": sys.argv[1], "tokenizer": sys.argv[2], "sequence_length": 64, "eval_tokens": 0}
@@ -161,7 +175,7 @@ def test_processes_that_build_at_once_agree(empty_cache, folder, tokenizer):
         ({"sequence_length": 10**9}, "data.sequence_length: 1000000000; allowed: at most"),
         ({"eval_tokens": 63}, "data.eval_tokens: 63; allowed: 0 (all), or at least"),
         ({"eval_tokens": -64}, "data.eval_tokens: -64; allowed"),
-        ({"wrong": 1}, "data.wrong: unknown; fields: eval_tokens, "),
+        ({"wrong": 1}, "data.wrong: unknown; fields: cleaning, eval_tokens, "),
     ],
 )
 def test_bad_options_are_refused(shared_cache, text_options, change, message):

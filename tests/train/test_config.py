@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from configs import gpt, linear
+from configs import cnn, gpt, linear, seq2seq
 from train import config as configuration
 from train.cli import InputError
 
@@ -116,3 +116,25 @@ def test_more_steps_than_the_device_can_count_are_refused(tiny):
     assert tiny(steps=2**31 - 1).steps == 2**31 - 1
     with pytest.raises(InputError, match=r"config.steps: 2147483648; below 2\^31"):
         tiny(steps=2**31)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "field", "changed"),
+    [
+        (gpt, "cleaning", {"data.cleaning.similar": 0.8}),
+        (seq2seq, "cleaning", {"data.cleaning.unicode": "NFC"}),
+        (cnn, "mixup", {"data.mixup": 0.2}),
+    ],
+)
+def test_fields_of_data_that_older_configs_lack(experiment, field, changed):
+    config = experiment.get_config()
+    now = configuration.resolve(config.to_dict())
+    older = configuration.to_dict(now)
+    del older["data"][field]
+    assert configuration.resolve(older) == now
+    assert configuration.digest_of(older) == configuration.digest(now)
+    assert configuration.other_run(now, older) == []
+    config.update_from_flattened_dict(changed)
+    other = configuration.resolve(config.to_dict())
+    assert configuration.digest(other) != configuration.digest(now)
+    assert configuration.resolve(configuration.to_dict(other)) == other

@@ -199,6 +199,41 @@ def test_a_model_says_which_data_it_fits(monkeypatch, tmp_path):
         run.run(duel(), tmp_path)
 
 
+def write_feelings(folder):
+    """A file of 9 kB, whose words tell the class."""
+    rng, words = np.random.default_rng(0), (("sad", "bad", "grey"), ("glad", "good", "bright"))
+    lines = [f"{' '.join(rng.choice(words[i % 2], 4))} {i},{i % 2}\n" for i in range(400)]
+    (folder / "feelings.csv").write_text("text,label\n" + "".join(lines))
+    return f"csv:{folder}/feelings.csv"
+
+
+def test_a_classifier_of_texts_learns(tmp_path):
+    result = run.run(toys.texts(write_feelings(tmp_path)), tmp_path / "run")
+    assert result.unit == "text"
+    assert result.metrics["accuracy"][0] > 0.95
+    assert {"recall/0", "recall/1", "macro_f1"} < result.metrics.keys()
+    with pytest.raises(InputError, match=r"config\.model\.classes: 0; give the number of"):
+        toys.texts(write_feelings(tmp_path), **{"model.classes": 0})
+
+
+def test_an_array_of_any_name_is_the_models(monkeypatch):
+    """The trainer numbers rows beside a batch, not in it."""
+    task, seen = tasks.load("denoise"), []
+
+    def losses(chosen, model, batch, keys):
+        seen.append(batch["row"].shape[1:])
+        return task.losses(chosen, model, batch, keys)
+
+    monkeypatch.setattr(tasks, "load", lambda name: dataclasses.replace(task, losses=losses))
+    batch = before.open_data(config()).train_batch(0, 0, 8) | {"row": np.ones((8, 5), np.float32)}
+    for chosen in (config(), config(accumulate=2)):
+        step._functions.cache_clear()
+        functions, hyper = step.compile_for(chosen, batch), step.hyper_of(chosen)
+        functions.train(functions.init(hyper), batch, hyper)
+    step._functions.cache_clear()
+    assert set(seen) == {(5,)}
+
+
 def group(match: str, rate: float = 1.0, decay: float = 1.0, every: int = 1) -> dict:
     return {"match": match, "rate": rate, "decay": decay, "every": every}
 

@@ -102,6 +102,61 @@ def test_files_that_are_not_there(tmp_path, folder):  # noqa: F811
         labelled.find(source)
 
 
+def write_pictures(place, modes=("L",), sizes=((6, 5),), table="path,label\n"):
+    random = np.random.default_rng(0)
+    for number in range(9):
+        mode, size = modes[number % len(modes)], sizes[number % len(sizes)]
+        image = PIL.fromarray(random.integers(0, 256, (*size[::-1], 3), np.uint8)).convert(mode)
+        image.save(place / f"{number}.png")
+        table += f"{number}.png,{'cat' if number % 2 else 'dog'}\n"
+    (place / "pictures.csv").write_text(table)
+    return f"csv:{place}/pictures.csv"
+
+
+def test_images_of_their_own_files_are_read(tmp_path):
+    found = labelled.find(write_pictures(tmp_path, modes=("RGB", "P")))
+    assert (found.classes, found.class_names, found.test) == (2, ("cat", "dog"), None)
+    assert found.train.labels.tolist() == [1, 0, 1, 0, 1, 0, 1, 0, 1]
+    assert found.train.images.shape == (9, 5, 6, 3)
+    expected = [np.asarray(PIL.open(tmp_path / f"{n}.png").convert("RGB")) for n in range(9)]
+    np.testing.assert_array_equal(found.train.images, expected)
+    assert labelled.find(write_pictures(tmp_path)).train.images.shape == (9, 5, 6, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"modes": ("L", "RGB")},
+            r"1\.png: images of 5x6x1 and 5x6x3; allowed: images of one size",
+        ),
+        ({"sizes": ((6, 5), (5, 6))}, r"1\.png: images of 5x6x1 and 6x5x1; allowed"),
+        ({"modes": ("RGBA",)}, r"0\.png has pixels of kind RGBA; allowed: 1, L, P, RGB"),
+        ({"table": "path,label\nnone.png,cat\n"}, r"none\.png; there is no such file"),
+        ({"table": "path,label\npictures.csv,cat\n"}, r"pictures\.csv is no image"),
+        ({"sizes": ((60, 50),)}, r"3\.png has too many pixels; allowed: 10000"),
+        ({"table": "file,label\n"}, "has the columns file, label; allowed: path and label"),
+    ],
+)
+def test_what_files_of_images_may_not_be(tmp_path, monkeypatch, changes, message):
+    monkeypatch.setattr(labelled, "MAX_BYTES", 10_000)
+    source = write_pictures(tmp_path, **changes)
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
+        labelled.find(source)
+    assert "\n" not in str(error.value)
+
+
+def test_an_image_that_says_that_it_is_large_is_not_unpacked(tmp_path, monkeypatch):
+    source = write_pictures(tmp_path)
+    monkeypatch.setattr(PIL, "MAX_IMAGE_PIXELS", 10)  # a bomb is twice this
+    with pytest.raises(ValueError, match=r"0\.png is no image: Image size \(30 pixels\) exceeds"):
+        labelled.find(source)
+    (tmp_path / "0.png").write_bytes((tmp_path / "0.png").read_bytes()[:50])
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"0\.png is no image"):
+        labelled.find(source)
+
+
 class ToyShapes(tfds.core.GeneratorBasedBuilder):
     """Images of a catalogue as it keeps them: PNG files, written and read without TensorFlow."""
 

@@ -46,6 +46,18 @@ def test_labels_are_smoothed_in_what_is_minimised_alone():
     np.testing.assert_allclose(smooth.objective, expected, rtol=1e-5)
 
 
+def test_a_mixed_row_is_of_both_its_classes():
+    other, share = (LABEL + 1) % 3, np.linspace(0, 1, 40).astype(np.float32)
+    mixed = BATCH | {"other_label": jnp.asarray(other, jnp.int32), "share": jnp.asarray(share)}
+    found = classify.losses(PLAIN, model, mixed, None)
+    log = -np.log(chances(LOGITS))[np.arange(40)[:, None], np.stack([LABEL, other], axis=1)]
+    expected = (share * log[:, 0] + (1 - share) * log[:, 1]) * np.asarray(BATCH["weight"])
+    np.testing.assert_allclose(found.objective, expected, rtol=1e-4, atol=1e-6)
+    larger = np.where(share > 0.5, LABEL, other)
+    right = (LOGITS.argmax(1) == larger) * np.asarray(BATCH["weight"])
+    np.testing.assert_array_equal(found.sums["accuracy"], right)
+
+
 def summary(label, said, **facts):
     """Of rows that are all but sure of a class of three."""
     chance = np.where(np.eye(3)[said] > 0, 0.98, 0.01).astype(np.float32)

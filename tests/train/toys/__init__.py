@@ -34,3 +34,17 @@ def config(model: str = "noisy", task: str = "denoise", **changes) -> configurat
 def duel(**changes) -> configuration.RunConfig:
     """Two players, one of which has batch norm."""
     return config("pair", "duel", **changes)
+
+
+def texts(source: str, **changes) -> configuration.RunConfig:
+    """A classifier of texts with labels."""
+    whole = dict.fromkeys(("eval_rows", "unique"), 0)
+    values = base.get_config()
+    values.update(steps=150, batch_size=16, log_every=50)
+    values.model = {"name": "bag", "width": 8, "vocab_size": 0, "classes": 2}
+    values.data = {"name": "labelled_text", "source": source, "tokenizer": "bpe:300", "length": 16}
+    values.data.update(evaluation="test", cleaning=base.CLEANING, **whole)
+    values.task = {"name": "classify", "smoothing": 0.0}
+    values.optimizer.learning_rate = 0.05
+    values.update_from_flattened_dict(changes)
+    return configuration.resolve(values.to_dict())
