@@ -7,8 +7,8 @@ to compare at all is found by bands of them (Leskovec, Rajaraman and Ullman, "Mi
 datasets", section 3.4). Texts that are nearly the same are common, and models learn them by heart
 (Lee et al. 2022, "Deduplicating training data makes language models better").
 
-A text takes 512 bytes of memory however long it is; packages for this keep some kilobytes of
-Python's objects. Nothing is drawn, so what is kept is a function of the texts and their order.
+A text takes some 1.4 kB of memory however long it is. Nothing is drawn, so what is kept is a
+function of the texts and their order.
 """
 
 import dataclasses

@@ -124,7 +124,7 @@ class CleanedDocuments:
     @property
     def rule(self) -> str:
         """How the sides were chosen, and how many were left out."""
-        return "; ".join(filter(None, [self._documents.rule or "as ever", self._kept[1]]))
+        return "; ".join(filter(None, [self._documents.rule or "by work", self._kept[1]]))
 
     def __iter__(self) -> Iterator[tuple[bool, bytes]]:
         for stays, (held_out, text) in zip(self._kept[0], self._normal(), strict=True):

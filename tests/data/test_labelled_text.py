@@ -116,6 +116,24 @@ def test_the_order_of_the_file_is_none_of_the_data_and_the_note_tells(options):
     assert "are cut at 8 tokens" in noted
 
 
+def test_a_published_test_side_comes_first():
+    """What is like one of its texts is not trained on, nor tuned on."""
+    written = [text for text, _ in texts()]
+    train = sentences.Side([*written, "Held OUT 7 with words"], np.arange(301) % 3)
+    test = sentences.Side([f"held out {i}  with words" for i in range(20)], np.zeros(20, np.int64))
+    found = sentences.Sentences(train, test, ("a", "b", "c"))
+    held_out = {}
+    for side in labelled_text.SIDES:
+        config = labelled_text.Config(**OPTIONS | {"source": "csv:x", "evaluation": side})
+        dataset = labelled_text.LabelledTextDataset(config, found)
+        held_out[side] = dataset.eval_batch(0, dataset.eval_rows)["tokens"]
+        assert "1 of 321 left out: 1 like others" in dataset.note
+    assert len(held_out["test"]) == 20
+    assert all(dataset.facts["decode"](row).startswith("held out") for row in held_out["test"])
+    assert 15 < len(held_out["validation"]) < 50
+    assert dataset.train_rows + len(held_out["validation"]) == 300
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

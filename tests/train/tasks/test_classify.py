@@ -98,11 +98,11 @@ def test_what_smoothing_cannot_be(smoothing):
         classify.Config(smoothing)
 
 
-@pytest.mark.parametrize(("family", "norm"), [(cnn, "batch"), (resnet, "group")])
-def test_a_run_learns_digits(tmp_path, family, norm):
+@pytest.mark.parametrize(("family", "norm", "mixup"), [(cnn, "batch", 0.1), (resnet, "group", 0.0)])
+def test_a_run_learns_digits(tmp_path, family, norm, mixup):
     config = family.recipe(8, 9600)
     config.data.update(source="digits", evaluation="validation", unique=0, flip=False, crop=0)
-    config.model.norm = norm
+    config.data.mixup, config.model.norm = mixup, norm
     config.model.update({"stem": 0} if family is resnet else {})
     config.steps = 120
     config.checkpoint.every = 0
