@@ -122,7 +122,8 @@ def open(config: Config) -> ImageDataset:
     """Opens the images (ValueError or OSError, in one line, where they are wrong or not there)."""
     _check(config)
     # Of a plan's runs each may be on another number of images: they are read once.
-    content = (_pinned if labelled.known(config.source) else _content)(config.source)
+    state = labelled.state(config.source)
+    content = _content(config.source) if state is None else _held(config.source, state)
     _fit(config, content.found.train.images.shape[1:])
     return ImageDataset(config, content)
 
@@ -201,8 +202,10 @@ def _content(source: str) -> Content:
     return Content(found, np.array([row for _, row in draws], np.int64), kept)
 
 
-# Of what a pin or an installed package says what it holds: it stays as it is, and so here.
-_pinned = functools.lru_cache(maxsize=1)(_content)
+@functools.lru_cache(maxsize=1)
+def _held(source: str, state: tuple) -> Content:
+    """The same, of a source that has not changed since."""
+    return _content(source)
 
 
 def _chosen(config: Config, content: Content) -> tuple[Side, Side, str]:

@@ -29,6 +29,12 @@ def user_path(text: str) -> Path:
         raise ValueError(f"data.source: {text}: {error}") from None
 
 
+def state(path: Path) -> tuple[int, ...]:
+    """What changes when a file does; the last number is when it last did, in nanoseconds."""
+    status = os.stat(path)
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
 def kind(path: Path) -> str:
     """What a file's name ends in, in lower case, but for how it is packed: a.TXT.gz is ".txt"."""
     suffixes = [suffix.lower() for suffix in path.suffixes]

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import json
-import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +56,7 @@ class FolderDocuments:
         others = len(found) - len(self._files)
         self.note = f"{others} files of other kinds left out" if others else ""
         self._named = [split.named_side(path.relative_to(folder)) for path in self._files]
-        self._states = [_state(path) for path in self._files]
+        self._states = [files.state(path) for path in self._files]
         content = {
             f"{files.kind(path) == '.jsonl'} {named} {_hash(path)}"
             for path, named in zip(self._files, self._named)
@@ -106,7 +105,7 @@ class FolderDocuments:
                     lines.write(text)
             elif (text := files.read_text(path)).strip():
                 packed += self._row(number, text, -1)
-            if _state(path) != self._states[number]:
+            if files.state(path) != self._states[number]:
                 raise self._changed(number)
         rows = np.frombuffer(packed, ROW)
         rows = rows[np.lexsort((rows["named"], rows["digest"]))]
@@ -127,12 +126,6 @@ class FolderDocuments:
     def _row(self, number: int, text: bytes, place: int) -> bytes:
         digest = hashlib.sha256(text).digest()
         return PACK(digest, split.draw(digest), len(text), place, number, self._named[number])
-
-
-def _state(path: Path) -> tuple[int, ...]:
-    """What changes when a file does."""
-    status = os.stat(path)
-    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _hash(path: Path) -> str:

@@ -8,6 +8,7 @@ import importlib.util
 import io
 import re
 import struct
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ CLOTHES = (
 )
 DIGITS = tuple("0123456789")
 ALLOWED = "allowed: {names}, folder:PATH, csv:PATH, jsonl:PATH, tfds:NAME[/CONFIG][:LABEL_KEY]"
+SETTLED = 2_000_000_000  # nanoseconds
 MAX_AXES = 4  # images, their rows and columns, channels
 # The types that an idx file of labels may have (its third byte), all big-endian.
 LABEL_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4"}
@@ -65,6 +67,30 @@ def known(source: str) -> Known | None:
     if source in KNOWN or re.match("(folder|csv|jsonl|tfds):.", source):
         return KNOWN.get(source)
     raise ValueError(f"data.source: {source!r}; {ALLOWED.format(names=', '.join(KNOWN))}")
+
+
+def state(source: str) -> tuple | None:
+    """What changes when a source does; None where this is not known.
+
+    Clocks of files tick some hundred times a second: of one that was just written it is not.
+    """
+    kind, _, rest = source.partition(":")
+    if known(source):  # by a pin, or a package that is installed
+        return ()
+    if kind == "tfds":
+        builder = catalogue.builder(rest.partition(":")[0])
+        return builder.info.full_name, str(builder.data_path)
+    place = files.user_path(rest)
+    paths = [place]
+    if kind == "folder":
+        paths = sorted(place.glob("*idx*"))
+    elif place.is_file():
+        paths += [place.parent / path for path in rows.read(source, "path").values]
+    if not all(path.exists() for path in paths):
+        return None
+    states = tuple(files.state(path) for path in paths)
+    newest = max((one[-1] for one in states), default=0)
+    return states if time.time_ns() - newest > SETTLED else None
 
 
 def find(source: str) -> Labelled:

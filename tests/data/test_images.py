@@ -74,12 +74,33 @@ def test_an_epoch_has_every_image_once_standardised():
     assert len({*hashes(x), *hashes(held_out)}) == 1797
 
 
-def test_a_source_that_is_pinned_is_read_once_for_all_caps(monkeypatch):
-    images._pinned.cache_clear()
+@pytest.mark.parametrize("kind", ["digits", "idx", "csv"])
+def test_a_source_is_read_once_for_all_caps_while_it_stays_as_it_is(
+    folder, tmp_path, monkeypatch, kind
+):
+    source, place = folder() if kind == "idx" else kind, tmp_path / "train-images-idx3-ubyte"
+    if kind == "csv":
+        image = pytest.importorskip("PIL.Image")
+        for number, pixels in enumerate(folder.pixels[:100]):
+            image.fromarray(pixels).save(place := tmp_path / f"{number}.png")
+        lines = "".join(f"{n}.png,{n % 2}\n" for n in range(100))
+        (tmp_path / "pictures.csv").write_text("path,label\n" + lines)
+        source = f"csv:{tmp_path}/pictures.csv"
+    images._held.cache_clear()
     read, find = [], labelled.find
     monkeypatch.setattr(labelled, "find", lambda source: read.append(source) or find(source))
-    rows = [opened(unique=unique).train_rows for unique in (50, 60)]
-    assert (rows, read) == ([50, 60], ["digits"])
+    # Files that were written just now are read each time.
+    assert [opened(source=source, unique=n).train_rows for n in (50, 60)] == [50, 60]
+    assert len(read) == (1 if kind == "digits" else 2)
+    monkeypatch.setattr(labelled, "SETTLED", 0)
+    read.clear()
+    first = [opened(source=source, unique=n).digest for n in (50, 60, 50)]
+    assert len(read) == (0 if kind == "digits" else 1)
+    assert first[0] == first[2] != first[1]
+    if kind != "digits":
+        place.write_bytes(place.read_bytes())
+        opened(source=source)
+        assert len(read) == 2
 
 
 def test_pixels_keep_their_labels(folder):
