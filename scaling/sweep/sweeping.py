@@ -3,12 +3,12 @@
 import contextlib
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from scaling.forecast import sealing
-from scaling.runs import records
+from scaling.runs import measure, records
 from scaling.runs.plans import run_folder
 from scaling.runs.records import failed
 from scaling.sweep import HANG_MINUTES, attempts
@@ -18,7 +18,7 @@ from scaling.sweep.progress import SweepProgress
 from scaling.sweep.worker import Processes, default_workers
 from train import record
 from train import run as training
-from train.cli import InputError
+from train.cli import InputError, nearest
 
 if TYPE_CHECKING:
     from scaling.runs.plans import Plan, PlannedRun
@@ -89,8 +89,8 @@ def sweep(
       hang_minutes: silence of a worker after which it is killed.
 
     Raises:
-      InputError: a record there cannot be read or is of another run, or the cluster cannot train
-        these runs.
+      InputError: a record there cannot be read or is of another run, the cluster cannot train
+        these runs, or the first one that ended well lacks a metric that the study names.
       Unavailable: another sweep is at work in this folder, or it cannot be written.
       Unfinished: some runs did not come to their end, for reasons that may pass.
       Stopped: by a signal, after all workers have saved.
@@ -112,7 +112,14 @@ def sweep(
                 SweepProgress(plan.study["name"], role, chosen, todo) as progress,
                 _executor(workdir, len(todo), workers, cluster) as executor,
             ):
-                kept = _Sweep(workdir, executor, progress, 60 * hang_minutes).go(todo)
+                ended = [found for found in before.values() if found and found.status == "ok"]
+                going = _Sweep(workdir, executor, progress, 60 * hang_minutes, plan.study, ended)
+                try:
+                    kept = going.go(todo)
+                except (InputError, Stopped):
+                    with contextlib.suppress(InputError, OSError):
+                        records.save_table(workdir, plan)
+                    raise
         try:
             records.save_table(workdir, plan)
         except OSError:
@@ -140,15 +147,24 @@ def _executor(
 class _Sweep:
     """One call of `sweep`: which run is next, which is tried again, what is recorded."""
 
-    def __init__(self, workdir: Path, executor: Executor, progress: Any, patience: float):
+    def __init__(
+        self,
+        workdir: Path,
+        executor: Executor,
+        progress: Any,
+        patience: float,
+        study: Mapping[str, Any],
+        ended: Sequence["Record"],
+    ):
         self.workdir, self.executor, self.progress = workdir, executor, progress
+        self.unseen = measure.asked(study)  # metrics that no run is known to have
+        self.refusal = self._unknown(ended[0]) if ended else ""
         self.patience = patience  # seconds of silence
         self.active: dict[str, PlannedRun] = {}
         self.heard: dict[str, float] = {}  # when an active run last was
         self.died: Counter[str] = Counter()
         self.kept: dict[str, str] = {}  # runs that are not finished, and why
         self.stopped_by = 0
-        self.refusal = ""
 
     def go(self, todo: Iterable["PlannedRun"]) -> dict[str, str]:
         # The longest first: the last ones then are short, and no core idles long.
@@ -222,6 +238,19 @@ class _Sweep:
             self.progress.lost(run.run, what, again=False)
         elif kind == "done":
             self.progress.ended(run.run, what)
+            if what == "ok" and self.unseen:
+                found = record.load(run_folder(self.workdir, run.run) / "record.json")
+                self.refusal = self.refusal or self._unknown(found)
+
+    def _unknown(self, found: "Record") -> str:
+        """Why no more runs are trained, by the first one that ended well: it lacks a metric."""
+        lacking = [(k, m) for k, m in self.unseen if m.of(found)[0] is None]
+        self.unseen = []
+        if not lacking:
+            return ""
+        (field, metric), known = lacking[0], [found.of_record, *found.metrics]
+        said = nearest(metric.name, known)
+        return f"study.{field}: {metric.name!r}; {said}: {found.run} has no other"
 
     def _record_failure(self, run: "PlannedRun", reason: str) -> tuple[str, str]:
         try:
