@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -89,8 +89,8 @@ def sweep(
       hang_minutes: silence of a worker after which it is killed.
 
     Raises:
-      InputError: a record there cannot be read or is of another run, the cluster cannot train
-        these runs, or the first one that ended well lacks a metric that the study names.
+      InputError: a record there is corrupt or of another run, the cluster cannot train these runs,
+        or the first one that ended well lacks a metric that the study names.
       Unavailable: another sweep is at work in this folder, or it cannot be written.
       Unfinished: some runs did not come to their end, for reasons that may pass.
       Stopped: by a signal, after all workers have saved.
@@ -109,17 +109,12 @@ def sweep(
         kept: Mapping[str, str] = {}
         if todo:
             with (
+                _table_of_what_ended(workdir, plan),
                 SweepProgress(plan.study["name"], role, chosen, todo) as progress,
                 _executor(workdir, len(todo), workers, cluster) as executor,
             ):
-                ended = [found for found in before.values() if found and found.status == "ok"]
-                going = _Sweep(workdir, executor, progress, 60 * hang_minutes, plan.study, ended)
-                try:
-                    kept = going.go(todo)
-                except (InputError, Stopped):
-                    with contextlib.suppress(InputError, OSError):
-                        records.save_table(workdir, plan)
-                    raise
+                known = plan.study, before.values()
+                kept = _Sweep(workdir, executor, progress, 60 * hang_minutes, *known).go(todo)
         try:
             records.save_table(workdir, plan)
         except OSError:
@@ -128,6 +123,17 @@ def sweep(
         if kept:
             raise Unfinished(role, len(chosen), kept)
         return [records.finished(workdir, run) for run in chosen]
+
+
+@contextlib.contextmanager
+def _table_of_what_ended(workdir: Path, plan: "Plan") -> Iterator[None]:
+    """Leaves runs.csv with the runs that have ended also where work on the others was stopped."""
+    try:
+        yield
+    except (InputError, Stopped):
+        with contextlib.suppress(InputError, OSError):
+            records.save_table(workdir, plan)
+        raise
 
 
 @contextlib.contextmanager
@@ -154,11 +160,12 @@ class _Sweep:
         progress: Any,
         patience: float,
         study: Mapping[str, Any],
-        ended: Sequence["Record"],
+        known: Iterable["Record | None"],
     ):
         self.workdir, self.executor, self.progress = workdir, executor, progress
         self.unseen = measure.asked(study)  # metrics that no run is known to have
-        self.refusal = self._unknown(ended[0]) if ended else ""
+        well = [found for found in known if found and found.status == "ok"]
+        self.refusal = self._unknown(well[0]) if well else ""
         self.patience = patience  # seconds of silence
         self.active: dict[str, PlannedRun] = {}
         self.heard: dict[str, float] = {}  # when an active run last was
