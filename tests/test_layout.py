@@ -25,7 +25,7 @@ FLOORS = (
     ("scaling.plan",),
     ("scaling.sweep",),
     ("scaling.report",),
-    ("scaling.study",),
+    ("scaling.study", "scaling.status"),
     ("scaling.console",),
     ("benchmarks",),
 )

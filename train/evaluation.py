@@ -148,12 +148,15 @@ def _derived(
     for name, (mean, error) in found.items():
         if not math.isfinite(mean + error):
             continue
-        above, below = (
-            task.derived(config, means | {name: mean + sign * error}, facts) for sign in (1, -1)
-        )
-        for key in values:
-            half = (above[key] - below[key]) / 2
-            squares[key] += half * half  # a power would raise where this is infinite
+        try:
+            above, below = (
+                task.derived(config, means | {name: mean + sign * error}, facts) for sign in (1, -1)
+            )
+            for key in values:
+                half = (above[key] - below[key]) / 2
+                squares[key] += half * half  # a power would raise where this is infinite
+        except (ArithmeticError, KeyError, ValueError):  # nothing follows from means so far off
+            squares = dict.fromkeys(values, math.inf)
     return {key: (value, math.sqrt(squares[key])) for key, value in values.items()}
 
 

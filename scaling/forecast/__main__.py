@@ -4,7 +4,8 @@
     python -m scaling.forecast --law=law.json --N=7e9 --D=1.4e11           a fitted law, no runs
     python -m scaling.forecast --law=hoffmann2022_a3 --N=7e9 --D=1.4e11    a published law, no data
     python -m scaling.forecast --runs=my.csv --law=data_constrained --unique=1e10 --N=7e9 --D=1.4e11
-    python -m scaling.forecast --workdir=DIR [--score]   seals DIR/forecast.json, or scores it
+    python -m scaling.forecast --workdir=DIR [--law=NAME]   seals DIR/forecast.json, once
+    python -m scaling.forecast --workdir=DIR --score        scores it
 
 With no law named, five laws are back-tested on the runs and averaged by how well each forecast the
 larger of them from the smaller; the interval comes from the same back-test

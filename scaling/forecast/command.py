@@ -28,7 +28,9 @@ def run(given: Any) -> None:
     use_cache()
     if given.workdir:
         folder = Path(given.workdir)
-        path = scoring.score(folder) if given.score else sealing.seal(folder, given.allow_missing)
+        check_law(given.law)
+        asked = given.allow_missing, given.law
+        path = scoring.score(folder) if given.score else sealing.seal(folder, *asked)
         show.print_study(folder)
         print(path)
         return

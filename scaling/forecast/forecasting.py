@@ -23,7 +23,8 @@ AVERAGE = "average"
 WIDEST = 0.25  # a 90% interval with a larger relative half-width says nothing: refused
 SPARE_SPAN = 2.0  # farthest forecast, in spans of the runs' compute: beyond, nothing is known
 MAX_TARGETS = 1_000_000
-_READS = ({"N", "D"}, {"N", "D", "U"})  # what a law may read; U are the unique examples
+# What a law may read; U are the unique examples.
+_READS = ({"N", "D"}, {"N", "D", "U"}, {"N_enc", "N_dec"})
 _ALONE = 0.95  # a law with this much weight is named as the forecast's law
 
 

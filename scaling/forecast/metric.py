@@ -8,6 +8,7 @@ of a loss. How much wider, and how much the law of two plateaus weighs beforehan
 log score on 80 simulated studies of four worlds, see LOG.md; no public table of runs was at hand.
 """
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,7 +51,33 @@ def forecast_lack(runs: "pd.DataFrame", targets: "pd.DataFrame", measure: Measur
     measure.side(values)
     own = have.assign(loss=measure.lack(values), loss_se=have.get(f"{name}_se", np.nan))
     own.attrs["columns"] = {**runs.attrs.get("columns", {}), "loss": measure.label}
+    if at_best := int((own["loss"] == 0).sum()):
+        words = f"{name}: {at_best} of {len(own)} runs reach the best value, {measure.best:g}"
+        if at_best == len(own):
+            raise InputError(f"{words}: nothing is left to forecast")
+        # Their distance has no logarithm, and how small it may be no error of theirs tells.
+        notes = [*runs.attrs.get("notes", ()), f"{words}: left out, as laws are of logarithms"]
+        own, own.attrs["notes"] = own[own["loss"] != 0], notes
     return forecast(own, targets, number=LACK)
+
+
+def clip(made: dict[str, Any], measure: Measure, side: float) -> None:
+    """Lets no distance of a forecast (see `words.to_json`) pass the worst value; warns if one did.
+
+    `side` is where values lie, see `Measure.side`: the worst value bounds no other.
+    """
+    most, past = measure.most if side * (measure.worst - measure.best) > 0 else math.inf, 0
+    for target in made["targets"]:
+        past += any(end > most for ends in ("interval50", "interval90") for end in target[ends])
+        target["median"] = min(target["median"], most)
+        for ends in ("interval50", "interval90"):
+            target[ends] = [min(end, most) for end in target[ends]]
+        target["by_law"] = {law: min(lack, most) for law, lack in target["by_law"].items()}
+    if past:
+        made["warnings"].append(
+            f"{measure.name}: intervals of {past} of {len(made['targets'])} targets went past the "
+            f"worst value there can be, {measure.worst:g}, and end at it"
+        )
 
 
 def sealed(runs: "pd.DataFrame", targets: "pd.DataFrame", measure: Measure) -> dict[str, Any]:
@@ -61,6 +88,7 @@ def sealed(runs: "pd.DataFrame", targets: "pd.DataFrame", measure: Measure) -> d
         return {"best": measure.best, "refused": str(error)}
     values = runs[column(runs, measure.name)].dropna()
     side = measure.side(values.to_numpy(np.float64))
+    clip(made, measure, side)
     for target in made["targets"]:
         target["median"] = measure.value(target["median"], side)
         for ends in ("interval50", "interval90"):

@@ -91,7 +91,7 @@ def _score(
         "loss": loss,
         "loss_se": error if ok else None,
         "median": target["median"],
-        "error": target["median"] / loss - 1 if ok else None,
+        "error": target["median"] / loss - 1 if loss else None,
         **(_inside(target, loss) if ok else dict.fromkeys(("inside50", "inside90"))),
         "half_width90": (high - low) / 2 / target["median"],
         "metrics": _metrics(target["run"], found, sealed.get("metrics", {})),

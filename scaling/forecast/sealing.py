@@ -11,12 +11,14 @@ needs no clock; clocks of two machines may disagree.
 import datetime
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling.forecast import metric, words
 from scaling.forecast.forecasting import forecast
+from scaling.laws import LAWS
 from scaling.runs import files, measure, plans, records
 from scaling.runs.plans import Plan, PlannedRun, run_folder
 from train.cli import InputError, Unavailable
@@ -56,7 +58,7 @@ _METRIC = {
 }
 
 
-def seal(study: Path, allow_missing: bool = False) -> Path:
+def seal(study: Path, allow_missing: bool = False, law: str | None = None) -> Path:
     """Forecasts a study's held-out runs from its finished ones and writes DIR/forecast.json, once.
 
     Reads DIR/runs.csv (role fit, status ok) and the targets from DIR/plan.json. A seal that is
@@ -66,6 +68,7 @@ def seal(study: Path, allow_missing: bool = False) -> Path:
       study: the folder.
       allow_missing: whether runs to fit may be missing, because they failed or are not finished;
         the seal then says which. One that diverged is not missing: that is an outcome.
+      law: of a forecast that is made now, as `forecast` takes it.
 
     Raises:
       InputError: the runs or the plan changed since the seal, the seal was altered, a held-out run
@@ -74,7 +77,7 @@ def seal(study: Path, allow_missing: bool = False) -> Path:
     """
     path = study / "forecast.json"
     if not path.exists():
-        content = _forecast(study, allow_missing)
+        content = _forecast(study, allow_missing, law)
         _create(path, json.dumps(content | {"sha256": digest(content)}, indent=1) + "\n")
     check_unchanged(study, load(path))
     return path
@@ -112,7 +115,7 @@ def load(path: Path) -> dict[str, Any]:
     return sealed
 
 
-def _forecast(study: Path, allow_missing: bool) -> dict[str, Any]:
+def _forecast(study: Path, allow_missing: bool, law: str | None) -> dict[str, Any]:
     """The content of a seal, but for its own digest."""
     path = study / "plan.json"
     plan = plans.load(path)
@@ -131,7 +134,9 @@ def _forecast(study: Path, allow_missing: bool) -> dict[str, Any]:
         if _started(folder):
             raise InputError(f"{folder}: held out, has started; a forecast is sealed first")
     runs, targets = _runs(study, plan, missing), _targets(held)
-    made = words.to_json(forecast(runs, targets))
+    fitted = measure.target(plan.study)
+    made = words.to_json(forecast(runs, targets, law))
+    metric.clip(made, fitted, math.copysign(1.0, fitted.worst - fitted.best))
     for run, target in zip(held, made["targets"]):
         names = ("run", "config_sha256", "data_sha256")
         target |= {name: getattr(run, name) for name in names}
@@ -143,10 +148,10 @@ def _forecast(study: Path, allow_missing: bool) -> dict[str, Any]:
     return {
         "version": VERSION,
         "created": datetime.datetime.now(datetime.UTC).isoformat(),
-        "runs_sha256": _runs_digest(runs, VERSION, metrics),
+        "runs_sha256": _runs_digest(runs, VERSION, metrics, made["law"]),
         "plan_sha256": _plan_digest(plan),
         "missing": missing,
-        "target": measure.target(plan.study).name or "loss",
+        "target": fitted.name or "loss",
         "metrics": metrics,
         **made,
     }
@@ -171,7 +176,7 @@ def check_unchanged(study: Path, sealed: dict[str, Any]) -> None:
     path, plan = study / "forecast.json", plans.load(study / "plan.json")
     # A run that was missing and has ended since does not enter.
     runs = _runs(study, plan, sealed.get("missing"))
-    found = _runs_digest(runs, sealed["version"], sealed.get("metrics", ()))
+    found = _runs_digest(runs, sealed["version"], sealed.get("metrics", ()), sealed["law"])
     if found != sealed["runs_sha256"]:
         raise InputError(
             f"{path}: sealed from other runs than {study / 'runs.csv'} holds now; a sealed "
@@ -218,11 +223,14 @@ def _started(folder: Path) -> bool:
 
 
 def _targets(held: list[PlannedRun]) -> "pd.DataFrame":
-    """Held-out runs as targets: N, D, C and, where the data end, epochs."""
+    """Held-out runs as targets: N, D, C, parts and, where the data end, epochs."""
     import pandas as pd
 
-    facts = [(float(r.N["total"]), r.D, r.C["forward"], r.epochs) for r in held]
-    return pd.DataFrame(facts, columns=["N", "D", "C", "epochs"], dtype=float)
+    facts = [
+        {"N": r.N["total"], "D": r.D, "C": r.C["forward"], "epochs": r.epochs, **records.parts(r.N)}
+        for r in held
+    ]
+    return pd.DataFrame(facts, dtype=float)
 
 
 def _create(path: Path, text: str) -> None:
@@ -272,10 +280,12 @@ def _plan_digest(plan: Plan) -> str:
     return digest(sorted([run.run, run.role, run.config_sha256] for run in plan.runs))
 
 
-def _runs_digest(runs: "pd.DataFrame", version: int, metrics: Iterable[str]) -> str:
+def _runs_digest(runs: "pd.DataFrame", version: int, metrics: Iterable[str], law: str) -> str:
     """Digest of what the runs bring into a forecast; neither row order nor other columns count."""
     known = _KNOWN if version == 1 else _KNOWN_2
     for name in (records.column(runs, asked) for asked in metrics):
         known += (name, f"{name}_se")
+    if law in LAWS and set(LAWS[law].columns) <= set(records.PARTS.values()):
+        known += LAWS[law].columns
     kept = [name for name in known if name in runs.columns]
     return digest(sorted([repr(value) for value in row] for row in runs[kept].to_numpy().tolist()))

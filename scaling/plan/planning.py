@@ -58,7 +58,9 @@ class Study:
     target: str  # the metric that laws are fitted to; "" = the task's number of record
     metrics: tuple[str, ...]  # further ones that a forecast is sealed of
     bar: dict[str, float]  # metric -> what the largest run should reach, which the report judges
-    best: dict[str, float]  # metric -> its best value, where the task (see train.tasks) says none
+    # metric -> its best and its worst value, where the task (RANGE, see train.tasks) says none
+    best: dict[str, float]
+    worst: dict[str, float]
 
     def __post_init__(self):
         for field in ("sizes", "budgets", "seeds"):
@@ -79,7 +81,7 @@ class Study:
             raise ValueError(f"heldout: {self.heldout}; must lie above 1 x the largest budget")
 
 
-_MAY_BE_ABSENT = {"unique": 0.0, "target": "", "metrics": (), "bar": {}, "best": {}}
+_MAY_BE_ABSENT = {"unique": 0.0, "target": "", "metrics": (), "bar": {}, "best": {}, "worst": {}}
 
 
 def resolve(values: dict[str, Any]) -> Study:
@@ -131,19 +133,21 @@ def make(study: Study, points: Sequence[tuple[float, float]] = ()) -> Plan:
 
 
 def _measured(study: Study, experiment: dict[str, Any]) -> dict[str, Any]:
-    """The study's `target` and `best` with what the task of its runs says."""
+    """The study's `target`, `best` and `worst` with what the task of its runs says."""
     name = experiment["task"]["name"]
     task = tasks.load(name)
-    best = {"loss": 0.0, task.OF_RECORD: 0.0, **task.BEST, **study.best}
+    best = {"loss": 0.0, task.OF_RECORD: 0.0}
+    best |= {metric: best for metric, (best, _) in task.RANGE.items()} | study.best
+    worst = {k: end for k, (_, end) in task.RANGE.items() if math.isfinite(end)} | study.worst
     target = study.target or task.OF_RECORD
     for field, asked in (("target", [target]), ("metrics", study.metrics), ("bar", study.bar)):
         for metric in asked:
             if metric not in best:
                 raise InputError(
-                    f"study.{field}: {metric!r}; {nearest(metric, best)}: task {name!r} (BEST) and "
-                    "study.best say of no other metric what its best value is"
+                    f"study.{field}: {metric!r}; {nearest(metric, best)}: task {name!r} (RANGE) "
+                    "and study.best say of no other metric what its best value is"
                 )
-    return {"target": target, "best": best}
+    return {"target": target, "best": best, "worst": worst}
 
 
 def read_points(path: str) -> list[tuple[float, float]]:

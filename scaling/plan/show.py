@@ -45,17 +45,34 @@ def show(planned: Plan, rate: prices.Rate | None) -> None:
 
 
 def _runs(planned: Plan, needs: list[memory.Memory], rate: prices.Rate | None) -> Table:
+    shared = _shared(planned)
     cost = () if rate is None else ("wall time", "cost")
-    columns = ("N", "D", "C", "epochs", "steps", "batch", "learning rate", "memory", *cost)
-    shown = table(f"Runs of the study {planned.study['name']}", "", *columns)
+    columns = ("N", "D", "C", "epochs", "steps", "batch", "rate", "memory", *cost)
+    title = ", ".join([f"Runs of the study {planned.study['name']}", *shared.values()])
+    shown = table(title, "", *(name for name in columns if name not in shared))
     for run, need in zip(planned.runs, needs):
-        row = [run.run, f"{run.N['total']:,}", count(run.D), f"{run.C['forward']:.3g}"]
+        row = [
+            run.run,
+            f"{run.N['total']:,}",
+            count(run.D),
+            f"{run.C['forward']:.3g}".replace("+", ""),
+        ]
         row.append("-" if run.epochs is None else f"{run.epochs:.3f}")
         row += [f"{run.config['steps']:,}", str(run.config["batch_size"])]
-        row += [f"{run.config['optimizer']['learning_rate']:.2e}", size(need.total)]
+        row += [f"{run.config['optimizer']['learning_rate']:.3g}", size(need.total)]
         row += [] if rate is None else prices.spent(rate, run.C["forward"])
-        shown.add_row(*map(escape, row))
+        shown.add_row(*(escape(x) for k, x in zip(("", *columns), row) if k not in shared))
     return shown
+
+
+def _shared(planned: Plan) -> dict[str, str]:
+    """Columns that a line can stand for, and the words of it: there is room for few."""
+    batches = {run.config["batch_size"] for run in planned.runs}
+    epochs = [run.epochs for run in planned.runs]
+    found = {"batch": f"batches of {batches.pop()}"} if len(batches) == 1 else {}
+    if None in epochs:
+        return found | ({"epochs": "endless data"} if epochs.count(None) == len(epochs) else {})
+    return found | ({"epochs": f"at most {max(epochs):.3g} epochs"} if max(epochs) <= 1 else {})
 
 
 def _memory(planned: Plan, needs: list[memory.Memory], rate: prices.Rate | None) -> str:

@@ -1,5 +1,6 @@
 """Every metric of a study's runs against compute: its errors, its forecast, and its bar."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -60,8 +61,10 @@ def section(study: Study, drawn: Mapping[str, Figure]) -> str:
 
 
 def _file(name: str) -> str:
-    """A metric's name is a stranger's text."""
-    return "metric_" + re.sub(r"[^A-Za-z0-9]", "_", name)
+    """A metric's name is a stranger's text; names that differ in it have files that do."""
+    plain = re.sub(r"[^A-Za-z0-9]", "_", name)
+    apart = "" if plain == name else "_" + hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"metric_{plain}{apart}"
 
 
 def _bars(study: Study) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """What of a run laws are fitted to: a metric, as how far it lies from the best there is."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +19,12 @@ class Measure:
       name: as in a record; "" is each run's number of record.
       best: the value that cannot be surpassed: 0 where less is better, 1 for an accuracy, 100 for
         BLEU. Laws are fitted to the distance from it.
+      worst: the value at the other end, infinite where there is none.
     """
 
     name: str = ""
     best: float = 0.0
+    worst: float = math.inf
 
     @property
     def label(self) -> str:
@@ -44,6 +47,11 @@ class Measure:
         """The inverse of `lack`, on one `side` of the best value."""
         return self.best + side * lack if self.best else lack
 
+    @property
+    def most(self) -> float:
+        """The largest `lack` there can be."""
+        return abs(self.best - self.worst)
+
     def side(self, values: np.ndarray) -> float:
         """1 where values lie above the best one, -1 where below. Raises InputError for both."""
         sides = np.unique(np.sign(values - self.best))
@@ -64,6 +72,14 @@ def target(study: Mapping[str, Any]) -> Measure:
     return measure(study, str(study.get("target", "")))
 
 
+def asked(study: Mapping[str, Any]) -> list[tuple[str, Measure]]:
+    """Every metric that a study's settings name, and the field that does."""
+    named = [("target", target(study).name)]
+    named += [(field, name) for field in ("metrics", "bar") for name in study.get(field) or ()]
+    return [(field, measure(study, name)) for field, name in named if name]
+
+
 def measure(study: Mapping[str, Any], name: str) -> Measure:
     """One of a study's metrics."""
-    return Measure(name, float((study.get("best") or {}).get(name, 0.0)))
+    best, worst = (study.get(end) or {} for end in ("best", "worst"))
+    return Measure(name, float(best.get(name, 0.0)), float(worst.get(name, math.inf)))

@@ -13,8 +13,11 @@ from train.strict import check
 
 ROLES = ("fit", "heldout")
 # What a study's settings say of metrics, and older ones do not; see scaling.plan.planning.Study.
-_METRICS = {"target": str, "metrics": [str], "bar": {str: float}, "best": {str: float}}
-_NO_METRICS = {"target": "", "metrics": [], "bar": {}, "best": {}}
+_METRICS = {
+    **{"target": str, "metrics": [str]},
+    **{name: {str: float} for name in ("bar", "best", "worst")},
+}
+_NO_METRICS = {"target": "", "metrics": [], "bar": {}, "best": {}, "worst": {}}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -171,15 +171,24 @@ def runs_to_fit(workdir: Path, plan: Plan) -> "pd.DataFrame":
     return runs
 
 
+def parts(N: Mapping[str, int]) -> dict[str, int]:
+    """The columns of `PARTS` that a model's numbers of parameters give."""
+    return {column: N[part] for part, column in PARTS.items() if part in N}
+
+
 def column(runs: "pd.DataFrame", metric: str) -> str:
     """The column of a metric in a table of runs; what is fitted has another one, `loss`."""
     return TASK_LOSS if metric == "loss" and TASK_LOSS in runs.columns else metric
 
 
 def _fitted(found: Record, target: Measure) -> tuple[float | None, float | None]:
-    """What laws are fitted to, and its standard error."""
+    """What laws are fitted to, and its standard error.
+
+    None for a run that reached the best value, such as an accuracy of 1: laws are of logarithms.
+    """
     value, error = target.of(found)
-    return None if value is None else target.lack(value), error
+    lack = None if value is None else target.lack(value)
+    return lack or None, error
 
 
 def _metrics(found: Record, target: Measure) -> dict[str, float | None]:
@@ -211,7 +220,7 @@ def _row(planned: PlannedRun, found: Record, target: Measure) -> dict:
         "reason": found.reason,
         "N": found.N["total"],
         "N_active": found.N.get("active", found.N["total"]),  # older records are of dense models
-        **{column: found.N[part] for part, column in PARTS.items() if part in found.N},
+        **parts(found.N),
         "D": found.D,
         "C": found.C["forward"],
         "loss": loss,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from scaling.forecast import sealing
-from scaling.runs import records
+from scaling.runs import measure, records
 from scaling.runs.plans import run_folder
 from scaling.runs.records import failed
 from scaling.sweep import HANG_MINUTES, attempts
@@ -18,7 +18,7 @@ from scaling.sweep.progress import SweepProgress
 from scaling.sweep.worker import Processes, default_workers
 from train import record
 from train import run as training
-from train.cli import InputError
+from train.cli import InputError, nearest
 
 if TYPE_CHECKING:
     from scaling.runs.plans import Plan, PlannedRun
@@ -89,8 +89,8 @@ def sweep(
       hang_minutes: silence of a worker after which it is killed.
 
     Raises:
-      InputError: a record there cannot be read or is of another run, or the cluster cannot train
-        these runs.
+      InputError: a record there is corrupt or of another run, the cluster cannot train these runs,
+        or the first one that ended well lacks a metric that the study names.
       Unavailable: another sweep is at work in this folder, or it cannot be written.
       Unfinished: some runs did not come to their end, for reasons that may pass.
       Stopped: by a signal, after all workers have saved.
@@ -109,10 +109,12 @@ def sweep(
         kept: Mapping[str, str] = {}
         if todo:
             with (
+                _table_of_what_ended(workdir, plan),
                 SweepProgress(plan.study["name"], role, chosen, todo) as progress,
                 _executor(workdir, len(todo), workers, cluster) as executor,
             ):
-                kept = _Sweep(workdir, executor, progress, 60 * hang_minutes).go(todo)
+                known = plan.study, before.values()
+                kept = _Sweep(workdir, executor, progress, 60 * hang_minutes, *known).go(todo)
         try:
             records.save_table(workdir, plan)
         except OSError:
@@ -121,6 +123,17 @@ def sweep(
         if kept:
             raise Unfinished(role, len(chosen), kept)
         return [records.finished(workdir, run) for run in chosen]
+
+
+@contextlib.contextmanager
+def _table_of_what_ended(workdir: Path, plan: "Plan") -> Iterator[None]:
+    """Leaves runs.csv with the runs that have ended also where work on the others was stopped."""
+    try:
+        yield
+    except (InputError, Stopped):
+        with contextlib.suppress(InputError, OSError):
+            records.save_table(workdir, plan)
+        raise
 
 
 @contextlib.contextmanager
@@ -140,15 +153,25 @@ def _executor(
 class _Sweep:
     """One call of `sweep`: which run is next, which is tried again, what is recorded."""
 
-    def __init__(self, workdir: Path, executor: Executor, progress: Any, patience: float):
+    def __init__(
+        self,
+        workdir: Path,
+        executor: Executor,
+        progress: Any,
+        patience: float,
+        study: Mapping[str, Any],
+        known: Iterable["Record | None"],
+    ):
         self.workdir, self.executor, self.progress = workdir, executor, progress
+        self.unseen = measure.asked(study)  # metrics that no run is known to have
+        well = [found for found in known if found and found.status == "ok"]
+        self.refusal = self._unknown(well[0]) if well else ""
         self.patience = patience  # seconds of silence
         self.active: dict[str, PlannedRun] = {}
         self.heard: dict[str, float] = {}  # when an active run last was
         self.died: Counter[str] = Counter()
         self.kept: dict[str, str] = {}  # runs that are not finished, and why
         self.stopped_by = 0
-        self.refusal = ""
 
     def go(self, todo: Iterable["PlannedRun"]) -> dict[str, str]:
         # The longest first: the last ones then are short, and no core idles long.
@@ -222,6 +245,19 @@ class _Sweep:
             self.progress.lost(run.run, what, again=False)
         elif kind == "done":
             self.progress.ended(run.run, what)
+            if what == "ok" and self.unseen:
+                found = record.load(run_folder(self.workdir, run.run) / "record.json")
+                self.refusal = self.refusal or self._unknown(found)
+
+    def _unknown(self, found: "Record") -> str:
+        """Why no more runs are trained, by the first one that ended well: it lacks a metric."""
+        lacking = [(k, m) for k, m in self.unseen if m.of(found)[0] is None]
+        self.unseen = []
+        if not lacking:
+            return ""
+        (field, metric), known = lacking[0], [found.of_record, *found.metrics]
+        said = nearest(metric.name, known)
+        return f"study.{field}: {metric.name!r}; {said}: {found.run} has no other"
 
     def _record_failure(self, run: "PlannedRun", reason: str) -> tuple[str, str]:
         try:

@@ -17,8 +17,18 @@ from tests.conftest import ROOT
 from train import config as configuration
 
 GOLDEN = Path(__file__).parent / "golden"
-EXPERIMENTS = ("cnn", "gan", "gpt", "gpt_large", "linear", "moe", "resnet", "seq2seq")
-STUDIES = ("cnn", "demo", "gan", "gpt_large", "linear", "resnet", "seq2seq")
+EXPERIMENTS = (
+    "cnn",
+    "gan",
+    "gpt",
+    "gpt_large",
+    "linear",
+    "moe",
+    "resnet",
+    "seq2seq",
+    "seq2seq_depths",
+)
+STUDIES = ("cnn", "demo", "gan", "gpt_large", "linear", "resnet", "seq2seq", "seq2seq_depths")
 CONFIGS = (*EXPERIMENTS, *(f"studies.{name}" for name in STUDIES))
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import jax
 import jax.numpy as jnp
@@ -126,6 +127,14 @@ def test_what_no_number_can_be_said_of_is_no_crash():
         assert ("perplexity" in found) == defined
         assert found["bits_per_byte"][1] > 0
     assert found["perplexity"][1] is None
+
+
+def test_what_does_not_follow_from_means_an_error_away_has_an_unknown_error():
+    derived = lambda config, means, facts: {"bits": math.log2(means["loss"])}  # noqa: E731
+    task = dataclasses.replace(tasks.load("regression"), derived=derived)
+    sums = {"loss": np.array([9.0, 0.0, 0.0])}  # 3 +- 3: no logarithm of 0
+    found = evaluation.metrics(task, None, {}, sums, np.ones(3), None)
+    assert found["bits"] == [math.log2(3), None]
 
 
 def test_a_run_whose_numbers_are_lost_after_the_last_step_has_diverged(tmp_path, monkeypatch):

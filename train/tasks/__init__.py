@@ -12,8 +12,8 @@
         BLEU. One that is not defined there is left out. It is called some twenty times, for errors.
     PLAYERS = ()          top names of parameters, each of which minimises its own objective
     OF_RECORD = "loss"    the number that laws are fitted to; less is better
-    BEST = {}             metric -> the value that cannot be surpassed: 1 for an accuracy, 0 for an
-                          error; a study forecasts how far a metric lies from it
+    RANGE = {}            metric -> its best value and its worst: (1, 0) for an accuracy, (0, inf)
+                          for a distance; a study forecasts how far a metric lies from the best
     DIVISIBLE = True      False where rows look at one another: no accumulation
 
 Sums, not means: how they are averaged (over a step's batch, over the validation set, over hosts) is
@@ -51,7 +51,7 @@ class Task:
     summarise: Callable[..., dict[str, float]] = lambda config, rows, facts: {}
     PLAYERS: tuple[str, ...] = ()
     OF_RECORD: str = "loss"
-    BEST: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    RANGE: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     DIVISIBLE: bool = True
 
 

@@ -17,6 +17,7 @@ import functools
 import hashlib
 import io
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,12 @@ if TYPE_CHECKING:
 
 PLAYERS = ("generator", "critic")
 OF_RECORD = "frechet"
-BEST = {"frechet": 0.0, "precision": 1.0, "recall": 1.0, "variety": 1.0}
+RANGE = {
+    "frechet": (0.0, math.inf),
+    "precision": (1.0, 0.0),
+    "recall": (1.0, 0.0),
+    "variety": (1.0, 0.0),  # it may lie above, where more classes are made than there are
+}
 
 FEATURES = Path(data.__file__).parent / "features"
 SEEN = "hidden"  # the layer of a classifier whose outputs are features

@@ -14,7 +14,7 @@ from train.tasks import Losses
 if TYPE_CHECKING:
     from train.score import Bound
 
-BEST = {"accuracy": 1.0, "error": 0.0, "macro_f1": 1.0, "brier": 0.0}
+RANGE = {"accuracy": (1.0, 0.0), "error": (0.0, 1.0), "macro_f1": (1.0, 0.0), "brier": (0.0, 2.0)}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,13 @@ import numpy as np
 
 from train.tasks import Losses
 
-BEST = {"accuracy": 1.0, "bits_per_byte": 0.0, "bleu": 100.0, "chrf": 100.0, "perplexity": 1.0}
+RANGE = {
+    "accuracy": (1.0, 0.0),
+    "bits_per_byte": (0.0, math.inf),
+    "perplexity": (1.0, math.inf),
+    "bleu": (100.0, 0.0),
+    "chrf": (100.0, 0.0),
+}
 PADDING = 0
 MOST = 700.0  # nats: e to more is no float
 NO_TOKEN = -1e29  # logits below are of no token (models.layers.transformer.unembed)

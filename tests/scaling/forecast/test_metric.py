@@ -70,7 +70,7 @@ def test_a_law_with_two_plateaus_follows_what_leaves_chance():
     ("changes", "words"),
     [
         ({"accuracy": np.nan}, "too few|no runs"),
-        ({"accuracy": 1.0}, "positive numbers"),
+        ({"accuracy": 1.0}, "20 of 20 runs reach the best value, 1: nothing is left"),
         ({"accuracy": np.tile([0.9, 1.1], 10)}, "both sides of the best value 1"),
     ],
 )
@@ -79,6 +79,30 @@ def test_what_cannot_be_forecast_is_said_in_the_seal(changes, words):
     made = metric.sealed(runs.assign(**changes), target[["N", "D", "C"]], ACCURACY)
     assert set(made) == {"best", "refused"}
     assert pd.Series([made["refused"]]).str.contains(words).all(), made["refused"]
+
+
+def test_a_run_that_reaches_the_best_value_is_left_out_and_said():
+    runs, target = runs_and_target()
+    perfect = runs.assign(accuracy=runs["accuracy"].where(runs.index != 3, 1.0))
+    points = target[["N", "D", "C"]]
+    made, without = (metric.sealed(t, points, ACCURACY) for t in (perfect, runs.drop(index=3)))
+    assert any(
+        "1 of 20 runs reach the best value, 1: left out" in line for line in made["warnings"]
+    )
+    assert made["targets"] == without["targets"]
+
+
+def test_no_interval_leaves_what_is_possible():
+    """Accuracies that lie at zero, but for noise: an error rate a little above 1 is none."""
+    runs, target = runs_and_target()
+    low = runs.assign(accuracy=0.002 + 0.001 * np.cos(np.arange(len(runs))), accuracy_se=0.001)
+    points, bounded = target[["N", "D", "C"]], Measure("accuracy", 1.0, worst=0.0)
+    free, made = (metric.sealed(low, points, measure) for measure in (ACCURACY, bounded))
+    assert free["targets"][0]["interval90"][0] < 0
+    assert made["targets"][0]["interval90"][0] == 0
+    assert made["targets"][0]["interval90"][1] == free["targets"][0]["interval90"][1]
+    assert any("worst value there can be, 0, and end at it" in w for w in made["warnings"])
+    assert metric.sealed(runs, points, bounded) == metric.sealed(runs, points, ACCURACY)
 
 
 def test_an_unknown_metric_names_the_nearest():

@@ -73,6 +73,33 @@ def swept(study, runs) -> None:
         record.save(study / "runs" / row.run / "record.json", made)
 
 
+def test_a_law_of_an_encoder_and_a_decoder_is_sealed(tmp_path):
+    depths = np.array(
+        [(1, 1), (1, 2), (1, 4), (2, 1), (2, 2), (2, 4), (3, 3), (4, 1), (4, 2), (4, 4)]
+    )
+    N_enc, N_dec = (depths * (12_384, 16_544)).T
+    runs = pd.DataFrame({"N": N_enc + N_dec, "D": 1.2e6, "N_enc": N_enc, "N_dec": N_dec})
+    noise = 1 + 0.003 * np.cos(np.arange(10))
+    runs["loss"] = (2 + 30 * N_enc**-0.15 * N_dec**-0.2) * noise
+    runs = runs.assign(C=1.4e7 * runs.N, run=[f"r{i}" for i in range(10)], role="fit", status="ok")
+    swept(tmp_path, runs.iloc[:9])
+    parts = runs.rename(columns={"N": "total", "N_enc": "encoder", "N_dec": "decoder"})
+    planned = []
+    for row, N in zip(runs.itertuples(), parts[["total", "encoder", "decoder"]].to_dict("records")):
+        account = facts(a_record()) | {"N": N, "D": row.D, "C": {"forward": row.C}}
+        role = "heldout" if row.run == "r9" else "fit"
+        planned.append(PlannedRun(run=row.run, role=role, size=1, budget=1.0, **account))
+    plans.save(tmp_path / "plan.json", Plan({"name": "s"}, tuple(planned)))
+    sealed = json.loads(seal(tmp_path, law="encoder_decoder").read_text())
+    (target,) = sealed["targets"]
+    assert sealed["law"] == "encoder_decoder"
+    assert target["median"] == pytest.approx(runs.loss.iloc[9], rel=0.01)
+    seal(tmp_path)
+    runs.iloc[:9].assign(N_dec=N_dec[:9] + 1).to_csv(tmp_path / "runs.csv", index=False)
+    with pytest.raises(InputError, match="sealed from other runs"):
+        seal(tmp_path)
+
+
 def test_seal_is_written_once_and_scored(study):
     path = seal(study)
     first = path.read_bytes()

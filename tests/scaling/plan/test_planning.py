@@ -1,6 +1,7 @@
 import dataclasses
 import hashlib
 import itertools
+import math
 import pathlib
 import re
 import shutil
@@ -339,15 +340,17 @@ def test_a_plan_says_what_is_fitted_and_what_is_best(monkeypatch):
     from train import tasks
 
     known = tasks.load("regression")
-    task = dataclasses.replace(known, OF_RECORD="rmse", BEST={"r2": 1.0, "rmse": 0.0})
+    ends = {"r2": (1.0, -math.inf), "rmse": (0.0, math.inf), "error": (0.0, 1.0)}
+    task = dataclasses.replace(known, OF_RECORD="rmse", RANGE=ends)
     monkeypatch.setattr(planning.tasks, "load", lambda name: task)
     small = {"budgets": (2e4, 8e4)}
     study = planning.make(settings(**small)).study
     assert study["target"] == "rmse"
     asked = settings(**small).__dict__ | {"target": "r2", "metrics": ("rmse",), "bar": {"q": 0.5}}
     study = planning.make(planning.Study(**asked | {"best": {"q": 1.0}})).study
-    assert (study["target"], study["best"]) == ("r2", {"loss": 0, "r2": 1, "rmse": 0, "q": 1})
-    with pytest.raises(InputError, match=r"study.bar: 'q'; .*allowed: loss, r2, rmse"):
+    assert (study["target"], study["worst"]) == ("r2", {"error": 1})
+    assert study["best"] == {"loss": 0, "r2": 1, "rmse": 0, "error": 0, "q": 1}
+    with pytest.raises(InputError, match=r"study.bar: 'q'; .*allowed: error, loss, r2, rmse"):
         planning.make(planning.Study(**asked))
 
 

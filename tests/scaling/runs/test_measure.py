@@ -85,6 +85,13 @@ def test_the_table_has_what_is_fitted_and_every_metric(tmp_path):
         records.check_table(tmp_path, swept(tmp_path), found)
 
 
+def test_a_run_that_reached_the_best_there_is_has_nothing_to_fit(tmp_path):
+    plan = swept(tmp_path, target="accuracy", best={"accuracy": 0.75})
+    assert records.table(tmp_path, plan).iloc[0]["loss"] is None
+    records.save_table(tmp_path, plan)
+    records.check_table(tmp_path, plan, {"big": records.finished(tmp_path, plan.runs[0])})
+
+
 def test_a_target_that_no_run_has_is_one_line(tmp_path):
     with pytest.raises(InputError, match=r"study.target: 'acuracy'; did you mean 'accuracy'\?"):
         records.table(tmp_path, swept(tmp_path, target="acuracy"))

@@ -24,7 +24,8 @@ from train.cli import InputError
 def done(tmp_path_factory):
     """The study of configs/studies/linear.py, run from plan to report."""
     workdir = tmp_path_factory.mktemp("linear")
-    settings = planning.resolve(linear.get_config().to_dict() | {"bar": {"loss": 1e-9}})
+    asked = {"bar": {"loss": 1e-9}, "metrics": ("loss",)}
+    settings = planning.resolve(linear.get_config().to_dict() | asked)
     with pytest.MonkeyPatch.context() as patch:
         # Intervals and curves of the page need many refits, and nothing here is about them.
         patch.setattr(line, "fit", functools.partial(fit, bootstrap=100))
@@ -71,6 +72,17 @@ def test_the_forecast_was_sealed_before_the_run_and_holds(done):
     assert sealed["created"] < record["started"]
     assert score["loss"] == record["loss"]
     assert score["inside90"]
+
+
+def test_a_metric_was_sealed_beside_what_is_fitted_and_scored_in_its_own_units(done):
+    _, workdir, page = done
+    (target,) = json.loads((workdir / "forecast.json").read_text())["metrics"]["loss"]["targets"]
+    (score,) = json.loads((workdir / "score.json").read_text())["scores"]
+    found = score["metrics"]["loss"]
+    assert found["value"] == score["loss"]
+    assert found["error"] == pytest.approx(target["median"] - score["loss"])
+    assert found["inside90"]
+    assert "sealed forecast, 90% interval" in page.read_text()
 
 
 def test_a_second_call_changes_nothing(done):

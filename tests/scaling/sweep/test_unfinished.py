@@ -161,6 +161,7 @@ def test_a_silent_worker_is_killed_and_its_run_tried_again(plan, swept, tmp_path
 def test_a_signal_stops_all_and_decides_the_exit_code(number, code, plan, swept, tmp_path, capsys):
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     saved = [("signal", number, "stopped")]
+    finish(tmp_path, plan.runs[-1])
 
     def work():
         swept(saved, saved, saved)
@@ -168,6 +169,7 @@ def test_a_signal_stops_all_and_decides_the_exit_code(number, code, plan, swept,
     assert ending.ended(tmp_path, work) == code
     said = capsys.readouterr().out
     assert said == f"{tmp_path}: stopped; the same command goes on from here\n"
+    assert (tmp_path / "runs.csv").read_text().count("\n") == 2  # what had ended
     # One whose worker dies as it saves does not go on from here.
     lost = [("signal", number, "died", "killed")]
     assert ending.ended(tmp_path, lambda: swept(lost, lost, lost)) == code
@@ -176,6 +178,18 @@ def test_a_signal_stops_all_and_decides_the_exit_code(number, code, plan, swept,
     assert ending.ended(tmp_path, lambda: signal.raise_signal(number)) == code
     now = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     assert now == before
+
+
+def test_a_metric_that_runs_do_not_have_is_noticed_by_the_first(plan, swept, tmp_path):
+    plan.study.update(metrics=["accuracy"])
+    finish(tmp_path, plan.runs[0])
+    words = r"study\.metrics: 'accuracy'; allowed: .*loss: fit-\S+ has no other"
+    with pytest.raises(InputError, match=words):
+        swept([], [("kept", "never started")], [])
+    assert not (tmp_path / "runs" / plan.runs[1].run).exists()
+    plan.study.update(metrics=["loss"])
+    with pytest.raises(Unfinished, match="2 of 3"):
+        swept([], [("kept", "locked")], [("kept", "locked")])
 
 
 def test_a_signal_in_a_finaliser_stops_all_the_same(tmp_path):

@@ -1,0 +1,1 @@
+"""How far a study has come, by the files in its folder: nothing is trained and nothing locked."""
