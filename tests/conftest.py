@@ -11,8 +11,8 @@ ROOT = Path(__file__).parent.parent
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Most of what tests do is compiling programs that run a few times: LLVM's optimiser can do little.
-# (Without any, refits take three times as long.)
-XLA_FLAGS = " --xla_backend_optimization_level=1"
+# (Without any, refits take three times as long.) Nor are there cores to compile parts on.
+XLA_FLAGS = " --xla_backend_optimization_level=1 --xla_cpu_parallel_codegen_split_count=1"
 if metadata.version("jax").startswith("0.10."):  # later ones compile fast and have no such flag
     XLA_FLAGS += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + XLA_FLAGS

@@ -1,3 +1,5 @@
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -32,18 +34,22 @@ def batch() -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def params():
     # Larger than at the start, so that one token is clearly the most probable.
-    made = nn.meta.unbox(MODEL.init(jax.random.key(0), batch()))["params"]
+    made = nn.meta.unbox(jax.jit(MODEL.init)(jax.random.key(0), batch()))["params"]
     return jax.tree.map(lambda w: 3 * w if w.ndim > 1 else w, made)
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def losses(params, config: Config):
     key = jax.random.key(0)
     return score(MODEL, Choice("translate", config), params, {}, batch(), key, train=False)[0]
 
 
+apply = jax.jit(MODEL.apply)
+
+
 def test_loss_and_accuracy_are_of_target_tokens_alone(params):
     found = losses(params, Config(label_smoothing=0.0))
-    log_p = jax.nn.log_softmax(MODEL.apply({"params": params}, batch()))
+    log_p = jax.nn.log_softmax(apply({"params": params}, batch()))
     targets = batch()["targets"]
     for row, units in enumerate((6, 2, 4, 0)):
         of_tokens = [log_p[row, t, targets[row, t]] for t in range(units)]
@@ -57,7 +63,7 @@ def test_loss_and_accuracy_are_of_target_tokens_alone(params):
 def test_smoothing_is_in_the_objective_and_not_in_the_loss(params):
     plain, smooth = (losses(params, Config(label_smoothing=share)) for share in (0.0, 0.1))
     np.testing.assert_array_equal(plain.sums["loss"], smooth.sums["loss"])
-    log_p = jax.nn.log_softmax(MODEL.apply({"params": params}, batch()))
+    log_p = jax.nn.log_softmax(apply({"params": params}, batch()))
     real = (batch()["targets"] > 0) * batch()["weight"][:, None]
     even = -jnp.sum(jnp.mean(log_p, axis=-1) * real, axis=1)
     expected = 0.9 * plain.sums["loss"] + 0.1 * even
@@ -89,7 +95,7 @@ def test_translates_token_by_token_as_without_a_cache(params):
     tokens = np.zeros((B, T + 1), np.int32)
     tokens[:, 0] = 1
     for t in range(T):
-        logits = MODEL.apply({"params": params}, batch() | {"tokens": tokens[:, :T]})
+        logits = apply({"params": params}, batch() | {"tokens": tokens[:, :T]})
         tokens[:, t + 1] = logits[:, t].argmax(-1)
     np.testing.assert_array_equal(found["written"], tokens[:, 1:])
     assert len({tuple(row) for row in found["written"][:3].tolist()}) == 3
