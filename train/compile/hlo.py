@@ -10,7 +10,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -125,14 +125,14 @@ def called(it: Instruction, attribute: str) -> str:
 
 def trips(program: Program, inside: Computation, loop: Instruction) -> int | None:
     """How often a loop runs: stated by the compiler, or where it counts from one constant up to
-    another; None otherwise."""
+    another by a third; None otherwise."""
     stated = re.search(r"known_trip_count\D+(\d+)", loop.text)
     if stated:
         return int(stated[1])
     condition = program[called(loop, "condition")]
-    (test,) = (i for i in condition.values() if i.root)
+    test = _root(condition)
     if test.opcode == "fusion":  # of the comparison alone: its operands stand in the same order
-        direction = next(i for i in program[called(test, "calls")].values() if i.root).text
+        direction = _root(program[called(test, "calls")]).text
     else:
         direction = test.text
     if "direction=LT" not in direction or len(test.operands) != 2:
@@ -147,9 +147,46 @@ def trips(program: Program, inside: Computation, loop: Instruction) -> int | Non
     first = inside[start.operands[place]]
     while first.opcode in ("copy", "bitcast") and first.operands:
         first = inside[first.operands[0]]
-    if first.opcode != "constant":
+    each = _increment(program, program[called(loop, "body")], place)
+    if first.opcode != "constant" or not each or each < 1:
         return None
-    return max(0, int(limit.literal) - int(first.literal))
+    return max(0, math.ceil((int(limit.literal) - int(first.literal)) / each))
+
+
+def _increment(program: Program, body: Computation, place: int) -> int | None:
+    """What a turn of a loop adds to the array at this place of its state; None: nothing plain.
+
+    It is 2 where the compiler has unrolled the loop by two.
+    """
+
+    def terms(inside: Computation, it: Instruction, given: Sequence[Any]) -> tuple[int, int] | None:
+        """The value of an instruction as (times the old one, plus)."""
+        operands = [inside[name] for name in it.operands]
+        if it.opcode == "constant":
+            return 0, int(it.literal)
+        if it.opcode == "get-tuple-element" and operands[0].opcode == "parameter":
+            return (1, 0) if f"index={place}" in it.text.split(", ") else None
+        if it.opcode == "parameter":
+            return given[int(it.literal)]
+        found = [terms(inside, operand, given) for operand in operands]
+        if None in found:
+            return None
+        if it.opcode in ("copy", "bitcast"):
+            return found[0]
+        if it.opcode == "fusion":
+            of = program[called(it, "calls")]
+            return terms(of, _root(of), found)
+        return tuple(map(sum, zip(*found))) if it.opcode == "add" else None
+
+    handed_on = _root(body)
+    if handed_on.opcode != "tuple":
+        return None
+    found = terms(body, body[handed_on.operands[place]], ())
+    return found[1] if found and found[0] == 1 else None
+
+
+def _root(computation: Computation) -> Instruction:
+    return next(i for i in computation.values() if i.root)
 
 
 def groups(text: str, devices: int) -> tuple[tuple[int, ...], ...]:

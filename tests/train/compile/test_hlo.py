@@ -91,7 +91,7 @@ HloModule jit_train, is_scheduled=true
   %w = f32[8,128]{1,0:T(8,128)S(1)} fusion(%weights, %i), kind=kLoop, calls=%slice_part
   %g = f32[8,128]{1,0:T(8,128)S(1)} all-reduce(%w), replica_groups=mesh['a'=2,'b'=2] {'b'}, to_apply=%add
   %new = f32[4,8,128]{2,1,0:T(8,128)} fusion(%kept, %g, %i), kind=kLoop, calls=%update_part
-  %next = s32[]{:T(128)S(6)} add(%one, %one)
+  %next = s32[]{:T(128)S(6)} add(%i, %one)
   ROOT %out = (s32[]{:T(128)}, f32[4,8,128]{2,1,0:T(8,128)}, f32[4,8,128]{2,1,0:T(8,128)}) tuple(%next, %weights, %new)
 }
 
@@ -139,6 +139,33 @@ def test_a_tpu_program():
 
 
 @pytest.mark.parametrize(
+    ("constant", "added", "turns", "unknown"),
+    [
+        (1, "add(%i, %one)", 4, 0),
+        (2, "add(%one, %i)", 2, 0),  # unrolled by two
+        (3, "fusion(%i, %one), kind=kLoop, calls=%sum", 2, 0),
+        (1, "multiply(%i, %one)", 1, 1),
+        (1, "add(%one, %one)", 1, 1),
+        (0, "add(%i, %one)", 1, 1),
+    ],
+)
+def test_turns_are_counted_by_what_each_adds(constant, added, turns, unknown):
+    fusion = """
+%sum (a: s32[], b: s32[]) -> s32[] {
+  %a = s32[]{:T(128)} parameter(0)
+  %b = s32[]{:T(128)} parameter(1)
+  ROOT %c = s32[]{:T(128)} add(%a, %b)
+}
+
+%condition ("""
+    program = PROGRAM.replace("\n%condition (", fusion)
+    program = program.replace("S(6)} constant(1)", f"S(6)}} constant({constant})")
+    found = hlo_cost.cost(program.replace("add(%i, %one)", added), 4)
+    assert next(c.count for c in found.collectives) == turns
+    assert found.unknown_loops == unknown
+
+
+@pytest.mark.parametrize(
     ("written", "groups"),
     [
         ("replica_groups={{0,3},{1,2}}, x", ((0, 3), (1, 2))),
@@ -163,7 +190,7 @@ def test_groups_in_all_their_forms(written, groups):
     [
         (PROGRAM, "nothing", "no ENTRY"),
         ("ENTRY %main", "%main", "no ENTRY"),
-        ("add(%one, %one)", "add(%one, %one", "a parenthesis is left open"),
+        ("add(%i, %one)", "add(%i, %one", "a parenthesis is left open"),
         ("%next = s32[]{:T(128)S(6)} add(", "%next = s32[] (", "not an instruction: %next = s32"),
         ("%one = s32[]", "%one = q7[]", "a type not known here: q7"),
         ("get-tuple-element(%c), index=0", "get-tuple-element(%c)", "%loop is in a form not known"),
