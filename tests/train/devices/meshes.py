@@ -14,7 +14,7 @@ import jax
 
 from tests.conftest import FORKSERVER
 from tests.train import toys
-from train import before, cache, config, step
+from train import before, config, step
 from train.devices import sharding
 
 ONE = dict.fromkeys(sharding.AXES, 1)
@@ -52,9 +52,13 @@ def _received(connection: Connection) -> Iterator[dict]:
 
 
 def _train(told: Connection, devices: int, base: dict, changes: list[dict]) -> None:
-    """Sends the result of each change."""
+    """Sends the result of each change.
+
+    Each is compiled anew: of a program of several CPU devices that comes from the cache, devices
+    may start collectives in orders of their own, and wait for each other for good.
+    """
     jax.config.update("jax_num_cpu_devices", devices)
-    cache.use_cache()
+    jax.config.update("jax_enable_compilation_cache", False)
     for package, path in toys.paths().items():
         package.__path__ = path
     dataset = before.open_data(config.resolve(base))
