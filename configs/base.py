@@ -52,6 +52,7 @@ def get_config() -> ConfigDict:
                 "expert": 1,
                 "stage": 1,
             },
+            "evals": {},
             "start": {"run": "", "step": 0, "take": ("params/*",), "rename": ()},
         }
     )

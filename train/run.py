@@ -19,7 +19,7 @@ import datetime
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from train.checkpoint import Checkpoints
 from train.cli import InputError
 from train.config import RunConfig
 from train.devices import hosts, sharding
+from train.drive import drive
 from train.workdir import locked
 
 CURVE_POINTS = 200
@@ -138,10 +139,10 @@ class _Run:
         self.started = claimed.get("started") or _now()
         self.start = claimed.get("start", {})
         with self.clock("checkpoint"):
-            checkpoints = Checkpoints(self.workdir, config, digest)
-        with contextlib.closing(checkpoints):
+            self.checkpoints = Checkpoints(self.workdir, config, digest)
+        with contextlib.closing(self.checkpoints):
             try:
-                found = self.train_and_evaluate(checkpoints)
+                found = self.train_and_evaluate()
                 loss, error = found[self.task.OF_RECORD]
                 outcome = {"status": "ok", "reason": "", "loss": loss, "loss_se": error}
                 outcome |= {"metrics": found}
@@ -156,28 +157,27 @@ class _Run:
 
         return record.Record(**hosts.first(write))
 
-    def train_and_evaluate(self, checkpoints: Checkpoints) -> evaluation.Measured:
+    def train_and_evaluate(self) -> evaluation.Measured:
         """The metrics at the end. Raises Diverged."""
         steps = self.config.steps
-        state, begun = self.begin_or_resume(checkpoints)
+        state, begun = self.begin_or_resume()
         self.writer = metrics.Writer(self.workdir, begun) if hosts.leads() else metrics.NoWriter()
         with contextlib.closing(self.writer):
             known = {x["step"]: x["metrics"] for x in hosts.first(self.evaluations)}
-            checkpoints.note({now: self.of_record(found) for now, found in known.items()})
-            # What goes to a device or comes from one in the loop is asked for: a slip is an error.
-            with jax.transfer_guard("disallow"):
-                state = self.train(state, begun, checkpoints)
+            losses = {now: self.of_record(found) for now, found in known.items()}
+            self.checkpoints.note({now: x for now, x in losses.items() if x is not None})
+            state = self.train(state, begun)
             # What was evaluated before it was killed is not evaluated, and logged, again.
-            found = known[steps] if steps in known else self.evaluate(state)
+            found = known[steps] if steps in known else self.evaluate(state, self.evaluators)
             with self.clock("checkpoint"):
-                checkpoints.note({steps: self.of_record(found)})
+                self.checkpoints.note({steps: self.of_record(found)})
             del state  # its room is needed
             self.check_learned(found)
         return found
 
-    def of_record(self, found: evaluation.Measured) -> float:
-        """The number of record."""
-        return found[self.task.OF_RECORD][0]
+    def of_record(self, found: evaluation.Measured) -> float | None:
+        """The number of record; None where the validation set was not looked at."""
+        return found.get(self.task.OF_RECORD, [None])[0]
 
     def prepare(self) -> None:
         """Opens the data and makes the functions, or raises InputError."""
@@ -188,15 +188,16 @@ class _Run:
         self.hyper = jax.device_put(step.hyper_of(self.config), sharding.copied(mesh))
         used = mesh.devices.flat
         self.batches = sharding.of_batch(mesh)
-        self.evaluator = evaluation.Evaluator(self.config, self.dataset, self.functions)
+        self.evaluators = evaluation.evaluators(self.config, self.dataset, self.functions)
         whole = before.account(self.config, self.dataset)
-        self.pace = pace.Pace(self.config, whole, self.dataset.eval_rows, used)
+        rows = {name: evaluator.dataset.eval_rows for name, evaluator in self.evaluators.items()}
+        self.pace = pace.Pace(self.config, whole, rows, used)
 
-    def begin_or_resume(self, checkpoints: Checkpoints) -> tuple[step.State, int]:
+    def begin_or_resume(self) -> tuple[step.State, int]:
         with self.clock("checkpoint"):
-            saved = checkpoints.restore_newest(self.functions.abstract)
+            saved = self.checkpoints.restore_newest(self.functions.abstract)
         if saved is not None:
-            earlier = checkpoints.seconds(saved[1])
+            earlier = self.checkpoints.seconds(saved[1])
             self.begin -= earlier.pop("total", 0.0)
             for what, seconds in earlier.items():
                 self.seconds[what] += seconds
@@ -225,40 +226,50 @@ class _Run:
             self.batches,
         )
 
-    def train(self, state: step.State, begun: int, checkpoints: Checkpoints) -> step.State:
-        config = self.config
-        for now in range(begun, config.steps):
-            batch = self.train_batch(now)
-            # The first call compiles; every later one only dispatches, ahead of the last one's
-            # results.
-            with self.clock("compile" if now == begun else "train"):
-                state, values = self.functions.train(state, batch, self.hyper)
-                hosts.pace(values)
-            taken = now + 1
-            if now == begun:
-                self.claim(values)
-                self.pace.begin(taken, self.spent())
-            self.pace.under_way(taken, values["loss"])
-            if taken % config.log_every == 0 or taken in (1, config.steps):
-                with self.clock("log"):
-                    self.log(taken, values)
-            loss = None
-            if _due(taken, config.evaluation.every) and taken < config.steps:
-                loss = self.of_record(self.evaluate(state))
-            stop = hosts.asked_to_stop(taken, self.should_stop())
-            best = config.checkpoint.best and loss is not None
-            last = taken == config.steps  # on disk before it is evaluated, which may take long
-            if _due(taken, config.checkpoint.every) or best or stop or last:
-                with self.clock("checkpoint"):
-                    self.save(checkpoints, taken, state, loss)
-            checkpoints.check()
-            if stop:
-                checkpoints.wait()
-                raise Interrupted(f"stopped after step {taken} of {config.steps}")
+    def train(self, state: step.State, begun: int) -> step.State:
+        """Takes all steps that are left. Raises Interrupted."""
+        state, taken, stopped = drive(
+            self.config, self.functions, state, self.hyper, self.train_batch, begun, self
+        )
         with self.clock("checkpoint"):
-            checkpoints.wait()
+            self.checkpoints.wait()
+        if stopped:
+            raise Interrupted(f"stopped after step {taken} of {self.config.steps}")
         self.saved()
         return state
+
+    def stepping(self, first: bool) -> contextlib.AbstractContextManager[None]:
+        """See `drive.Events`, as of the next ones."""
+        return self.clock("compile" if first else "train")
+
+    def stepped(self, taken: int, values: dict[str, jax.Array], first: bool) -> None:
+        if first:
+            self.claim(values)
+            self.pace.begin(taken, self.spent())
+        self.pace.under_way(taken, values["loss"])
+
+    def log(self, taken: int, values: dict[str, jax.Array]) -> None:
+        """Takes the metrics of a step and writes those of the one before, there by now."""
+        with self.clock("log"):
+            self.fetch()
+            self.unfetched = (taken, values)
+
+    def stop(self, taken: int) -> bool:
+        return hosts.asked_to_stop(taken, self.should_stop())
+
+    def save(self, taken: int, state: step.State, found: evaluation.Measured | None) -> None:
+        with self.clock("checkpoint"):
+            # A line is on disk before the checkpoint that follows it: a resumed run misses none.
+            with self.clock("train"):
+                jax.block_until_ready(state)
+            self.fetch()
+            self.writer.sync()
+            loss = self.of_record(found or {})
+            with jax.transfer_guard("allow"):  # Orbax moves what it saves in its own way
+                self.checkpoints.save(taken, state, loss, self.spent(), self.account(taken))
+
+    def passed(self) -> None:
+        self.checkpoints.check()
 
     def claim(self, values: dict[str, jax.Array]) -> None:
         """Makes the workdir this run's, now that a step of it has been taken."""
@@ -268,11 +279,6 @@ class _Run:
                 *(self.workdir, self.config, self.dataset.digest, self.started, self.start)
             )
         )
-
-    def log(self, taken: int, values: dict[str, jax.Array]) -> None:
-        """Takes the metrics of a step and writes those of the one before, there by now."""
-        self.fetch()
-        self.unfetched = (taken, values)
 
     def fetch(self) -> None:
         if self.unfetched is None:
@@ -288,26 +294,32 @@ class _Run:
         if hosts.leads():
             self.progress(taken, float(values["loss"]), self.pace.speed(taken, self.spent()))
 
-    def evaluate(self, state: step.State) -> evaluation.Measured:
-        """The metrics of the validation set, which are logged. Raises Diverged.
-
-        Those that need more than means (`tasks`: examine) only at the end, and where the number of
-        record may be one of them.
-        """
-        name, taken = self.task.OF_RECORD, int(jax.device_get(state.step))
+    def evaluate(self, state: step.State, names: Iterable[str]) -> evaluation.Measured:
+        """The metrics of some sets, by their names, which are logged. Raises Diverged."""
+        taken = int(jax.device_get(state.step))
         jax.block_until_ready(state)  # until then it is training that takes the time
-        with self.clock("evaluate"):
-            found = self.evaluator.metrics(state, taken == self.config.steps or name != "loss")
+        found: evaluation.Measured = {}
+        for name in names:
+            with self.clock("evaluate"):
+                seen = self.evaluators[name].metrics(state, taken == self.config.steps)
+            if not name:
+                self.check(taken, seen)
+            found |= evaluation.named(name, seen)
+        line = {f"eval_{name}": value for name, (value, _) in found.items()}
+        line |= {f"eval_{name}_se": e for name, (_, e) in found.items() if e is not None}
+        if line:
+            self.writer.write(taken, line)
+        return found
+
+    def check(self, taken: int, found: evaluation.Measured) -> None:
+        """Raises Diverged where the validation set says no number."""
+        name = self.task.OF_RECORD
         for needed in ("loss", name):
             if needed not in found or not math.isfinite(found[needed][0]):
                 value = found.get(needed, ["is not defined"])[0]
                 raise Diverged(f"validation {needed} {value} at step {taken}")
         if found[name][1] is None:
             raise InputError(f"config.data: too few validation rows for an error of the {name}")
-        line = {f"eval_{name}": value for name, (value, _) in found.items()}
-        line |= {f"eval_{name}_se": e for name, (_, e) in found.items() if e is not None}
-        self.writer.write(taken, line)
-        return found
 
     def check_learned(self, found: evaluation.Measured) -> None:
         """Raises Diverged if a run ends far above where it began, on the validation set.
@@ -321,7 +333,7 @@ class _Run:
         with self.clock("compile"):
             first = jax.block_until_ready(self.functions.init(self.hyper))
         with self.clock("evaluate"):
-            initial, error = self.evaluator.metrics(first, whole=False)["loss"]
+            initial, error = self.evaluators[""].metrics(first, last=False)["loss"]
         if evaluation.far_above(loss, initial, math.inf if error is None else error):
             raise Diverged(
                 f"validation loss {loss:.6g} after step {self.config.steps}, far above the "
@@ -334,23 +346,12 @@ class _Run:
         return min(seen[-1], loss) > seen[0] if seen else False
 
     def evaluations(self) -> list[dict[str, Any]]:
-        """What was logged of the validation set, as it stands in a record."""
+        """What was logged of the sets it is evaluated on, as it stands in a record."""
         return [
             {"step": line["step"], "metrics": metrics.evaluated(line)}
             for line in metrics.read(self.workdir)
-            if "eval_loss" in line
+            if metrics.is_evaluation(line)
         ]
-
-    def save(
-        self, checkpoints: Checkpoints, taken: int, state: step.State, loss: float | None
-    ) -> None:
-        # A line is on disk before the checkpoint that follows it: a resumed run never misses one.
-        with self.clock("train"):
-            jax.block_until_ready(state)
-        self.fetch()
-        self.writer.sync()
-        with jax.transfer_guard("allow"):  # Orbax moves what it saves in its own way
-            checkpoints.save(taken, state, loss, self.spent(), self.account(taken))
 
     def spent(self) -> dict[str, float]:
         """Seconds of all calls so far, by kind and in total; what no clock counted is training."""
@@ -379,10 +380,6 @@ class _Run:
             versions=record.versions(),
             revision=record.revision(),
         )
-
-
-def _due(taken: int, every: int) -> bool:
-    return every > 0 and taken % every == 0
 
 
 def _now() -> str:

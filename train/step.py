@@ -83,6 +83,7 @@ def compile_for(
         checkpoint=Checkpoint(every=0, keep=1, best=0),
         evaluation=dataclasses.replace(config.evaluation, every=0),
         start=NO_START,
+        evals={},
         seed=0,
         steps=1,
         log_every=1,
