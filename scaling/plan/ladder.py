@@ -78,6 +78,8 @@ class Ladder:
         config = configuration.resolve(values | {"steps": 1})
         if config.data not in self._datasets:
             here = before.open_data(config) if not self._unique else Stated(config, self._unique)
+            if not self._unique:
+                before.open_further(config)
             self._datasets[config.data] = here
         dataset = self._datasets[config.data]
         steps = max(1, round(D / (config.batch_size * dataset.units_per_row)))

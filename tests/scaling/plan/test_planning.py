@@ -354,6 +354,29 @@ def test_a_plan_says_what_is_fitted_and_what_is_best(monkeypatch):
         planning.make(planning.Study(**asked))
 
 
+def test_a_plan_may_fit_what_a_further_set_says(tmp_path):
+    experiment, small = tmp_path / "shifted.py", {"budgets": (2e4, 8e4)}
+    experiment.write_text(
+        "from configs import linear\n"
+        "def recipe(features, samples):\n"
+        "  config = linear.recipe(features, samples)\n"
+        "  data = config.data.to_dict() | {'noise': 0.5}\n"
+        "  own = {'every': 0, 'batch_size': 64, 'data': data, 'task': {'name': 'regression'}}\n"
+        "  config.evals = {'noisy': own}\n"
+        "  return config\n"
+    )
+    asked = settings(**small).__dict__ | {"experiment": str(experiment), "target": "noisy/loss"}
+    plan = planning.make(planning.Study(**asked))
+    assert plan.study["target"] == "noisy/loss"
+    assert plan.study["best"] == {"loss": 0.0, "noisy/loss": 0.0}
+    assert plan.runs[0].config["evals"]["noisy"]["data"]["noise"] == 0.5
+    with pytest.raises(InputError, match=r"study.target: 'noisy/los'; did you mean 'noisy/loss'"):
+        planning.make(planning.Study(**asked | {"target": "noisy/los"}))
+    experiment.write_text(experiment.read_text().replace("'noise': 0.5", "'noise': -1.0"))
+    with pytest.raises(InputError, match=r"^config\.evals\.noisy\.data: .*noise: -1\.0"):
+        planning.make(planning.Study(**asked))
+
+
 def test_metrics_of_a_study_are_typed():
     values = linear.get_config().to_dict()
     study = planning.resolve(values | {"metrics": ["a"], "bar": {"a": 1}})

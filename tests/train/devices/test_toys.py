@@ -10,7 +10,12 @@ from tests.train.devices.meshes import train_on
 def test_a_mesh_changes_no_number_of_any_family(family, monkeypatch):
     for package, path in toys.paths().items():
         monkeypatch.setattr(package, "__path__", path)
-    one, eight = train_on(toys.config(*family), {}, {"mesh": {"data": 2, "fsdp": 4}})
+    base = toys.config(*family, evals=toys.further(few={"task": {"name": family[1]}}))
+    one, eight = train_on(base, {}, {"mesh": {"data": 2, "fsdp": 4}})
     assert one["losses"] != pytest.approx([one["losses"][0]] * 10, rel=1e-3)
     assert eight["losses"] == pytest.approx(one["losses"], rel=1e-4)
     assert eight["metrics"] == pytest.approx(one["metrics"], rel=1e-3)
+    for name in ("", "few"):
+        loss, error = one["evaluated"][name]["loss"]
+        assert eight["evaluated"][name]["loss"] == pytest.approx([loss, error], rel=1e-3)
+    assert one["evaluated"]["few"]["loss"] != one["evaluated"][""]["loss"]
