@@ -1,7 +1,6 @@
 """A run before it is trained: its data, and what it comes to in N, D and C."""
 
 import contextlib
-import dataclasses
 import re
 from collections.abc import Iterator
 
@@ -20,12 +19,7 @@ def open_data(config: RunConfig, planned_on: str = "") -> data.Dataset:
       Unavailable: a file of it is not there or cannot be read, or it has another digest.
       InputError: there is no such data, or it does not fit the model.
     """
-    try:
-        dataset = data.open_dataset(config.data.name, dataclasses.asdict(config.data.config))
-    except OSError as error:
-        raise Unavailable(f"config.data: {error}") from error
-    except ValueError as error:
-        raise InputError(f"config.data: {error}") from error
+    dataset = configuration.opened(config.data)
     if planned_on and dataset.digest != planned_on:
         raise Unavailable(
             "config.data: changed since the run was planned: sha256 "

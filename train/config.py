@@ -6,6 +6,7 @@ by `name`.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -15,8 +16,8 @@ from typing import Any, TypeVar
 
 import data
 import models
-from train import tasks
-from train.cli import InputError, nearest, require
+from train import duration, tasks
+from train.cli import InputError, Unavailable, nearest, require
 from train.optimizer import Optimizer, Schedule
 
 T = TypeVar("T")
@@ -148,7 +149,7 @@ def resolve(values: Mapping[str, Any]) -> RunConfig:
     Raises:
       InputError: a missing, unknown or mistyped field, or a value that is not allowed.
     """
-    return build(RunConfig, _with_facts(_completed(values)), "config")
+    return build(RunConfig, _with_durations(_with_facts(_completed(values))), "config")
 
 
 def _completed(values: Any) -> Any:
@@ -190,6 +191,18 @@ def _with_facts(values: Any) -> Any:
         known = f"data {held.name!r} must be opened to know it of this source"
         raise InputError(f"config.model.{name}: 0; give the number of {name}: {known}")
     return {**values, "model": {**model, **filled}}
+
+
+def _with_durations(values: Any) -> Any:
+    """A duration stands for a number of steps. The data are opened where nothing else tells it."""
+    if not isinstance(values, Mapping):
+        return values
+    held = functools.cache(lambda: _choose(data, values.get("data"), "config.data"))
+    known = functools.cache(lambda: of_data(data.facts, held()))
+    there = functools.cache(lambda: opened(held()))
+    return duration.plain(
+        values, lambda name: getattr(there(), name) if known().get(name) is None else known()[name]
+    )
 
 
 def _canonical(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -244,6 +257,16 @@ def of_data(ask: Callable[[str, Any], T], chosen: Choice) -> T:
         return ask(chosen.name, chosen.config)
     except ValueError as error:
         raise InputError(f"config.{error}") from error
+
+
+def opened(chosen: Choice) -> data.Dataset:
+    """A run's data. Raises Unavailable or InputError, see `before.open_data`."""
+    try:
+        return data.open_dataset(chosen.name, dataclasses.asdict(chosen.config))
+    except OSError as error:
+        raise Unavailable(f"config.data: {error}") from error
+    except ValueError as error:
+        raise InputError(f"config.data: {error}") from error
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:

@@ -363,6 +363,7 @@ def test_a_plan_may_fit_what_a_further_set_says(tmp_path):
         "  data = config.data.to_dict() | {'noise': 0.5}\n"
         "  own = {'every': 0, 'batch_size': 64, 'data': data, 'task': {'name': 'regression'}}\n"
         "  config.evals = {'noisy': own}\n"
+        "  config.schedule.warmup, config.evaluation.every = '4 steps', '25%'\n"
         "  return config\n"
     )
     asked = settings(**small).__dict__ | {"experiment": str(experiment), "target": "noisy/loss"}
@@ -370,6 +371,9 @@ def test_a_plan_may_fit_what_a_further_set_says(tmp_path):
     assert plan.study["target"] == "noisy/loss"
     assert plan.study["best"] == {"loss": 0.0, "noisy/loss": 0.0}
     assert plan.runs[0].config["evals"]["noisy"]["data"]["noise"] == 0.5
+    for run in plan.runs:  # durations are of each run's own steps
+        assert run.config["schedule"]["warmup"] == 4 / run.config["steps"]
+        assert run.config["evaluation"]["every"] == round(run.config["steps"] / 4)
     with pytest.raises(InputError, match=r"study.target: 'noisy/los'; did you mean 'noisy/loss'"):
         planning.make(planning.Study(**asked | {"target": "noisy/los"}))
     experiment.write_text(experiment.read_text().replace("'noise': 0.5", "'noise': -1.0"))
