@@ -73,8 +73,10 @@ class Ladder:
         values, config, dataset = self._endless(size, D)
         values |= {} if seed is None else {"seed": seed}
         steps = max(1, round(D / (config.batch_size * dataset.units_per_row)))
-        first = start.first_step(config.start)
-        config = configuration.resolve(values | {"steps": first + steps})
+        # What is newest may be another one by the time that the run is trained.
+        begun = start.pinned(config.start)
+        values |= {"steps": start.first_step(begun) + steps, "start": vars(begun)}
+        config = configuration.resolve(values)
         return before.account(config, dataset, steps)
 
     def at_budget(self, size: int, C: float, seed: int | None = None) -> Account:

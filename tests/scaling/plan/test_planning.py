@@ -230,6 +230,14 @@ def test_a_branch_is_planned_on_top_of_its_trunk(tmp_path):
     branch, alone = (Ladder(str(path)).at(16, 4e3) for path in (experiment, "configs/linear.py"))
     assert (branch.D, branch.C, branch.epochs) == (alone.D, alone.C, alone.epochs)
     assert branch.config["steps"] == 30 + alone.config["steps"]
+    assert (branch.config["start"]["step"], alone.config["start"]["step"]) == (30, 0)
+    tuned = tmp_path / "tuned.py"
+    tuned.write_text(experiment.read_text().replace("'step', 'params/*'", "'params/*',"))
+    first = Ladder(str(tuned)).at(16, 4e3)
+    (tmp_path / "trunk" / "checkpoints" / "40").mkdir()  # the trunk has gone on
+    again = [Ladder(str(path)).at(16, 4e3).config["start"]["step"] for path in (tuned, experiment)]
+    assert (first.config["start"]["step"], first.config["steps"]) == (30, alone.config["steps"])
+    assert again == [40, 40]
     shutil.rmtree(tmp_path / "trunk")
     with pytest.raises(InputError, match=r"config.start.run: .*trunk'; it has no checkpoint"):
         Ladder(str(experiment)).at(16, 4e3)
