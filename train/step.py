@@ -267,7 +267,7 @@ class _Program:
     def examine(self, state: State, batch, index) -> dict[str, jax.Array]:
         """What the task keeps of each row, [B, ...]."""
         key, rows = self.rows(batch, index)
-        with self.placed(batch) as batch:
+        with placement.on(sharding.place_whole(self.mesh, self.config.microbatches)):
             model, keys = bind(self.model, state.params, state.extra, key, rows, train=False)
             return self.task.examine(self.config.task.config, model, batch, keys)
 

@@ -86,6 +86,9 @@ def _train(told: Connection, devices: int, base: dict, changes: list[dict]) -> N
             "collectives": dict(collections.Counter(COLLECTIVE.findall(text))),
             "largest": max(map(math.prod, shapes)),
         }
+        if c.task.name == "echo":
+            kept = functions.examine(state, dataset.eval_batch(0, c.evaluation.batch_size), 0)
+            result["kept"] = {name: x.tolist() for name, x in kept.items()}
         if c.evals:
             with mock.patch.object(jax, "devices", return_value=devices):
                 sets = evaluation.evaluators(c, dataset, functions)
