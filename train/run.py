@@ -166,6 +166,8 @@ class _Run:
             known = {x["step"]: x["metrics"] for x in hosts.first(self.evaluations)}
             losses = {now: self.of_record(found) for now, found in known.items()}
             self.checkpoints.note({now: x for now, x in losses.items() if x is not None})
+            if self.config.start.run and begun == self.first_step() and begun not in known:
+                self.evaluate(state, self.evaluators)
             state = self.train(state, begun)
             # What was evaluated before it was killed is not evaluated, and logged, again.
             found = known[steps] if steps in known else self.evaluate(state, self.evaluators)
@@ -330,15 +332,23 @@ class _Run:
         loss = found["loss"][0]
         if not hosts.first(lambda: self.rose(loss)):
             return
-        with self.clock("compile"):
-            first = jax.block_until_ready(self.functions.init(self.hyper))
-        with self.clock("evaluate"):
-            initial, error = self.evaluators[""].metrics(first, last=False)["loss"]
+        initial, error = self.loss_at_first()
         if evaluation.far_above(loss, initial, math.inf if error is None else error):
             raise Diverged(
                 f"validation loss {loss:.6g} after step {self.config.steps}, far above the "
                 f"{initial:.6g} of the first weights"
             )
+
+    def loss_at_first(self) -> tuple[float, float | None]:
+        """The loss of the first weights, and its error: logged, or else of what the seed gives."""
+        begun = self.first_step()
+        known = hosts.first(lambda: metrics.evaluated_at(self.workdir, begun))
+        if "loss" in known:
+            return tuple(known["loss"])
+        with self.clock("compile"):
+            first = jax.block_until_ready(self.functions.init(self.hyper))
+        with self.clock("evaluate"):
+            return tuple(self.evaluators[""].metrics(first, last=False)["loss"])
 
     def rose(self, loss: float) -> bool:
         """Whether the last losses are above the first one: a cheap sign that seldom comes."""
