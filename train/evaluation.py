@@ -24,6 +24,10 @@ _GROUPS = 20  # of the jackknife
 _ERRORS = 10  # a rise of so many standard errors is no chance
 
 
+class Diverged(Exception):
+    """The loss is no longer finite, or far above where it began."""
+
+
 class Evaluator:
     """Passes over one evaluation set."""
 
@@ -126,6 +130,23 @@ def named(name: str, found: Measured) -> Measured:
     if not name:
         return found
     return {f"{name}/{key}": x for key, x in found.items() if math.isfinite(x[0])}
+
+
+def check(task: Task, step_number: int, found: Measured) -> None:
+    """Raises Diverged where a run's own set says no number, and InputError where it says no error.
+
+    Args:
+      task: of the run.
+      step_number: steps taken.
+      found: metrics of its own set.
+    """
+    name = task.OF_RECORD
+    for needed in ("loss", name):
+        if needed not in found or not math.isfinite(found[needed][0]):
+            value = found.get(needed, ["is not defined"])[0]
+            raise Diverged(f"validation {needed} {value} at step {step_number}")
+    if found[name][1] is None:
+        raise InputError(f"config.data: too few validation rows for an error of the {name}")
 
 
 def _joined(batches: list[Any]) -> Any:

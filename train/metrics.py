@@ -47,6 +47,24 @@ def evaluated_at(workdir: Path, step: int) -> dict[str, list[float | None]]:
     return next(map(evaluated, lines), {})
 
 
+def evaluations(workdir: Path) -> list[dict[str, Any]]:
+    """What a run logged of the sets that it is evaluated on, as it stands in a record."""
+    return [
+        {"step": line["step"], "metrics": evaluated(line)}
+        for line in read(workdir)
+        if is_evaluation(line)
+    ]
+
+
+def rose(workdir: Path, loss: float) -> bool:
+    """Whether a run's last training loss and a validation `loss` are above its first one.
+
+    A cheap sign that it may have diverged, which seldom comes.
+    """
+    seen = [line["loss"] for line in read(workdir) if "loss" in line]
+    return min(seen[-1], loss) > seen[0] if seen else False
+
+
 def _read(path: Path) -> tuple[list[dict[str, float]], list[int]]:
     """The lines, see `read`, and the numbers of those left out, but for a last one cut off."""
     try:

@@ -17,9 +17,7 @@ import contextlib
 import dataclasses
 import datetime
 import math
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +27,11 @@ from train import before, evaluation, metrics, pace, record, start, step, tasks
 from train import workdir as workdirs
 from train.account import Account, facts
 from train.checkpoint import Checkpoints
-from train.cli import InputError
+from train.clock import Clock
 from train.config import RunConfig
 from train.devices import hosts, sharding
 from train.drive import drive
+from train.evaluation import Diverged
 from train.workdir import locked
 
 CURVE_POINTS = 200
@@ -40,10 +39,6 @@ CURVE_POINTS = 200
 
 class Interrupted(Exception):
     """The run was asked to stop; it has saved a checkpoint and can be resumed."""
-
-
-class Diverged(Exception):
-    """The loss is no longer finite, or far above where it began."""
 
 
 def finished(workdir: Path) -> record.Record | None:
@@ -117,19 +112,8 @@ class _Run:
         self.progress, self.should_stop = progress, should_stop
         self.resumed, self.saved, self.tell = resumed, saved, tell
         self.started = _now()
-        self.seconds: dict[str, float] = defaultdict(float)  # of all calls
-        self.begin = time.monotonic()  # as if all calls were this one
+        self.clock = Clock()
         self.unfetched: tuple[int, dict[str, jax.Array]] | None = None
-
-    @contextlib.contextmanager
-    def clock(self, what: str) -> Iterator[None]:
-        """Counts wall time as spent on `what`; a clock inside it counts for itself alone."""
-        start, inside_before = time.monotonic(), sum(self.seconds.values())
-        try:
-            yield
-        finally:
-            inside = sum(self.seconds.values()) - inside_before
-            self.seconds[what] += time.monotonic() - start - inside
 
     def go(self) -> record.Record:
         config = self.config
@@ -163,7 +147,8 @@ class _Run:
         state, begun = self.begin_or_resume()
         self.writer = metrics.Writer(self.workdir, begun) if hosts.leads() else metrics.NoWriter()
         with contextlib.closing(self.writer):
-            known = {x["step"]: x["metrics"] for x in hosts.first(self.evaluations)}
+            logged = hosts.first(lambda: metrics.evaluations(self.workdir))
+            known = {x["step"]: x["metrics"] for x in logged}
             losses = {now: self.of_record(found) for now, found in known.items()}
             self.checkpoints.note({now: x for now, x in losses.items() if x is not None})
             if self.config.start.run and begun == self.first_step() and begun not in known:
@@ -199,10 +184,7 @@ class _Run:
         with self.clock("checkpoint"):
             saved = self.checkpoints.restore_newest(self.functions.abstract)
         if saved is not None:
-            earlier = self.checkpoints.seconds(saved[1])
-            self.begin -= earlier.pop("total", 0.0)
-            for what, seconds in earlier.items():
-                self.seconds[what] += seconds
+            self.clock.go_on(self.checkpoints.seconds(saved[1]))
             if hosts.leads():
                 self.resumed(saved[1])
             return saved
@@ -247,7 +229,7 @@ class _Run:
     def stepped(self, taken: int, values: dict[str, jax.Array], first: bool) -> None:
         if first:
             self.claim(values)
-            self.pace.begin(taken, self.spent())
+            self.pace.begin(taken, self.clock.spent())
         self.pace.under_way(taken, values["loss"])
 
     def log(self, taken: int, values: dict[str, jax.Array]) -> None:
@@ -268,7 +250,7 @@ class _Run:
             self.writer.sync()
             loss = self.of_record(found or {})
             with jax.transfer_guard("allow"):  # Orbax moves what it saves in its own way
-                self.checkpoints.save(taken, state, loss, self.spent(), self.account(taken))
+                self.checkpoints.save(taken, state, loss, self.clock.spent(), self.account(taken))
 
     def passed(self) -> None:
         self.checkpoints.check()
@@ -292,9 +274,9 @@ class _Run:
         for name, value in values.items():
             if not math.isfinite(value):
                 raise Diverged(f"{name} {value} at step {taken}")
-        self.writer.write(taken, values | self.pace.rates(self.spent()))
+        self.writer.write(taken, values | self.pace.rates(self.clock.spent()))
         if hosts.leads():
-            self.progress(taken, float(values["loss"]), self.pace.speed(taken, self.spent()))
+            self.progress(taken, float(values["loss"]), self.pace.speed(taken, self.clock.spent()))
 
     def evaluate(self, state: step.State, names: Iterable[str]) -> evaluation.Measured:
         """The metrics of some sets, by their names, which are logged. Raises Diverged."""
@@ -305,23 +287,13 @@ class _Run:
             with self.clock("evaluate"):
                 seen = self.evaluators[name].metrics(state, taken == self.config.steps)
             if not name:
-                self.check(taken, seen)
+                evaluation.check(self.task, taken, seen)
             found |= evaluation.named(name, seen)
         line = {f"eval_{name}": value for name, (value, _) in found.items()}
         line |= {f"eval_{name}_se": e for name, (_, e) in found.items() if e is not None}
         if line:
             self.writer.write(taken, line)
         return found
-
-    def check(self, taken: int, found: evaluation.Measured) -> None:
-        """Raises Diverged where the validation set says no number."""
-        name = self.task.OF_RECORD
-        for needed in ("loss", name):
-            if needed not in found or not math.isfinite(found[needed][0]):
-                value = found.get(needed, ["is not defined"])[0]
-                raise Diverged(f"validation {needed} {value} at step {taken}")
-        if found[name][1] is None:
-            raise InputError(f"config.data: too few validation rows for an error of the {name}")
 
     def check_learned(self, found: evaluation.Measured) -> None:
         """Raises Diverged if a run ends far above where it began, on the validation set.
@@ -330,7 +302,7 @@ class _Run:
         the validation loss alone rises, and the run is what it is.
         """
         loss = found["loss"][0]
-        if not hosts.first(lambda: self.rose(loss)):
+        if not hosts.first(lambda: metrics.rose(self.workdir, loss)):
             return
         initial, error = self.loss_at_first()
         if evaluation.far_above(loss, initial, math.inf if error is None else error):
@@ -350,26 +322,6 @@ class _Run:
         with self.clock("evaluate"):
             return tuple(self.evaluators[""].metrics(first, last=False)["loss"])
 
-    def rose(self, loss: float) -> bool:
-        """Whether the last losses are above the first one: a cheap sign that seldom comes."""
-        seen = [line["loss"] for line in metrics.read(self.workdir) if "loss" in line]
-        return min(seen[-1], loss) > seen[0] if seen else False
-
-    def evaluations(self) -> list[dict[str, Any]]:
-        """What was logged of the sets it is evaluated on, as it stands in a record."""
-        return [
-            {"step": line["step"], "metrics": metrics.evaluated(line)}
-            for line in metrics.read(self.workdir)
-            if metrics.is_evaluation(line)
-        ]
-
-    def spent(self) -> dict[str, float]:
-        """Seconds of all calls so far, by kind and in total; what no clock counted is training."""
-        total = time.monotonic() - self.begin
-        seconds = {"train": 0.0} | self.seconds
-        seconds["train"] += total - sum(seconds.values())
-        return seconds | {"total": total}
-
     def record(self, outcome: dict[str, Any]) -> record.Record:
         lines = metrics.read(self.workdir)
         curve = [[x["step"], x["loss"]] for x in lines if "loss" in x]
@@ -381,11 +333,11 @@ class _Run:
             **pace.typical(lines, self.dataset.unit),
             of_record=self.task.OF_RECORD,
             curve=curve[::-thin][::-1],
-            evaluations=self.evaluations(),
+            evaluations=metrics.evaluations(self.workdir),
             start=self.start,
             started=self.started,
             finished=_now(),
-            seconds={what: round(s, 4) for what, s in self.spent().items()},
+            seconds={what: round(s, 4) for what, s in self.clock.spent().items()},
             device=record.device(),
             versions=record.versions(),
             revision=record.revision(),

@@ -104,7 +104,7 @@ def test_resumed_it_is_judged_by_them_too(last, status, source, tmp_path, monkey
     losses = iter([1.0, last])  # far from the 9 of what the seed gives
     once = lambda *_, **__: {"loss": [next(losses), 0.01]}  # noqa: E731
     monkeypatch.setattr(evaluation.Evaluator, "metrics", once)
-    monkeypatch.setattr(run._Run, "rose", lambda *_: True)
+    monkeypatch.setattr(metrics, "rose", lambda *_: True)
     stop_at(begun_from(source), tmp_path / "run", 3)
     result = run.run(begun_from(source), tmp_path / "run")
     says = "" if status == "ok" else "validation loss 3 after step 12, far above the 1 of the first"
