@@ -3,13 +3,15 @@
 The dials of a recipe stand behind the name of its file: configs/gpt.py:width=128,tokens=1e7
 """
 
+import contextlib
 import difflib
 import inspect
 import math
 from collections.abc import Callable
+from typing import Any
 
 from absl import flags
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference, config_flags
 
 # Of a data set's texts: as they are, see data.sources.cleaning.
 CLEANING = {"unicode": "none", "shortest": 0, "longest": 0, "similar": 0.0}
@@ -20,16 +22,34 @@ class BadDial(flags.Error):
     """A dial that a recipe does not have or cannot make a run of; a command prints it as it is."""
 
 
+class _Duration(flags.ArgumentParser):
+    """Parses a number, or leaves a text for train.duration."""
+
+    def parse(self, given: Any) -> Any:
+        for kind in (int, float) if isinstance(given, str) else ():
+            with contextlib.suppress(ValueError):
+                return kind(given)
+        return given
+
+
+# A flag's type is its field's: that of a field which takes a number or a text is object.
+config_flags.register_flag_parser_for_type(object, _Duration())
+
+
+def _duration(value: float) -> FieldReference:
+    return FieldReference(value, field_type=object)
+
+
 def get_config() -> ConfigDict:
     """Training fields with the values that an experiment keeps unless it says otherwise."""
     return ConfigDict(
         {
             "seed": 0,
-            "steps": 1000,
+            "steps": _duration(1000),
             "batch_size": 32,
             "accumulate": 1,
             "microbatches": 0,
-            "log_every": 10,
+            "log_every": _duration(10),
             "optimizer": {
                 "name": "adamw",
                 "learning_rate": 1e-3,
@@ -40,9 +60,14 @@ def get_config() -> ConfigDict:
                 "clip_norm": 1.0,
                 "groups": (),
             },
-            "schedule": {"name": "cosine", "warmup": 0.1, "cooldown": 0.0, "final": 0.0},
-            "evaluation": {"every": 0, "batch_size": 64},
-            "checkpoint": {"every": 500, "keep": 2, "best": 0},
+            "schedule": {
+                "name": "cosine",
+                "warmup": _duration(0.1),
+                "cooldown": _duration(0.0),
+                "final": 0.0,
+            },
+            "evaluation": {"every": _duration(0), "batch_size": 64},
+            "checkpoint": {"every": _duration(500), "keep": 2, "best": 0},
             "mesh": {
                 "slice": 1,
                 "data": -1,
@@ -52,6 +77,7 @@ def get_config() -> ConfigDict:
                 "expert": 1,
                 "stage": 1,
             },
+            "evals": {},
             "start": {"run": "", "step": 0, "take": ("params/*",), "rename": ()},
         }
     )

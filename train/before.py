@@ -1,6 +1,8 @@
 """A run before it is trained: its data, and what it comes to in N, D and C."""
 
-import dataclasses
+import contextlib
+import re
+from collections.abc import Iterator
 
 import data
 from train import accounting, step
@@ -17,12 +19,7 @@ def open_data(config: RunConfig, planned_on: str = "") -> data.Dataset:
       Unavailable: a file of it is not there or cannot be read, or it has another digest.
       InputError: there is no such data, or it does not fit the model.
     """
-    try:
-        dataset = data.open_dataset(config.data.name, dataclasses.asdict(config.data.config))
-    except OSError as error:
-        raise Unavailable(f"config.data: {error}") from error
-    except ValueError as error:
-        raise InputError(f"config.data: {error}") from error
+    dataset = configuration.opened(config.data)
     if planned_on and dataset.digest != planned_on:
         raise Unavailable(
             "config.data: changed since the run was planned: sha256 "
@@ -46,6 +43,28 @@ def open_data(config: RunConfig, planned_on: str = "") -> data.Dataset:
         except ValueError as error:
             raise InputError(f"config.{field}.{error}") from error
     return dataset
+
+
+def open_further(config: RunConfig) -> dict[str, data.Dataset]:
+    """Opens the further sets that a run is evaluated on, by name. Raises as `open_data` does."""
+    found = {}
+    for name, on in configuration.evaluated_on(config).items():
+        if name:
+            with said_of(name):
+                found[name] = open_data(on)
+    return found
+
+
+@contextlib.contextmanager
+def said_of(name: str) -> Iterator[None]:
+    """Of a config's fields, an error names those of a further set."""
+    try:
+        yield
+    except InputError as error:
+        field = re.compile(r"config\.(evaluation\.|(?=(data|task)\b))")
+        path, text = f"config.evals.{name}", str(error)
+        said = field.sub(f"{path}.", text, count=1) if field.match(text) else f"{path}: {text}"
+        raise type(error)(said) from error
 
 
 def account(config: RunConfig, dataset: data.Dataset, steps: int | None = None) -> Account:

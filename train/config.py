@@ -6,16 +6,18 @@ by `name`.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
+import re
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import data
 import models
-from train import tasks
-from train.cli import InputError, nearest, require
+from train import duration, tasks
+from train.cli import InputError, Unavailable, nearest, require
 from train.optimizer import Optimizer, Schedule
 
 T = TypeVar("T")
@@ -37,6 +39,14 @@ class Evaluation:
     def __post_init__(self):
         require(self.every >= 0, "every", self.every, "at least 0")
         require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Further(Evaluation):
+    """A further set that a run is evaluated on; its metrics are "NAME/METRIC"."""
+
+    data: Choice
+    task: Choice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +107,7 @@ class RunConfig:
     checkpoint: Checkpoint
     mesh: Mesh
     start: Start
+    evals: dict[str, Further] = dataclasses.field(hash=False)  # by name
     seed: int  # of parameters, data order and dropout; an input of the compiled step
     steps: int  # the horizon; an input of the compiled step
     batch_size: int  # examples a step
@@ -111,6 +122,9 @@ class RunConfig:
         require(self.steps < 2**31, "steps", self.steps, "below 2^31")
         require(self.microbatches >= 0, "microbatches", self.microbatches, "at least 0")
         require(0 <= self.seed < 2**31, "seed", self.seed, "in [0, 2^31)")
+        for name in self.evals:
+            plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name)
+            require(bool(plain), "evals", name, "names of letters, digits, _ and -")
         if self.checkpoint.best:
             require(
                 self.evaluation.every >= 1, "evaluation.every", 0, "above 0 for checkpoint.best"
@@ -124,7 +138,7 @@ _CHOICES = {"model": models, "data": data, "task": tasks}
 NOT_IDENTITY = ("checkpoint", "mesh", "accumulate", "microbatches")
 # And what it may also change while it is under way: how often it is looked at decides no weight.
 # These stay in the digest, which files of all versions hold.
-MAY_CHANGE = (*NOT_IDENTITY, "evaluation", "log_every")
+MAY_CHANGE = (*NOT_IDENTITY, "evaluation", "evals", "log_every")
 
 NO_START = Start(run="", step=0, take=("params/*",), rename=())
 
@@ -135,19 +149,31 @@ def resolve(values: Mapping[str, Any]) -> RunConfig:
     Raises:
       InputError: a missing, unknown or mistyped field, or a value that is not allowed.
     """
-    return build(RunConfig, _with_facts(_completed(values)), "config")
+    return build(RunConfig, _with_durations(_with_facts(_completed(values))), "config")
 
 
 def _completed(values: Any) -> Any:
     """A config with the fields that are newer than some records, see `_canonical`."""
     if not isinstance(values, Mapping) or "data" not in values:
         return values
-    values = {"start": dataclasses.asdict(NO_START), **values}
+    values = {"start": dataclasses.asdict(NO_START), "evals": {}, **values}
     if isinstance(values.get("optimizer"), Mapping):
         values["optimizer"] = {"groups": (), **values["optimizer"]}
-    if isinstance(values["data"], Mapping):
-        values["data"] = {**data.newer(values["data"].get("name")), **values["data"]}
+    values["data"] = _of_now(values["data"])
+    if isinstance(values["evals"], Mapping):
+        values["evals"] = {
+            name: one | {"data": _of_now(one["data"])}
+            if isinstance(one, dict) and "data" in one
+            else one
+            for name, one in values["evals"].items()
+        }
     return values
+
+
+def _of_now(chosen: Any) -> Any:
+    """A data set's config with the fields that are newer than it."""
+    known = isinstance(chosen, Mapping)
+    return {**data.newer(chosen.get("name")), **chosen} if known else chosen
 
 
 def _with_facts(values: Any) -> Any:
@@ -167,6 +193,18 @@ def _with_facts(values: Any) -> Any:
     return {**values, "model": {**model, **filled}}
 
 
+def _with_durations(values: Any) -> Any:
+    """A duration stands for a number of steps. The data are opened where nothing else tells it."""
+    if not isinstance(values, Mapping):
+        return values
+    held = functools.cache(lambda: _choose(data, values.get("data"), "config.data"))
+    known = functools.cache(lambda: of_data(data.facts, held()))
+    there = functools.cache(lambda: opened(held()))
+    return duration.plain(
+        values, lambda name: getattr(there(), name) if known().get(name) is None else known()[name]
+    )
+
+
 def _canonical(values: Mapping[str, Any]) -> dict[str, Any]:
     """A config without the fields that are newer than some records, where they change nothing.
 
@@ -179,9 +217,38 @@ def _canonical(values: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(start, dict) and not start.get("run", True):
         del out["start"]
     if isinstance(chosen := out.get("data"), dict):
-        newer = data.newer(chosen.get("name"))
-        out["data"] = {k: v for k, v in chosen.items() if k not in newer or v != newer[k]}
+        out["data"] = _as_before(chosen)
+    if not (evals := out.pop("evals", {})):
+        return out
+    out["evals"] = {
+        name: {k: _as_before(v) if k == "data" else v for k, v in one.items()}
+        for name, one in evals.items()
+    }
     return out
+
+
+def _as_before(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """A data set's config without newer fields that change nothing."""
+    newer = data.newer(chosen.get("name"))
+    return {k: v for k, v in chosen.items() if k not in newer or v != newer[k]}
+
+
+def evaluated_on(config: RunConfig) -> dict[str, RunConfig]:
+    """What a run is evaluated on, by name: "" is its own validation set, others are `evals`.
+
+    Each as a config in which the set is the run's own.
+    """
+    alone = {"evals": {}, "accumulate": 1, "checkpoint": Checkpoint(every=0, keep=1, best=0)}
+    return {"": config} | {
+        name: dataclasses.replace(
+            config,
+            **alone,
+            data=one.data,
+            task=one.task,
+            evaluation=Evaluation(one.every, one.batch_size),
+        )
+        for name, one in config.evals.items()
+    }
 
 
 def of_data(ask: Callable[[str, Any], T], chosen: Choice) -> T:
@@ -192,11 +259,22 @@ def of_data(ask: Callable[[str, Any], T], chosen: Choice) -> T:
         raise InputError(f"config.{error}") from error
 
 
+def opened(chosen: Choice) -> data.Dataset:
+    """A run's data. Raises Unavailable or InputError, see `before.open_data`."""
+    try:
+        return data.open_dataset(chosen.name, dataclasses.asdict(chosen.config))
+    except OSError as error:
+        raise Unavailable(f"config.data: {error}") from error
+    except ValueError as error:
+        raise InputError(f"config.data: {error}") from error
+
+
 def to_dict(config: RunConfig) -> dict[str, Any]:
     """The inverse of `resolve`: plain nested dicts, ready for JSON."""
     out = json.loads(json.dumps(dataclasses.asdict(config)))  # a tuple is a list there
-    for field in _CHOICES:
-        out[field] = {"name": out[field]["name"], **out[field]["config"]}
+    for group in (out, *out["evals"].values()):
+        for field in _CHOICES.keys() & group.keys():
+            group[field] = {"name": group[field]["name"], **group[field]["config"]}
     return out
 
 
@@ -291,6 +369,8 @@ def _typed(value: Any, kind: Any, path: str) -> Any:
         return tuple(_typed(v, element, f"{path}[{i}]") for i, v in enumerate(value))
     if typing.get_origin(kind) is dict and isinstance(value, Mapping):
         element = typing.get_args(kind)[1]
+        if dataclasses.is_dataclass(element):
+            return {str(k): build(element, v, f"{path}.{k}") for k, v in value.items()}
         return {str(k): _typed(v, element, f"{path}.{k}") for k, v in value.items()}
     if type(value) is not kind:
         raise InputError(f"{path}: {value!r}; must be {getattr(kind, '__name__', kind)}")

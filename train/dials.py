@@ -30,15 +30,15 @@ def left_behind(flag: Any, values: Mapping[str, Any]) -> list[str]:
     before = _flat(experiment.get_config(*[given] * bool(given)).to_dict())
     now = _flat(values)
     dial, units = inspect.signature(recipe).parameters
-    size, length = (
-        (before.get(f"model.{dial}"), now.get(f"model.{dial}")),
-        _units(experiment, before, now),
-    )
+    size = before.get(f"model.{dial}"), now.get(f"model.{dial}")
     lines = []
     if None not in size and size[0] != size[1]:
         follow = _follow(recipe, (size[0], _ANY), (size[1], _ANY), before, now, flag)
         lines += _words(f"model.{dial}={size[1]}", follow, f"{path}:{dial}={size[1]}")
-    if "steps" in flag.override_values and None not in size:
+    # What a duration comes to, the data tell.
+    known = not any(isinstance(flat["steps"], str) for flat in (before, now))
+    if "steps" in flag.override_values and None not in size and known:
+        length = _units(experiment, before, now)
         follow = _follow(recipe, (size[1], length[0]), (size[1], length[1]), before, now, flag)
         lines += _words(f"steps={now['steps']}", follow, f"{path}:{units}={length[1]:.6g}")
     return lines

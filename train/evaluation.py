@@ -1,4 +1,7 @@
-"""What a validation set says: every metric with its error, and whether a loss has risen."""
+"""What a run is evaluated on, and what that says: every metric with its error.
+
+That is its own validation set, by whose loss it is judged, and the further sets of `config.evals`.
+"""
 
 import math
 from collections.abc import Mapping
@@ -6,10 +9,12 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax.errors import FlaxError
 
 import data
-from train import step, tasks
-from train.config import RunConfig
+from train import before, step, tasks
+from train.cli import InputError
+from train.config import RunConfig, evaluated_on
 from train.devices import hosts, sharding
 from train.tasks import Task
 
@@ -19,18 +24,30 @@ _GROUPS = 20  # of the jackknife
 _ERRORS = 10  # a rise of so many standard errors is no chance
 
 
+class Diverged(Exception):
+    """The loss is no longer finite, or far above where it began."""
+
+
 class Evaluator:
-    """Passes over a run's validation set."""
+    """Passes over one evaluation set."""
 
     def __init__(self, config: RunConfig, dataset: data.Dataset, functions: step.Functions):
-        self._config, self._dataset, self._functions = config, dataset, functions
+        """`config` is the run's, as if the set were its own, see `config.evaluated_on`."""
+        self._config, self.dataset, self._functions = config, dataset, functions
         self._task = tasks.load(config.task.name)
 
-    def metrics(self, state: step.State, whole: bool) -> Measured:
-        """See `metrics`; `whole` for those too that are more than means."""
-        sums, units, rows = self.rows(state, whole)
-        chosen, facts = self._config.task.config, self._dataset.facts
-        return metrics(self._task, chosen, facts, sums, units, rows)
+    def metrics(self, state: step.State, last: bool) -> Measured:
+        """See `metrics`.
+
+        Those that need more than means (`tasks`: examine) only at the end (`last`), and where the
+        number of record may be one of them.
+        """
+        return self.summed(*self.rows(state, last or self._task.OF_RECORD != "loss"))
+
+    def summed(self, sums: Any, units: np.ndarray, rows: Any) -> Measured:
+        """The same, of what `rows` gave."""
+        chosen = self._config.task.config
+        return metrics(self._task, chosen, self.dataset.facts, sums, units, rows)
 
     def rows(self, state: step.State, whole: bool) -> tuple[Any, np.ndarray, Any]:
         """Sums and units of every row, and what the task keeps of it, None where that is nothing
@@ -49,16 +66,87 @@ class Evaluator:
 
     def batches(self) -> int:
         """How many there are."""
-        return math.ceil(self._dataset.eval_rows / self._config.evaluation.batch_size)
+        return math.ceil(self.dataset.eval_rows / self._config.evaluation.batch_size)
 
     def batch(self, index: int, where: jax.sharding.NamedSharding) -> dict[str, Any]:
         """One of them, on its devices."""
         size = self._config.evaluation.batch_size
         return hosts.batch(
-            lambda k, parts: self._dataset.eval_batch(index * parts + k, size // parts),
+            lambda k, parts: self.dataset.eval_batch(index * parts + k, size // parts),
             size,
             where,
         )
+
+
+def evaluators(
+    config: RunConfig, dataset: data.Dataset, functions: step.Functions
+) -> dict[str, Evaluator]:
+    """One for each set that a run is evaluated on, by the names of `config.evaluated_on`.
+
+    Args:
+      config: of the run.
+      dataset: its own, open.
+      functions: its own.
+
+    Raises:
+      Unavailable: a further set is not there.
+      InputError: it does not fit the run.
+    """
+    further = before.open_further(config)
+    found = {"": Evaluator(config, dataset, functions)}
+    for name, on in evaluated_on(config).items():
+        if name:
+            with before.said_of(name):
+                found[name] = _further(config, on, further[name], functions)
+    return found
+
+
+def _further(
+    config: RunConfig, on: RunConfig, dataset: data.Dataset, functions: step.Functions
+) -> Evaluator:
+    ours, theirs = (tasks.load(chosen.name).PLAYERS for chosen in (config.task, on.task))
+    if ours != theirs:
+        who, other = (", ".join(players) or "no players" for players in (theirs, ours))
+        raise InputError(f"config.task.name: {on.task.name!r} has {who}; the run has {other}")
+    row = dataset.eval_batch(0, 1)
+    told = ", ".join(f"{name} {list(x.shape[1:])}" for name, x in sorted(row.items()))
+    refused = f"config.data: {config.model.name} as the run has it cannot take rows of {told}"
+    try:
+        step.count(on, row)
+        own = step.compile_for(on, row)
+    except (FlaxError, TypeError, ValueError) as error:
+        raise InputError(f"{refused}: {' '.join(str(error).split())[:200]}") from error
+    shapes = [jax.tree.map(lambda x: x.shape, f.abstract) for f in (own, functions)]
+    if shapes[0] != shapes[1]:
+        raise InputError(f"{refused}: it would have other parameters")
+    return Evaluator(on, dataset, own)
+
+
+def named(name: str, found: Measured) -> Measured:
+    """The metrics of a set as the run has them: those of a further one "NAME/METRIC".
+
+    What is not finite of a further one is left out: no run is judged by it.
+    """
+    if not name:
+        return found
+    return {f"{name}/{key}": x for key, x in found.items() if math.isfinite(x[0])}
+
+
+def check(task: Task, step_number: int, found: Measured) -> None:
+    """Raises Diverged where a run's own set says no number, and InputError where it says no error.
+
+    Args:
+      task: of the run.
+      step_number: steps taken.
+      found: metrics of its own set.
+    """
+    name = task.OF_RECORD
+    for needed in ("loss", name):
+        if needed not in found or not math.isfinite(found[needed][0]):
+            value = found.get(needed, ["is not defined"])[0]
+            raise Diverged(f"validation {needed} {value} at step {step_number}")
+    if found[name][1] is None:
+        raise InputError(f"config.data: too few validation rows for an error of the {name}")
 
 
 def _joined(batches: list[Any]) -> Any:

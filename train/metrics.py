@@ -26,8 +26,13 @@ def read(workdir: Path) -> list[dict[str, float]]:
     return _read(workdir / FILE)[0]
 
 
+def is_evaluation(line: dict[str, float]) -> bool:
+    """Whether a line is of sets that a run is evaluated on, not of a training step."""
+    return any(name.startswith("eval_") for name in line)
+
+
 def evaluated(line: dict[str, float]) -> dict[str, list[float | None]]:
-    """The metrics of a line of the validation set: {name: [value, standard error]}."""
+    """The metrics of such a line: {name: [value, standard error]}."""
     found = {k.removeprefix("eval_"): v for k, v in line.items() if k.startswith("eval_")}
     return {
         name: [value, found.get(f"{name}_se")]
@@ -37,9 +42,27 @@ def evaluated(line: dict[str, float]) -> dict[str, list[float | None]]:
 
 
 def evaluated_at(workdir: Path, step: int) -> dict[str, list[float | None]]:
-    """The metrics of the validation set that a run logged at a step; {} if it was not evaluated."""
-    lines = (line for line in read(workdir) if line["step"] == step and "eval_loss" in line)
+    """The metrics that a run logged at a step where it was evaluated; {} if it was not."""
+    lines = (line for line in read(workdir) if line["step"] == step and is_evaluation(line))
     return next(map(evaluated, lines), {})
+
+
+def evaluations(workdir: Path) -> list[dict[str, Any]]:
+    """What a run logged of the sets that it is evaluated on, as it stands in a record."""
+    return [
+        {"step": line["step"], "metrics": evaluated(line)}
+        for line in read(workdir)
+        if is_evaluation(line)
+    ]
+
+
+def rose(workdir: Path, loss: float) -> bool:
+    """Whether a run's last training loss and a validation `loss` are above its first one.
+
+    A cheap sign that it may have diverged, which seldom comes.
+    """
+    seen = [line["loss"] for line in read(workdir) if "loss" in line]
+    return min(seen[-1], loss) > seen[0] if seen else False
 
 
 def _read(path: Path) -> tuple[list[dict[str, float]], list[int]]:
@@ -52,7 +75,7 @@ def _read(path: Path) -> tuple[list[dict[str, float]], list[int]]:
     for number, text in enumerate(texts, start=1):
         line = _line(text)
         if line is not None:
-            lines[line["step"], "eval_loss" in line] = line
+            lines[line["step"], is_evaluation(line)] = line
         elif text and number < len(texts):
             left_out.append(number)
     return sorted(lines.values(), key=lambda line: line["step"]), left_out

@@ -13,7 +13,7 @@ import jax
 
 from train import peaks
 from train.account import Account
-from train.config import RunConfig
+from train.config import RunConfig, evaluated_on
 
 _WINDOW = 20  # lines of metrics; what is shown is the mean over them
 
@@ -40,7 +40,7 @@ class Pace:
         self,
         config: RunConfig,
         account: Account,
-        eval_rows: int,
+        eval_rows: Mapping[str, int],
         used: Sequence[jax.Device],
     ):
         """Makes the pace of a run that has not taken a step in this call.
@@ -48,7 +48,7 @@ class Pace:
         Args:
           config: of the run.
           account: its facts.
-          eval_rows: of the validation set.
+          eval_rows: of what it is evaluated on, by the names of `config.evaluated_on`.
           used: the devices that it is computed on, all of one kind.
         """
         self._config, self._unit = config, account.unit
@@ -56,8 +56,11 @@ class Pace:
         self._peak = None if peak is None else peak * len(used)
         self._units = account.D / config.steps
         self._flops = account.C["forward"] / config.steps
-        # Until one has been timed: a forward pass is a third of a training step.
-        self._evaluation = eval_rows / config.batch_size / 3
+        # By the steps between two: rows of the sets that are evaluated then, and what is saved.
+        self._evaluations = [
+            (on.evaluation.every, eval_rows[name]) for name, on in evaluated_on(config).items()
+        ]
+        self._saves = [(config.checkpoint.every, 1)]
         self._under_way: list[tuple[int, jax.Array]] = []
         # Steps done, and the seconds of training that they took.
         self._known: deque[tuple[int, float]] = deque(maxlen=_WINDOW + 1)
@@ -102,14 +105,19 @@ class Pace:
             return Speed(self._unit, math.nan, None, math.nan)
         step = _step_seconds(self._known[0], self._known[-1])
         left = step * (self._config.steps - taken)
-        for every, spent, guess in (
-            (self._config.evaluation.every, seconds.get("evaluate", 0.0), self._evaluation * step),
-            (self._config.checkpoint.every, seconds.get("checkpoint", 0.0), 0.0),
+        for kind, often, guess in (
+            # Until one has been timed: a forward pass is a third of a training step.
+            ("evaluate", self._evaluations, step / self._config.batch_size / 3),
+            ("checkpoint", self._saves, 0.0),
         ):
-            # One of them is at the end in any case.
-            before = min(taken, self._config.steps - 1) // every if every else 0
-            in_all = (self._config.steps - 1) // every + 1 if every else 1
-            left += (in_all - before) * (spent / before if before else guess)
+            # One of each is at the end in any case.
+            earlier = min(taken, self._config.steps - 1)
+            before = sum(earlier // every * size for every, size in often if every)
+            in_all = sum(
+                ((self._config.steps - 1) // every + 1 if every else 1) * size
+                for every, size in often
+            )
+            left += (in_all - before) * (seconds.get(kind, 0.0) / before if before else guess)
         mfu = self._flops / step / self._peak if self._peak else None
         return Speed(self._unit, self._units / step, mfu, left)
 

@@ -17,9 +17,7 @@ import contextlib
 import dataclasses
 import datetime
 import math
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +27,11 @@ from train import before, evaluation, metrics, pace, record, start, step, tasks
 from train import workdir as workdirs
 from train.account import Account, facts
 from train.checkpoint import Checkpoints
-from train.cli import InputError
+from train.clock import Clock
 from train.config import RunConfig
 from train.devices import hosts, sharding
+from train.drive import drive
+from train.evaluation import Diverged
 from train.workdir import locked
 
 CURVE_POINTS = 200
@@ -39,10 +39,6 @@ CURVE_POINTS = 200
 
 class Interrupted(Exception):
     """The run was asked to stop; it has saved a checkpoint and can be resumed."""
-
-
-class Diverged(Exception):
-    """The loss is no longer finite, or far above where it began."""
 
 
 def finished(workdir: Path) -> record.Record | None:
@@ -116,19 +112,8 @@ class _Run:
         self.progress, self.should_stop = progress, should_stop
         self.resumed, self.saved, self.tell = resumed, saved, tell
         self.started = _now()
-        self.seconds: dict[str, float] = defaultdict(float)  # of all calls
-        self.begin = time.monotonic()  # as if all calls were this one
+        self.clock = Clock()
         self.unfetched: tuple[int, dict[str, jax.Array]] | None = None
-
-    @contextlib.contextmanager
-    def clock(self, what: str) -> Iterator[None]:
-        """Counts wall time as spent on `what`; a clock inside it counts for itself alone."""
-        start, inside_before = time.monotonic(), sum(self.seconds.values())
-        try:
-            yield
-        finally:
-            inside = sum(self.seconds.values()) - inside_before
-            self.seconds[what] += time.monotonic() - start - inside
 
     def go(self) -> record.Record:
         config = self.config
@@ -138,10 +123,10 @@ class _Run:
         self.started = claimed.get("started") or _now()
         self.start = claimed.get("start", {})
         with self.clock("checkpoint"):
-            checkpoints = Checkpoints(self.workdir, config, digest)
-        with contextlib.closing(checkpoints):
+            self.checkpoints = Checkpoints(self.workdir, config, digest)
+        with contextlib.closing(self.checkpoints):
             try:
-                found = self.train_and_evaluate(checkpoints)
+                found = self.train_and_evaluate()
                 loss, error = found[self.task.OF_RECORD]
                 outcome = {"status": "ok", "reason": "", "loss": loss, "loss_se": error}
                 outcome |= {"metrics": found}
@@ -156,28 +141,30 @@ class _Run:
 
         return record.Record(**hosts.first(write))
 
-    def train_and_evaluate(self, checkpoints: Checkpoints) -> evaluation.Measured:
+    def train_and_evaluate(self) -> evaluation.Measured:
         """The metrics at the end. Raises Diverged."""
         steps = self.config.steps
-        state, begun = self.begin_or_resume(checkpoints)
+        state, begun = self.begin_or_resume()
         self.writer = metrics.Writer(self.workdir, begun) if hosts.leads() else metrics.NoWriter()
         with contextlib.closing(self.writer):
-            known = {x["step"]: x["metrics"] for x in hosts.first(self.evaluations)}
-            checkpoints.note({now: self.of_record(found) for now, found in known.items()})
-            # What goes to a device or comes from one in the loop is asked for: a slip is an error.
-            with jax.transfer_guard("disallow"):
-                state = self.train(state, begun, checkpoints)
+            logged = hosts.first(lambda: metrics.evaluations(self.workdir))
+            known = {x["step"]: x["metrics"] for x in logged}
+            losses = {now: self.of_record(found) for now, found in known.items()}
+            self.checkpoints.note({now: x for now, x in losses.items() if x is not None})
+            if self.config.start.run and begun == self.first_step() and begun not in known:
+                self.evaluate(state, self.evaluators)
+            state = self.train(state, begun)
             # What was evaluated before it was killed is not evaluated, and logged, again.
-            found = known[steps] if steps in known else self.evaluate(state)
+            found = known[steps] if steps in known else self.evaluate(state, self.evaluators)
             with self.clock("checkpoint"):
-                checkpoints.note({steps: self.of_record(found)})
+                self.checkpoints.note({steps: self.of_record(found)})
             del state  # its room is needed
             self.check_learned(found)
         return found
 
-    def of_record(self, found: evaluation.Measured) -> float:
-        """The number of record."""
-        return found[self.task.OF_RECORD][0]
+    def of_record(self, found: evaluation.Measured) -> float | None:
+        """The number of record; None where the validation set was not looked at."""
+        return found.get(self.task.OF_RECORD, [None])[0]
 
     def prepare(self) -> None:
         """Opens the data and makes the functions, or raises InputError."""
@@ -188,18 +175,16 @@ class _Run:
         self.hyper = jax.device_put(step.hyper_of(self.config), sharding.copied(mesh))
         used = mesh.devices.flat
         self.batches = sharding.of_batch(mesh)
-        self.evaluator = evaluation.Evaluator(self.config, self.dataset, self.functions)
+        self.evaluators = evaluation.evaluators(self.config, self.dataset, self.functions)
         whole = before.account(self.config, self.dataset)
-        self.pace = pace.Pace(self.config, whole, self.dataset.eval_rows, used)
+        rows = {name: evaluator.dataset.eval_rows for name, evaluator in self.evaluators.items()}
+        self.pace = pace.Pace(self.config, whole, rows, used)
 
-    def begin_or_resume(self, checkpoints: Checkpoints) -> tuple[step.State, int]:
+    def begin_or_resume(self) -> tuple[step.State, int]:
         with self.clock("checkpoint"):
-            saved = checkpoints.restore_newest(self.functions.abstract)
+            saved = self.checkpoints.restore_newest(self.functions.abstract)
         if saved is not None:
-            earlier = checkpoints.seconds(saved[1])
-            self.begin -= earlier.pop("total", 0.0)
-            for what, seconds in earlier.items():
-                self.seconds[what] += seconds
+            self.clock.go_on(self.checkpoints.seconds(saved[1]))
             if hosts.leads():
                 self.resumed(saved[1])
             return saved
@@ -225,40 +210,50 @@ class _Run:
             self.batches,
         )
 
-    def train(self, state: step.State, begun: int, checkpoints: Checkpoints) -> step.State:
-        config = self.config
-        for now in range(begun, config.steps):
-            batch = self.train_batch(now)
-            # The first call compiles; every later one only dispatches, ahead of the last one's
-            # results.
-            with self.clock("compile" if now == begun else "train"):
-                state, values = self.functions.train(state, batch, self.hyper)
-                hosts.pace(values)
-            taken = now + 1
-            if now == begun:
-                self.claim(values)
-                self.pace.begin(taken, self.spent())
-            self.pace.under_way(taken, values["loss"])
-            if taken % config.log_every == 0 or taken in (1, config.steps):
-                with self.clock("log"):
-                    self.log(taken, values)
-            loss = None
-            if _due(taken, config.evaluation.every) and taken < config.steps:
-                loss = self.of_record(self.evaluate(state))
-            stop = hosts.asked_to_stop(taken, self.should_stop())
-            best = config.checkpoint.best and loss is not None
-            last = taken == config.steps  # on disk before it is evaluated, which may take long
-            if _due(taken, config.checkpoint.every) or best or stop or last:
-                with self.clock("checkpoint"):
-                    self.save(checkpoints, taken, state, loss)
-            checkpoints.check()
-            if stop:
-                checkpoints.wait()
-                raise Interrupted(f"stopped after step {taken} of {config.steps}")
+    def train(self, state: step.State, begun: int) -> step.State:
+        """Takes all steps that are left. Raises Interrupted."""
+        state, taken, stopped = drive(
+            self.config, self.functions, state, self.hyper, self.train_batch, begun, self
+        )
         with self.clock("checkpoint"):
-            checkpoints.wait()
+            self.checkpoints.wait()
+        if stopped:
+            raise Interrupted(f"stopped after step {taken} of {self.config.steps}")
         self.saved()
         return state
+
+    def stepping(self, first: bool) -> contextlib.AbstractContextManager[None]:
+        """See `drive.Events`, as of the next ones."""
+        return self.clock("compile" if first else "train")
+
+    def stepped(self, taken: int, values: dict[str, jax.Array], first: bool) -> None:
+        if first:
+            self.claim(values)
+            self.pace.begin(taken, self.clock.spent())
+        self.pace.under_way(taken, values["loss"])
+
+    def log(self, taken: int, values: dict[str, jax.Array]) -> None:
+        """Takes the metrics of a step and writes those of the one before, there by now."""
+        with self.clock("log"):
+            self.fetch()
+            self.unfetched = (taken, values)
+
+    def stop(self, taken: int) -> bool:
+        return hosts.asked_to_stop(taken, self.should_stop())
+
+    def save(self, taken: int, state: step.State, found: evaluation.Measured | None) -> None:
+        with self.clock("checkpoint"):
+            # A line is on disk before the checkpoint that follows it: a resumed run misses none.
+            with self.clock("train"):
+                jax.block_until_ready(state)
+            self.fetch()
+            self.writer.sync()
+            loss = self.of_record(found or {})
+            with jax.transfer_guard("allow"):  # Orbax moves what it saves in its own way
+                self.checkpoints.save(taken, state, loss, self.clock.spent(), self.account(taken))
+
+    def passed(self) -> None:
+        self.checkpoints.check()
 
     def claim(self, values: dict[str, jax.Array]) -> None:
         """Makes the workdir this run's, now that a step of it has been taken."""
@@ -268,11 +263,6 @@ class _Run:
                 *(self.workdir, self.config, self.dataset.digest, self.started, self.start)
             )
         )
-
-    def log(self, taken: int, values: dict[str, jax.Array]) -> None:
-        """Takes the metrics of a step and writes those of the one before, there by now."""
-        self.fetch()
-        self.unfetched = (taken, values)
 
     def fetch(self) -> None:
         if self.unfetched is None:
@@ -284,29 +274,25 @@ class _Run:
         for name, value in values.items():
             if not math.isfinite(value):
                 raise Diverged(f"{name} {value} at step {taken}")
-        self.writer.write(taken, values | self.pace.rates(self.spent()))
+        self.writer.write(taken, values | self.pace.rates(self.clock.spent()))
         if hosts.leads():
-            self.progress(taken, float(values["loss"]), self.pace.speed(taken, self.spent()))
+            self.progress(taken, float(values["loss"]), self.pace.speed(taken, self.clock.spent()))
 
-    def evaluate(self, state: step.State) -> evaluation.Measured:
-        """The metrics of the validation set, which are logged. Raises Diverged.
-
-        Those that need more than means (`tasks`: examine) only at the end, and where the number of
-        record may be one of them.
-        """
-        name, taken = self.task.OF_RECORD, int(jax.device_get(state.step))
+    def evaluate(self, state: step.State, names: Iterable[str]) -> evaluation.Measured:
+        """The metrics of some sets, by their names, which are logged. Raises Diverged."""
+        taken = int(jax.device_get(state.step))
         jax.block_until_ready(state)  # until then it is training that takes the time
-        with self.clock("evaluate"):
-            found = self.evaluator.metrics(state, taken == self.config.steps or name != "loss")
-        for needed in ("loss", name):
-            if needed not in found or not math.isfinite(found[needed][0]):
-                value = found.get(needed, ["is not defined"])[0]
-                raise Diverged(f"validation {needed} {value} at step {taken}")
-        if found[name][1] is None:
-            raise InputError(f"config.data: too few validation rows for an error of the {name}")
+        found: evaluation.Measured = {}
+        for name in names:
+            with self.clock("evaluate"):
+                seen = self.evaluators[name].metrics(state, taken == self.config.steps)
+            if not name:
+                evaluation.check(self.task, taken, seen)
+            found |= evaluation.named(name, seen)
         line = {f"eval_{name}": value for name, (value, _) in found.items()}
         line |= {f"eval_{name}_se": e for name, (_, e) in found.items() if e is not None}
-        self.writer.write(taken, line)
+        if line:
+            self.writer.write(taken, line)
         return found
 
     def check_learned(self, found: evaluation.Measured) -> None:
@@ -316,48 +302,25 @@ class _Run:
         the validation loss alone rises, and the run is what it is.
         """
         loss = found["loss"][0]
-        if not hosts.first(lambda: self.rose(loss)):
+        if not hosts.first(lambda: metrics.rose(self.workdir, loss)):
             return
-        with self.clock("compile"):
-            first = jax.block_until_ready(self.functions.init(self.hyper))
-        with self.clock("evaluate"):
-            initial, error = self.evaluator.metrics(first, whole=False)["loss"]
+        initial, error = self.loss_at_first()
         if evaluation.far_above(loss, initial, math.inf if error is None else error):
             raise Diverged(
                 f"validation loss {loss:.6g} after step {self.config.steps}, far above the "
                 f"{initial:.6g} of the first weights"
             )
 
-    def rose(self, loss: float) -> bool:
-        """Whether the last losses are above the first one: a cheap sign that seldom comes."""
-        seen = [line["loss"] for line in metrics.read(self.workdir) if "loss" in line]
-        return min(seen[-1], loss) > seen[0] if seen else False
-
-    def evaluations(self) -> list[dict[str, Any]]:
-        """What was logged of the validation set, as it stands in a record."""
-        return [
-            {"step": line["step"], "metrics": metrics.evaluated(line)}
-            for line in metrics.read(self.workdir)
-            if "eval_loss" in line
-        ]
-
-    def save(
-        self, checkpoints: Checkpoints, taken: int, state: step.State, loss: float | None
-    ) -> None:
-        # A line is on disk before the checkpoint that follows it: a resumed run never misses one.
-        with self.clock("train"):
-            jax.block_until_ready(state)
-        self.fetch()
-        self.writer.sync()
-        with jax.transfer_guard("allow"):  # Orbax moves what it saves in its own way
-            checkpoints.save(taken, state, loss, self.spent(), self.account(taken))
-
-    def spent(self) -> dict[str, float]:
-        """Seconds of all calls so far, by kind and in total; what no clock counted is training."""
-        total = time.monotonic() - self.begin
-        seconds = {"train": 0.0} | self.seconds
-        seconds["train"] += total - sum(seconds.values())
-        return seconds | {"total": total}
+    def loss_at_first(self) -> tuple[float, float | None]:
+        """The loss of the first weights, and its error: logged, or else of what the seed gives."""
+        begun = self.first_step()
+        known = hosts.first(lambda: metrics.evaluated_at(self.workdir, begun))
+        if "loss" in known:
+            return tuple(known["loss"])
+        with self.clock("compile"):
+            first = jax.block_until_ready(self.functions.init(self.hyper))
+        with self.clock("evaluate"):
+            return tuple(self.evaluators[""].metrics(first, last=False)["loss"])
 
     def record(self, outcome: dict[str, Any]) -> record.Record:
         lines = metrics.read(self.workdir)
@@ -370,19 +333,15 @@ class _Run:
             **pace.typical(lines, self.dataset.unit),
             of_record=self.task.OF_RECORD,
             curve=curve[::-thin][::-1],
-            evaluations=self.evaluations(),
+            evaluations=metrics.evaluations(self.workdir),
             start=self.start,
             started=self.started,
             finished=_now(),
-            seconds={what: round(s, 4) for what, s in self.spent().items()},
+            seconds={what: round(s, 4) for what, s in self.clock.spent().items()},
             device=record.device(),
             versions=record.versions(),
             revision=record.revision(),
         )
-
-
-def _due(taken: int, every: int) -> bool:
-    return every > 0 and taken % every == 0
 
 
 def _now() -> str:

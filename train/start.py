@@ -9,6 +9,7 @@ An earlier call's checkpoint goes before: the other run is read once, before the
 run that has saved a checkpoint of its own does without it.
 """
 
+import dataclasses
 import fnmatch
 import hashlib
 from collections.abc import Mapping
@@ -42,6 +43,11 @@ def first_step(config: Start, begun: Mapping[str, Any] | None = None) -> int:
     if not (config.run and any(fnmatch.fnmatchcase("step", p) for p in config.take)):
         return 0
     return begun["step"] if begun else _step(config)
+
+
+def pinned(config: Start) -> Start:
+    """The same with the newest step named, where the newest is meant. Raises as `first_step`."""
+    return dataclasses.replace(config, step=_step(config)) if config.run else config
 
 
 def read(

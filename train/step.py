@@ -83,6 +83,7 @@ def compile_for(
         checkpoint=Checkpoint(every=0, keep=1, best=0),
         evaluation=dataclasses.replace(config.evaluation, every=0),
         start=NO_START,
+        evals={},
         seed=0,
         steps=1,
         log_every=1,
@@ -266,7 +267,7 @@ class _Program:
     def examine(self, state: State, batch, index) -> dict[str, jax.Array]:
         """What the task keeps of each row, [B, ...]."""
         key, rows = self.rows(batch, index)
-        with self.placed(batch) as batch:
+        with placement.on(sharding.place_whole(self.mesh, self.config.microbatches)):
             model, keys = bind(self.model, state.params, state.extra, key, rows, train=False)
             return self.task.examine(self.config.task.config, model, batch, keys)
 

@@ -70,19 +70,13 @@ class Ladder:
         Raises:
           InputError: the recipe has no such size.
         """
-        try:
-            values = self._module.recipe(size, D).to_dict()
-        except flags.Error as error:
-            raise InputError(f"study.sizes: {error}") from None
+        values, config, dataset = self._endless(size, D)
         values |= {} if seed is None else {"seed": seed}
-        config = configuration.resolve(values | {"steps": 1})
-        if config.data not in self._datasets:
-            here = before.open_data(config) if not self._unique else Stated(config, self._unique)
-            self._datasets[config.data] = here
-        dataset = self._datasets[config.data]
         steps = max(1, round(D / (config.batch_size * dataset.units_per_row)))
-        first = start.first_step(config.start)
-        config = configuration.resolve(values | {"steps": first + steps})
+        # What is newest may be another one by the time that the run is trained.
+        begun = start.pinned(config.start)
+        values |= {"steps": start.first_step(begun) + steps, "start": vars(begun)}
+        config = configuration.resolve(values)
         return before.account(config, dataset, steps)
 
     def at_budget(self, size: int, C: float, seed: int | None = None) -> Account:
@@ -97,8 +91,26 @@ class Ladder:
     def _smallest(self, size: int) -> Account:
         """The account of one step, for what does not depend on D."""
         if size not in self._one_step:
-            self._one_step[size] = self.at(size, 1.0)
+            _, config, dataset = self._endless(size, 1.0)
+            self._one_step[size] = before.account(config, dataset, 1)
         return self._one_step[size]
+
+    def _endless(self, size: int, D: float) -> tuple[dict[str, Any], RunConfig, Any]:
+        """What the recipe says, that as a run whose steps are not known yet, and its data.
+
+        It is as long as can be: what lasts some steps may last longer than a short one.
+        """
+        try:
+            values = self._module.recipe(size, D).to_dict()
+        except flags.Error as error:
+            raise InputError(f"study.sizes: {error}") from None
+        config = configuration.resolve(values | {"steps": 2**31 - 1})
+        if config.data not in self._datasets:
+            here = before.open_data(config) if not self._unique else Stated(config, self._unique)
+            if not self._unique:
+                before.open_further(config)
+            self._datasets[config.data] = here
+        return values, config, self._datasets[config.data]
 
 
 def _load(experiment: str) -> ModuleType:

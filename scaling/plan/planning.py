@@ -132,13 +132,22 @@ def make(study: Study, points: Sequence[tuple[float, float]] = ()) -> Plan:
     return Plan(dataclasses.asdict(study) | _measured(study, runs[0].config), tuple(runs))
 
 
+def _ends(task: tasks.Task, before: str) -> tuple[dict[str, float], dict[str, float]]:
+    """The best and the worst value of a task's metrics; `before` begins their names."""
+    best = {"loss": 0.0, task.OF_RECORD: 0.0} | {k: best for k, (best, _) in task.RANGE.items()}
+    worst = {k: worst for k, (_, worst) in task.RANGE.items() if math.isfinite(worst)}
+    return tuple({before + k: x for k, x in ends.items()} for ends in (best, worst))
+
+
 def _measured(study: Study, experiment: dict[str, Any]) -> dict[str, Any]:
     """The study's `target`, `best` and `worst` with what the task of its runs says."""
     name = experiment["task"]["name"]
     task = tasks.load(name)
-    best = {"loss": 0.0, task.OF_RECORD: 0.0}
-    best |= {metric: best for metric, (best, _) in task.RANGE.items()} | study.best
-    worst = {k: end for k, (_, end) in task.RANGE.items() if math.isfinite(end)} | study.worst
+    best, worst = _ends(task, "")
+    for further, on in experiment["evals"].items():
+        ends = _ends(tasks.load(on["task"]["name"]), f"{further}/")
+        best, worst = best | ends[0], worst | ends[1]
+    best, worst = best | study.best, worst | study.worst
     target = study.target or task.OF_RECORD
     for field, asked in (("target", [target]), ("metrics", study.metrics), ("bar", study.bar)):
         for metric in asked:

@@ -32,10 +32,14 @@ _CAPTION = {
 
 def shown(study: Study) -> list[str]:
     """The metrics that have a figure: all but the one that laws are fitted to, which has one as
-    well where it has a bar. Parts of a whole (recall/cat) stand in the table of runs alone."""
+    well where it has a bar. Parts of a whole (recall/cat) stand in the table of runs alone; what a
+    further set says (SET/loss) is no part."""
     names = dict.fromkeys(n for run in study.runs if run.record for n in run.record.metrics)
     fitted = {study.target.name or run.record.of_record for run in study.runs if run.record}
-    return [n for n in names if "/" not in n and (n not in fitted or n in _bars(study))]
+    evals = {k for run in study.runs if run.record for k in run.record.config.get("evals", ())}
+    further = tuple(f"{name}/" for name in evals)
+    parts = {n for n in names if "/" in (n.partition("/")[2] if n.startswith(further) else n)}
+    return [n for n in names if n not in parts and (n not in fitted or n in _bars(study))]
 
 
 def figures(study: Study) -> dict[str, Figure]:

@@ -94,6 +94,7 @@ def test_an_overridden_dial_says_what_it_leaves_behind():
         ("configs/gpt.py", "--config.model.layers=3"),
         ("configs/gpt.py", "--config.model.width=7"),  # refused later
         ("configs/gpt_large.py", "--config.steps=-5"),  # and this
+        ("configs/gpt_large.py", "--config.steps=3 epochs"),  # the data tell what these are
         ("configs/gpt_large.py", "--config.batch_size=0", "--config.steps=5"),
         ("configs/linear.py", "--config.model.features=64"),
         ("configs/studies/demo.py", "--config.noise=0.1"),

@@ -39,7 +39,7 @@ def made(config: RunConfig, *kinds: str) -> pace.Pace:
         data_sha256="",
     )
     used = [SimpleNamespace(device_kind=kind) for kind in kinds]
-    return pace.Pace(config, account, 24, used)
+    return pace.Pace(config, account, {"": 24}, used)
 
 
 def test_rates_are_of_the_steps_that_are_done_and_of_training_alone(tiny):

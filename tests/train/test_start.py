@@ -12,7 +12,7 @@ from tests.train import test_checkpoint
 from tests.train.test_run import final_state, stop_at
 from tests.train.test_seam import functions_of, group, with_toys
 from tests.train.toys import config, duel
-from train import checkpoint, metrics, record, run, start, step
+from train import checkpoint, evaluation, metrics, record, run, start, step
 from train import config as configuration
 from train.cli import InputError, Unavailable
 
@@ -85,6 +85,30 @@ def test_a_branch_of_a_trunk_goes_on_from_its_step(tmp_path):
         final_state(tmp_path / "branch", branch),
         final_state(tmp_path / "whole", config(steps=16, **even)),
     )
+
+
+def test_a_tuned_run_is_judged_by_the_weights_that_it_began_with(source, tmp_path):
+    known = record.load(source / "record.json").metrics["loss"]
+    still = begun_from(source, seed=3, **{"optimizer.learning_rate": 0.0})
+    result = run.run(still, tmp_path / "still")
+    assert (result.status, [one["step"] for one in result.evaluations]) == ("ok", [0, 12])
+    assert result.evaluations[0]["metrics"]["loss"] == pytest.approx(known, rel=1e-6)
+    lost = begun_from(source, seed=3, **{"optimizer.learning_rate": 10.0})
+    result = run.run(lost, tmp_path / "lost")
+    assert result.status == "diverged"
+    assert result.reason.endswith(f"far above the {known[0]:.6g} of the first weights")
+
+
+@pytest.mark.parametrize(("last", "status"), [(1.2, "ok"), (3.0, "diverged")])
+def test_resumed_it_is_judged_by_them_too(last, status, source, tmp_path, monkeypatch):
+    losses = iter([1.0, last])  # far from the 9 of what the seed gives
+    once = lambda *_, **__: {"loss": [next(losses), 0.01]}  # noqa: E731
+    monkeypatch.setattr(evaluation.Evaluator, "metrics", once)
+    monkeypatch.setattr(metrics, "rose", lambda *_: True)
+    stop_at(begun_from(source), tmp_path / "run", 3)
+    result = run.run(begun_from(source), tmp_path / "run")
+    says = "" if status == "ok" else "validation loss 3 after step 12, far above the 1 of the first"
+    assert (result.status, result.reason) == (status, says + " weights" * bool(says))
 
 
 @pytest.mark.parametrize("stop", [3, 7])

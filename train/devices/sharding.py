@@ -70,6 +70,15 @@ def place(mesh: jax.sharding.Mesh, microbatches: int = 0) -> Placement:
     return Placement(mesh, RULES, microbatches)
 
 
+def place_whole(mesh: jax.sharding.Mesh, microbatches: int = 0) -> Placement:
+    """The same where sequences are not split, and stay in the order of the data.
+
+    Of what is kept of a row, nobody knows along which axis a sequence lies.
+    """
+    rules = tuple(rule for rule in RULES if rule[0] != "length")
+    return Placement(mesh, rules, microbatches)
+
+
 def of_tree(tree: Any, mesh: jax.sharding.Mesh) -> Any:
     """NamedShardings for a tree whose leaves may be boxed with logical axis names."""
     placement = place(mesh)

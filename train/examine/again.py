@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 import data
-from train import before, evaluation, metrics, record, step, tasks
+from train import before, evaluation, metrics, record, step
 from train import checkpoint as checkpoints
 from train import config as configuration
 from train import workdir as workdirs
@@ -24,12 +24,13 @@ _ROUNDING = 1e-5  # relative; float32 sums in another order come within it
 
 @dataclasses.dataclass(frozen=True)
 class Evaluated:
-    """An evaluation set as a checkpoint sees it: arrays [n, ...], padding among the rows."""
+    """The run's own evaluation set as a checkpoint sees it: arrays [n, ...], padding among the
+    rows."""
 
     config: RunConfig
     step: int
     facts: Mapping[str, Any]  # of the data
-    metrics: Measured
+    metrics: Measured  # and of the further sets, see `evaluation.named`
     sums: dict[str, np.ndarray]  # [n], over a row's units
     units: np.ndarray  # [n]; 0 for padding
     columns: dict[str, np.ndarray]  # [n], all that has one value a row, but for its weight
@@ -112,10 +113,12 @@ def _evaluate(
     state: step.State,
     rows: int,
 ) -> Evaluated:
-    evaluator = evaluation.Evaluator(config, dataset, functions)
+    evaluators = evaluation.evaluators(config, dataset, functions)
+    evaluator = evaluators.pop("")
     sums, units, kept = evaluator.rows(state, whole=True)
-    task = tasks.load(config.task.name)
-    measured = evaluation.metrics(task, config.task.config, dataset.facts, sums, units, kept)
+    measured = evaluator.summed(sums, units, kept)
+    for name, further in evaluators.items():
+        measured |= evaluation.named(name, further.metrics(state, last=True))
     size, inputs, columns = config.evaluation.batch_size, [], []
     for i in range(evaluator.batches()):
         batch = dataset.eval_batch(i, size)

@@ -230,6 +230,14 @@ def test_a_branch_is_planned_on_top_of_its_trunk(tmp_path):
     branch, alone = (Ladder(str(path)).at(16, 4e3) for path in (experiment, "configs/linear.py"))
     assert (branch.D, branch.C, branch.epochs) == (alone.D, alone.C, alone.epochs)
     assert branch.config["steps"] == 30 + alone.config["steps"]
+    assert (branch.config["start"]["step"], alone.config["start"]["step"]) == (30, 0)
+    tuned = tmp_path / "tuned.py"
+    tuned.write_text(experiment.read_text().replace("'step', 'params/*'", "'params/*',"))
+    first = Ladder(str(tuned)).at(16, 4e3)
+    (tmp_path / "trunk" / "checkpoints" / "40").mkdir()  # the trunk has gone on
+    again = [Ladder(str(path)).at(16, 4e3).config["start"]["step"] for path in (tuned, experiment)]
+    assert (first.config["start"]["step"], first.config["steps"]) == (30, alone.config["steps"])
+    assert again == [40, 40]
     shutil.rmtree(tmp_path / "trunk")
     with pytest.raises(InputError, match=r"config.start.run: .*trunk'; it has no checkpoint"):
         Ladder(str(experiment)).at(16, 4e3)
@@ -351,6 +359,33 @@ def test_a_plan_says_what_is_fitted_and_what_is_best(monkeypatch):
     assert (study["target"], study["worst"]) == ("r2", {"error": 1})
     assert study["best"] == {"loss": 0, "r2": 1, "rmse": 0, "error": 0, "q": 1}
     with pytest.raises(InputError, match=r"study.bar: 'q'; .*allowed: error, loss, r2, rmse"):
+        planning.make(planning.Study(**asked))
+
+
+def test_a_plan_may_fit_what_a_further_set_says(tmp_path):
+    experiment, small = tmp_path / "shifted.py", {"budgets": (2e4, 8e4)}
+    experiment.write_text(
+        "from configs import linear\n"
+        "def recipe(features, samples):\n"
+        "  config = linear.recipe(features, samples)\n"
+        "  data = config.data.to_dict() | {'noise': 0.5}\n"
+        "  own = {'every': 0, 'batch_size': 64, 'data': data, 'task': {'name': 'regression'}}\n"
+        "  config.evals = {'noisy': own}\n"
+        "  config.schedule.warmup, config.evaluation.every = '4 steps', '25%'\n"
+        "  return config\n"
+    )
+    asked = settings(**small).__dict__ | {"experiment": str(experiment), "target": "noisy/loss"}
+    plan = planning.make(planning.Study(**asked))
+    assert plan.study["target"] == "noisy/loss"
+    assert plan.study["best"] == {"loss": 0.0, "noisy/loss": 0.0}
+    assert plan.runs[0].config["evals"]["noisy"]["data"]["noise"] == 0.5
+    for run in plan.runs:  # durations are of each run's own steps
+        assert run.config["schedule"]["warmup"] == 4 / run.config["steps"]
+        assert run.config["evaluation"]["every"] == round(run.config["steps"] / 4)
+    with pytest.raises(InputError, match=r"study.target: 'noisy/los'; did you mean 'noisy/loss'"):
+        planning.make(planning.Study(**asked | {"target": "noisy/los"}))
+    experiment.write_text(experiment.read_text().replace("'noise': 0.5", "'noise': -1.0"))
+    with pytest.raises(InputError, match=r"^config\.evals\.noisy\.data: .*noise: -1\.0"):
         planning.make(planning.Study(**asked))
 
 

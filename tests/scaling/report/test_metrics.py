@@ -78,6 +78,11 @@ def quick(monkeypatch):
 def test_a_metric_has_a_figure_with_errors_forecast_and_bar(folder):
     study = files.read(folder)
     assert metrics.shown(study) == ["bits_per_byte", "accuracy"]
+    for run in study.runs:
+        if run.ok:
+            run.record.config["evals"] = {"few": {}}
+            run.record.metrics.update({"few/loss": [1.0, 0.1], "few/recall/cat": [0.5, None]})
+    assert metrics.shown(study) == ["bits_per_byte", "accuracy", "few/loss"]
     figure = metrics.figures(study)["metric_accuracy"]
     by_name = {series.name: series for series in figure.series}
     fitted = by_name["runs fitted"]

@@ -15,6 +15,7 @@ from train.cli import InputError
 from train.config import digest_of
 
 METRICS = {"loss": [2.2, 0.001], "accuracy": [0.75, 0.01], "recall/cat": [0.5, None]}
+METRICS["few/loss"] = [1.5, 0.002]  # of a further set
 CONFIG = {
     "model": {"name": "m"},
     "optimizer": {"learning_rate": 1.0, "weight_decay": 0.0},
@@ -72,7 +73,10 @@ def test_the_table_has_what_is_fitted_and_every_metric(tmp_path):
     assert (row["loss"], row["loss_se"]) == (2.2, 0.001)
     assert (row["accuracy"], row["accuracy_se"]) == (0.75, 0.01)
     assert row["recall/cat"] == 0.5
+    assert (row["few/loss"], row["few/loss_se"]) == (1.5, 0.002)
     assert "task_loss" not in row
+    row = records.table(tmp_path, swept(tmp_path, target="few/loss")).iloc[0]
+    assert (row["loss"], row["loss_se"], row["task_loss"]) == (1.5, 0.002, 2.2)
     plan = swept(tmp_path, target="accuracy", best={"accuracy": 1.0})
     row = records.table(tmp_path, plan).iloc[0]
     assert (row["loss"], row["loss_se"]) == (0.25, 0.01)

@@ -9,12 +9,13 @@ import re
 import signal
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
+from unittest import mock
 
 import jax
 
 from tests.conftest import FORKSERVER
 from tests.train import toys
-from train import before, config, step
+from train import before, config, evaluation, step
 from train.devices import sharding
 
 ONE = dict.fromkeys(sharding.AXES, 1)
@@ -89,6 +90,13 @@ def _train(told: Connection, devices: int, base: dict, changes: list[dict]) -> N
             "collectives": dict(collections.Counter(COLLECTIVE.findall(text))),
             "largest": max(map(math.prod, shapes)),
         }
+        if c.task.name == "echo":
+            kept = functions.examine(state, dataset.eval_batch(0, c.evaluation.batch_size), 0)
+            result["kept"] = {name: x.tolist() for name, x in kept.items()}
+        if c.evals:
+            with mock.patch.object(jax, "devices", return_value=devices):
+                sets = evaluation.evaluators(c, dataset, functions)
+            result["evaluated"] = {name: x.metrics(state, last=True) for name, x in sets.items()}
         told.send(result)
 
 

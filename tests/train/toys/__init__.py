@@ -31,6 +31,12 @@ def config(model: str = "noisy", task: str = "denoise", **changes) -> configurat
     return configuration.resolve(values.to_dict())
 
 
+def further(**sets) -> dict:
+    """Further sets for `evals`: forty rows of the rings, and what each says itself."""
+    rings = {"every": 0, "batch_size": 16, "data": {"name": "rings", "eval_rows": 40}}
+    return {name: rings | {"task": {"name": "denoise"}} | own for name, own in sets.items()}
+
+
 def duel(**changes) -> configuration.RunConfig:
     """Two players, one of which has batch norm."""
     return config("pair", "duel", **changes)
