@@ -8,7 +8,8 @@ its own. What it wants minimised beside the task's objective it adds to the coll
 and what it measures of itself to "metrics": float32 [B], per unit. A model knows no data source, no
 optimizer and no flags.
 
-Each parameter carries logical axis names; `train.devices.sharding` maps them to a mesh. A family
+Each parameter is declared by `models.layers.weights`, and so carries names of its axes, which
+`train.devices.sharding` maps to a mesh, and its role as a model gets wider. A family
 whose sequences can be split over devices, in the order of `models.layers.ring`, says of which
 arrays of a batch: `AXES = {"tokens": ("batch", "length")}`; one whose layers can be, in the stages
 of `models.layers.pipeline`, says `SPLITS_LAYERS = True`. A Config may have `fits(facts)`, which

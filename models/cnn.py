@@ -45,7 +45,8 @@ class Model(nn.Module):
 
         x_BxHxWxC = x_BxHxWxC.astype(c.dtype)
         for i in range(c.stages):
-            layer = convolution.Convolution(c.width * 2**i, 3, c.norm, name=f"convolution_{i}")
+            axis, name = "channels" if i else "pixels", f"convolution_{i}"
+            layer = convolution.Convolution(c.width * 2**i, 3, c.norm, axis=axis, name=name)
             norm = convolution.Norm(c.norm, name=f"norm_{i}")
             x_BxHxWxC = convolution.halve(nn.relu(norm(layer(x_BxHxWxC), train)))
         x_BxF = x_BxHxWxC.reshape(len(x_BxHxWxC), -1).astype(jnp.float32)

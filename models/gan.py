@@ -14,6 +14,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from models.layers import weights
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -71,7 +73,7 @@ class Generator(nn.Module):
         h = Block(2 * c.width, name="quarter")(h)
         h = convolution(4 * c.width, "larger")(active(h))
         h = Block(c.width, name="half")(enlarged(h))
-        return enlarged(convolution(4 * c.channels, "pixels")(active(h)))
+        return enlarged(convolution(4 * c.channels, "pixels", outputs="pixels")(active(h)))
 
 
 class Critic(nn.Module):
@@ -82,7 +84,7 @@ class Critic(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         c = self.config
-        h = convolution(c.width, "pixels")(reduced(x))
+        h = convolution(c.width, "pixels", inputs="pixels")(reduced(x))
         h = Block(c.width, name="half")(h)
         h = convolution(2 * c.width, "smaller")(reduced(active(h)))
         h = Block(2 * c.width, name="quarter")(h)
@@ -98,7 +100,7 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         h = convolution(self.features, "first")(active(x))
-        return x + convolution(self.features, "second", nn.initializers.zeros)(active(h))
+        return x + convolution(self.features, "second", init=nn.initializers.zeros)(active(h))
 
 
 def active(x: jax.Array) -> jax.Array:
@@ -119,15 +121,21 @@ def reduced(x: jax.Array) -> jax.Array:
 
 
 def convolution(
-    features: int, name: str, init: nn.initializers.Initializer | None = None
+    features: int,
+    name: str,
+    *,
+    inputs: str = "channels",
+    outputs: str = "embed",
+    init: nn.initializers.Initializer | None = None,
 ) -> nn.Conv:
-    """Of 3 x 3 pixels with a bias; zeros around the image."""
+    """Of 3 x 3 pixels with a bias; zeros around the image. `inputs` and `outputs` are what the
+    channels are: "pixels" of an image."""
     kernel = init or nn.initializers.he_normal()
     return nn.Conv(
         features,
         (3, 3),
-        kernel_init=nn.with_logical_partitioning(kernel, (None, None, None, "embed")),
-        bias_init=nn.with_logical_partitioning(nn.initializers.zeros, ("norm",)),
+        kernel_init=weights.boxed(kernel, ("rows", "columns", inputs), (outputs,)),
+        bias_init=weights.boxed(nn.initializers.zeros, (), ("norm",)),
         name=name,
     )
 
@@ -136,7 +144,7 @@ def dense(features: int, axes: tuple[str | None, str | None], name: str) -> nn.D
     """A layer with a bias."""
     return nn.Dense(
         features,
-        kernel_init=nn.with_logical_partitioning(nn.initializers.he_normal(), axes),
-        bias_init=nn.with_logical_partitioning(nn.initializers.zeros, axes[1:]),
+        kernel_init=weights.boxed(nn.initializers.he_normal(), axes[:1], axes[1:]),
+        bias_init=weights.boxed(nn.initializers.zeros, (), axes[1:]),
         name=name,
     )

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from models.layers import quantized, transformer
 from models.layers.placement import spread
+from models.layers.weights import gathered, weight
 
 AXES = {"tokens": ("batch", "length"), "targets": ("batch", "length")}
 SPLITS_LAYERS = True
@@ -55,13 +56,9 @@ class Model(nn.Module):
     def __call__(self, batch: dict[str, jax.Array], *, train: bool = False) -> jax.Array:
         c, dtype = self.config, jnp.dtype(self.config.dtype)
         small = nn.initializers.normal(0.25 * c.width**-0.5)
-        embedding_VxD = self.param(
-            "embedding",
-            nn.with_logical_partitioning(small, ("vocab", "embed")),
-            (c.vocab_size, c.width),
-            jnp.float32,
-        )
-        table_VxD = transformer.gathered(embedding_VxD, ("vocab", "embed"), jnp.float32)
+        vocab, embed = {"vocab": c.vocab_size}, {"embed": c.width}
+        embedding_VxD = weight(self, "embedding", vocab, embed, init=small)
+        table_VxD = gathered(embedding_VxD, ("vocab", "embed"), jnp.float32)
         x_BxLxD = jnp.take(table_VxD, spread(batch["tokens"], "batch", "length"), axis=0)
         x_BxLxD = spread(x_BxLxD, "batch", "length", None)
         x_BxLxD = transformer.RMSNorm(dtype, name="in_norm")(x_BxLxD)
@@ -73,13 +70,8 @@ class Model(nn.Module):
         if c.tied:
             head_DxV = embedding_VxD.T
         else:
-            head_DxV = self.param(
-                "head",
-                nn.with_logical_partitioning(small, ("embed", "vocab")),
-                (c.width, c.vocab_size),
-                jnp.float32,
-            )
-        head_DxV = transformer.gathered(head_DxV, ("embed", "vocab"), dtype)
+            head_DxV = weight(self, "head", embed, vocab, init=small)
+        head_DxV = gathered(head_DxV, ("embed", "vocab"), dtype)
         return transformer.unembed(x_BxLxD, head_DxV)
 
     def shape(self) -> transformer.Shape:

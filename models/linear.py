@@ -11,6 +11,8 @@ import dataclasses
 import flax.linen as nn
 import jax
 
+from models.layers.weights import weight
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -34,8 +36,8 @@ class Model(nn.Module):
         if x_BxP.shape[-1] < N:
             raise ValueError(f"features: {N}; the data has {x_BxP.shape[-1]}")
         zeros = nn.initializers.zeros
-        w_N = self.param("weight", nn.with_logical_partitioning(zeros, ("features",)), (N,))
+        w_N = weight(self, "weight", {"features": N}, {}, init=zeros)
         y_B = x_BxP[:, :N] @ w_N
         if self.config.bias:
-            y_B += self.param("bias", nn.with_logical_partitioning(zeros, (None,)), (1,))
+            y_B += weight(self, "bias", {}, {None: 1}, init=zeros)
         return y_B

@@ -29,6 +29,7 @@ import jax.numpy as jnp
 from models import gpt
 from models.layers import placement, quantized, transformer
 from models.layers.placement import spread
+from models.layers.weights import gathered, weight
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,14 +96,12 @@ class Experts(nn.Module):
     @nn.compact
     def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
         (_, L, D), F, E = x_BxLxD.shape, self.shape.hidden, self.experts
-        axes = ("embed", None)
-        init = nn.with_logical_partitioning(nn.initializers.normal(D**-0.5), axes)
-        router_DxE = self.param("router", init, (D, E), jnp.float32)
+        router_DxE = weight(self, "router", {"embed": D}, {None: E})
         # On TPU and GPU a product of float32 is one of fewer bits, unless said otherwise.
         logits_BxLxE = jnp.einsum(
             "bld,de->ble",
             x_BxLxD.astype(jnp.float32),
-            transformer.gathered(router_DxE, axes, jnp.float32),
+            gathered(router_DxE, ("embed", None), jnp.float32),
             precision="highest",
         )
         gate_BxLxk, choice_BxLxk = choose(logits_BxLxE, self.top_k)
@@ -116,11 +115,12 @@ class Experts(nn.Module):
         slot_BxLxk = jax.vmap(lambda choice_Lxk: slots(choice_Lxk, E, C))(choice_BxLxk)
         self.sow("metrics", "dropped", jnp.mean(slot_BxLxk == E * C, axis=(1, 2)))
 
-        inward, outward = ("experts", "embed", "hidden"), ("experts", "hidden", "embed")
-        w = {"in": transformer.matrix(self, "in", (E, D, F), inward, D)}
+        embed, hidden = {"embed": D}, {"hidden": F}
+        matrix = functools.partial(transformer.matrix, self, each={"experts": E})
+        w = {"in": matrix("in", embed, hidden)}
         if self.shape.activation == "swiglu":
-            w["gate"] = transformer.matrix(self, "gate", (E, D, F), inward, D)
-        w["out"] = transformer.matrix(self, "out", (E, F, D), outward, F, self.shape.out_gain)
+            w["gate"] = matrix("gate", embed, hidden)
+        w["out"] = matrix("out", hidden, embed, gain=self.shape.out_gain)
         place = placement.current()
         local = functools.partial(
             _on_one_device,

@@ -62,7 +62,7 @@ class Model(nn.Module):
     @nn.compact
     def __call__(self, batch: dict[str, jax.Array], *, train: bool = False) -> jax.Array:
         c, x_BxHxWxC = self.config, batch["image"].astype(self.config.dtype)
-        x_BxHxWxC = Convolution(c.width, 3, c.norm, name="stem")(x_BxHxWxC)
+        x_BxHxWxC = Convolution(c.width, 3, c.norm, axis="pixels", name="stem")(x_BxHxWxC)
         x_BxHxWxC = nn.relu(Norm(c.norm, name="stem_norm")(x_BxHxWxC, train))
         for _ in range(c.stem):
             x_BxHxWxC = convolution.halve(x_BxHxWxC)

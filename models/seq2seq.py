@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from models.layers import decoder, transformer
 from models.layers.placement import spread
+from models.layers.weights import gathered, weight
 
 PADDING = 0
 
@@ -63,20 +64,10 @@ class Model(nn.Module):
     def setup(self):
         c = self.config
         small = nn.initializers.normal(0.25 * c.width**-0.5)
-        table, head = ("vocab", "embed"), ("embed", "vocab")
-        self.embedding_VxD = self.param(
-            "embedding",
-            nn.with_logical_partitioning(small, table),
-            (c.vocab_size, c.width),
-            jnp.float32,
-        )
+        vocab, embed = {"vocab": c.vocab_size}, {"embed": c.width}
+        self.embedding_VxD = weight(self, "embedding", vocab, embed, init=small)
         if not c.tied:
-            self.head_DxV = self.param(
-                "head",
-                nn.with_logical_partitioning(small, head),
-                (c.width, c.vocab_size),
-                jnp.float32,
-            )
+            self.head_DxV = weight(self, "head", embed, vocab, init=small)
         self.encoder = _Encoder(c)
         self.decoder = _Decoder(c)
         self.decoder_memory = decoder.memory(c.decoder_layers, _shape(c, 3 * c.decoder_layers))
@@ -110,13 +101,13 @@ class Model(nn.Module):
         return decoder.Memory(*self.decoder_memory(x_BxSxD)), keep_BxS
 
     def _embed(self, tokens_BxL: jax.Array) -> jax.Array:
-        table_VxD = transformer.gathered(self.embedding_VxD, ("vocab", "embed"), jnp.float32)
+        table_VxD = gathered(self.embedding_VxD, ("vocab", "embed"), jnp.float32)
         x_BxLxD = jnp.take(table_VxD, spread(tokens_BxL, "batch", None), axis=0)
         return spread(x_BxLxD, "batch", None, None)
 
     def _unembed(self, x_BxLxD: jax.Array) -> jax.Array:
         head_DxV = self.embedding_VxD.T if self.config.tied else self.head_DxV
-        head_DxV = transformer.gathered(head_DxV, ("embed", "vocab"), x_BxLxD.dtype)
+        head_DxV = gathered(head_DxV, ("embed", "vocab"), x_BxLxD.dtype)
         return transformer.unembed(x_BxLxD, head_DxV)
 
 

@@ -5,14 +5,14 @@ XLA's own convolution is the fastest on CPU too, but for one channel in: 25 to 1
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
-from models.layers import transformer
+from models.layers import weights
 
 NORMS = ("batch", "group")
 GROUP = 4  # channels of a group
@@ -64,18 +64,18 @@ class Convolution(nn.Module):
     size: int  # of the kernel, in pixels
     norm: str  # that follows
     stride: int = 1
+    axis: str = "channels"  # of what comes in; "pixels" of an image
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        shape = (self.size, self.size, x.shape[-1], self.features)
-        axes = (None, None, None, "embed")
-        init = nn.with_logical_partitioning(nn.initializers.he_normal(), axes)
-        kernel = self.param("kernel", init, shape, jnp.float32)
+        inputs = {"rows": self.size, "columns": self.size, self.axis: x.shape[-1]}
+        outputs, init = {"embed": self.features}, nn.initializers.he_normal()
+        kernel = weights.weight(self, "kernel", inputs, outputs, init=init)
         if self.norm == "group":
             kernel = jax.nn.standardize(kernel, axis=(0, 1, 2), epsilon=1e-8)
         return jax.lax.conv_general_dilated(
             x,
-            transformer.gathered(kernel, axes, x.dtype),
+            weights.gathered(kernel, (*inputs, *outputs), x.dtype),
             (self.stride, self.stride),
             "SAME",
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
@@ -96,9 +96,10 @@ class Norm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         start = nn.initializers.constant(self.scale)
+        boxed = functools.partial(weights.boxed, inputs=(), outputs=("norm",))
         kept = {
-            "scale_init": nn.with_logical_partitioning(start, ("norm",)),
-            "bias_init": nn.with_logical_partitioning(nn.initializers.zeros, ("norm",)),
+            "scale_init": boxed(start),
+            "bias_init": boxed(nn.initializers.zeros),
             "dtype": x.dtype,
         }
         if self.kind == "group":
@@ -124,7 +125,7 @@ def dense(features: int, axes: tuple[str | None, str | None], name: str) -> nn.D
     init = nn.initializers.zeros if name == "head" else nn.initializers.he_normal()
     return nn.Dense(
         features,
-        kernel_init=nn.with_logical_partitioning(init, axes),
-        bias_init=nn.with_logical_partitioning(nn.initializers.zeros, axes[1:]),
+        kernel_init=weights.boxed(init, axes[:1], axes[1:]),
+        bias_init=weights.boxed(nn.initializers.zeros, (), axes[1:]),
         name=name,
     )

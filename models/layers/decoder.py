@@ -40,8 +40,8 @@ class _Keys(nn.Module):
     @nn.compact
     def __call__(self, x_BxSxD: jax.Array) -> tuple[jax.Array, jax.Array]:
         of, (_, S, D) = self.shape, x_BxSxD.shape
-        size, axes = (D, of.kv_heads, D // of.heads), ("embed", "kv_heads", "head_width")
-        k_DxGxK, v_DxGxK = (matrix(self, name, size, axes, D) for name in ("key", "value"))
+        of_key = {"kv_heads": of.kv_heads, "head_width": D // of.heads}
+        k_DxGxK, v_DxGxK = (matrix(self, n, {"embed": D}, of_key) for n in ("key", "value"))
         k_BxGxSxK, v_BxGxSxK = (dense(x_BxSxD, w).swapaxes(1, 2) for w in (k_DxGxK, v_DxGxK))
         if of.qk_norm:
             k_BxGxSxK = RMSNorm(of.dtype, name="key_norm")(k_BxGxSxK)
@@ -77,9 +77,9 @@ class CrossAttention(nn.Module):
         self, x_BxTxD: jax.Array, of_layer: Memory, keep_BxS: jax.Array, first: jax.Array | int
     ) -> jax.Array:
         of, (_, T, D) = self.shape, x_BxTxD.shape
-        H, K = of.heads, D // of.heads
-        q_DxHxK = matrix(self, "query", (D, H, K), ("embed", "heads", "head_width"), D)
-        o_HxKxD = matrix(self, "out", (H, K, D), ("heads", "head_width", "embed"), D, of.out_gain)
+        of_query = {"heads": of.heads, "head_width": D // of.heads}
+        q_DxHxK = matrix(self, "query", {"embed": D}, of_query)
+        o_HxKxD = matrix(self, "out", of_query, {"embed": D}, gain=of.out_gain)
         q_BxHxTxK = dense(x_BxTxD, q_DxHxK).swapaxes(1, 2)
         if of.qk_norm:
             q_BxHxTxK = RMSNorm(of.dtype, name="query_norm")(q_BxHxTxK)

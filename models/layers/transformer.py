@@ -8,13 +8,14 @@ stay in float32.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from models.layers import pipeline, placement, quantized, ring
+from models.layers import pipeline, placement, quantized, ring, weights
 from models.layers.attention import attend
 from models.layers.placement import spread
 
@@ -74,20 +75,17 @@ def check(config: Any, counts: Sequence[str]) -> None:
         raise ValueError(f"dropout: {config.dropout}; must be in [0, 1)")
 
 
-def gathered(w: jax.Array, axes: tuple[str | None, ...], dtype: jnp.dtype) -> jax.Array:
-    """A weight with these logical axes, in compute dtype, whole along its split `embed` axis.
-
-    Said here, the compiler gathers the weight (in few bytes) and not the larger activations; the
-    weight's own split, said first, is that of its gradient.
-    """
-    w = spread(w, *axes).astype(dtype)
-    return spread(w, *(None if axis == "embed" else axis for axis in axes))
-
-
-def matrix(module: nn.Module, name: str, size, axes, fan_in: int, gain: float = 1.0):
-    """A float32 weight of a module with a Shape, entries N(0, gain^2 / fan_in); in its dtype."""
-    init = nn.with_logical_partitioning(nn.initializers.normal(gain / fan_in**0.5), axes)
-    return gathered(module.param(name, init, size, jnp.float32), axes, module.shape.dtype)
+def matrix(
+    module: nn.Module,
+    name: str,
+    inputs: weights.Axes,
+    outputs: weights.Axes,
+    gain: float = 1.0,
+    each: weights.Axes = MappingProxyType({}),
+) -> jax.Array:
+    """A weight of a module with a Shape, in its dtype. See `weights.weight`."""
+    w = weights.weight(module, name, inputs, outputs, gain=gain, each=each)
+    return weights.gathered(w, (*each, *inputs, *outputs), module.shape.dtype)
 
 
 def dense(x: jax.Array, w: jax.Array, quantize: str = "none") -> jax.Array:
@@ -130,8 +128,8 @@ class RMSNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         # So small that it is copied to all devices.
-        init = nn.with_logical_partitioning(nn.initializers.ones, ("norm",))
-        scale = self.param("scale", init, (x.shape[-1],), jnp.float32)
+        size = {"norm": x.shape[-1]}
+        scale = weights.weight(self, "scale", {}, size, init=nn.initializers.ones)
         x = x.astype(jnp.float32)
         x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + 1e-6)
         return (x * scale.reshape((1,) * (x.ndim - 1) + (-1,))).astype(self.dtype)
@@ -186,12 +184,11 @@ class Attention(nn.Module):
         of, D = self.shape, x_BxLxD.shape[-1]
         H, G = of.heads, of.kv_heads
         K = D // H
-        q_DxHxK = matrix(self, "query", (D, H, K), ("embed", "heads", "head_width"), D)
-        k_DxGxK = matrix(self, "key", (D, G, K), ("embed", "kv_heads", "head_width"), D)
-        v_DxGxK = matrix(self, "value", (D, G, K), ("embed", "kv_heads", "head_width"), D)
-        o_HxKxD = matrix(
-            self, "out", (H, K, D), ("heads", "head_width", "embed"), D, gain=of.out_gain
-        )
+        of_query, of_key = {"heads": H, "head_width": K}, {"kv_heads": G, "head_width": K}
+        q_DxHxK = matrix(self, "query", {"embed": D}, of_query)
+        k_DxGxK = matrix(self, "key", {"embed": D}, of_key)
+        v_DxGxK = matrix(self, "value", {"embed": D}, of_key)
+        o_HxKxD = matrix(self, "out", of_query, {"embed": D}, gain=of.out_gain)
         q_BxHxLxK = dense(x_BxLxD, q_DxHxK, of.quantize).swapaxes(1, 2)
         k_BxGxLxK = dense(x_BxLxD, k_DxGxK, of.quantize).swapaxes(1, 2)
         v_BxGxLxK = dense(x_BxLxD, v_DxGxK, of.quantize).swapaxes(1, 2)
@@ -230,16 +227,16 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
         of, D, F = self.shape, x_BxLxD.shape[-1], self.shape.hidden
-        in_DxF = matrix(self, "in", (D, F), ("embed", "hidden"), D)
+        in_DxF = matrix(self, "in", {"embed": D}, {"hidden": F})
         h_BxLxF = dense(x_BxLxD, in_DxF, of.quantize)
         if of.activation == "swiglu":
-            gate_DxF = matrix(self, "gate", (D, F), ("embed", "hidden"), D)
+            gate_DxF = matrix(self, "gate", {"embed": D}, {"hidden": F})
             gate_BxLxF = dense(x_BxLxD, gate_DxF, of.quantize)
             h_BxLxF = nn.silu(gate_BxLxF) * h_BxLxF
         else:
             h_BxLxF = nn.gelu(h_BxLxF)
         h_BxLxF = spread(h_BxLxF, "batch", "length", "hidden")
-        out_FxD = matrix(self, "out", (F, D), ("hidden", "embed"), F, of.out_gain)
+        out_FxD = matrix(self, "out", {"hidden": F}, {"embed": D}, gain=of.out_gain)
         return spread(dense(h_BxLxF, out_FxD, of.quantize), "batch", "length", None)
 
 
