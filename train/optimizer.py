@@ -6,17 +6,23 @@ optimizer's state has no copy of them and runs that differ only there share one 
 
 import dataclasses
 import fnmatch
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from flax.core import meta
 
+from models.layers.weights import ROLES
 from train.cli import nearest, require
 
 Scalar = jax.Array | float
 
 _REST = "rest"  # parameters of no group
+_BY_ROLE = tuple(f"role:{role}" for role in ROLES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +30,8 @@ class Group:
     """Parameters that are trained in their own way. Each belongs to the first group that it
     matches, or to none."""
 
-    match: str  # shell pattern over the path of a parameter, e.g. "critic/*"
+    # Shell pattern over the path of a parameter, as "critic/*", or its role, as "role:hidden".
+    match: str
     rate: float  # factor of the learning rate; 0 = frozen, and nothing is kept for it
     decay: float  # factor of the weight decay
     every: int  # steps from one update to the next
@@ -34,6 +41,14 @@ class Group:
         for field in ("rate", "decay"):
             require(getattr(self, field) >= 0, field, getattr(self, field), "at least 0")
         require(self.every >= 1, "every", self.every, "at least 1")
+        if self.match.startswith("role:"):
+            known = any(fnmatch.fnmatchcase(name, self.match) for name in _BY_ROLE)
+            require(known, "match", self.match, nearest(self.match, _BY_ROLE))
+
+    def takes(self, path: str, role: str | None) -> bool:
+        """Whether it matches a parameter; `role` as of models.layers.weights, None of none."""
+        names = (path,) if role is None else (path, f"role:{role}")
+        return any(fnmatch.fnmatchcase(name, self.match) for name in names)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +143,12 @@ def _decayed(params: optax.Params) -> optax.Params:
 
 
 def build(
-    config: Optimizer, rate: Scalar, weight_decay: Scalar, players: Sequence[str] = ()
+    config: Optimizer,
+    rate: Scalar,
+    weight_decay: Scalar,
+    players: Sequence[str] = (),
+    roles: Mapping[str, str] = MappingProxyType({}),
+    step: Scalar = 0,
 ) -> optax.GradientTransformation:
     """Clipping, the optimizer's own direction, decoupled weight decay, times `-rate`.
 
@@ -137,6 +157,8 @@ def build(
       rate: learning rate of the step.
       weight_decay: of the run.
       players: top names of parameters whose gradients are clipped apart; none: all together.
+      roles: see `roles_of`; for groups that match by role.
+      step: of the run, for groups that wait.
     """
     clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
     if players:
@@ -144,14 +166,12 @@ def build(
     if not config.groups:
         return optax.chain(clip, *_direction(config, rate, weight_decay))
     by_group = {
-        str(number): _group(config, group, rate, weight_decay)
+        str(number): _group(config, group, rate, weight_decay, step)
         for number, group in enumerate(config.groups)
     }
     by_group[_REST] = optax.chain(*_direction(config, rate, weight_decay))
-    # The gradient of what is held still does not clip that of what is trained.
-    still = optax.masked(optax.set_to_zero(), lambda params: _frozen(config, params))
-    grouped = optax.partition(by_group, lambda params: _labels(config, params))
-    return optax.chain(still, clip, grouped)
+    labels = functools.partial(_labels, config, roles)
+    return optax.chain(_still(config, labels, step), clip, optax.partition(by_group, labels))
 
 
 def _direction(config: Optimizer, rate: Scalar, decay: Scalar) -> tuple:
@@ -163,42 +183,70 @@ def _direction(config: Optimizer, rate: Scalar, decay: Scalar) -> tuple:
 
 
 def _group(
-    config: Optimizer, group: Group, rate: Scalar, decay: Scalar
+    config: Optimizer, group: Group, rate: Scalar, decay: Scalar, step: Scalar
 ) -> optax.GradientTransformation:
     if group.rate == 0:
         return optax.set_to_zero()
     own = optax.chain(*_direction(config, rate * group.rate, decay * group.decay))
-    return (
-        own
-        if group.every == 1
-        else optax.conditionally_mask(own, lambda step: step % group.every == 0)
-    )
+    return own if group.every == 1 else optax.conditionally_mask(own, lambda _: _moves(group, step))
 
 
 def _by_player(params: optax.Params) -> optax.Params:
     return jax.tree_util.tree_map_with_path(lambda path, _: path[0].key, params)
 
 
-def check(config: Optimizer, params: optax.Params) -> None:
-    """Raises ValueError where a group has no parameters."""
-    found = set(jax.tree.leaves(_labels(config, params)))
+def check(config: Optimizer, params: Any) -> None:
+    """Raises ValueError where a group has no parameters; `params` as of `roles_of`."""
+    roles = roles_of(params)
+    labels = jax.tree_util.tree_leaves_with_path(_labels(config, roles, params))
+    found = {_path(path): label for path, label in labels}
     for number, group in enumerate(config.groups):
-        require(str(number) in found, f"groups[{number}].match", group.match, "no such parameters")
+        field = f"groups[{number}].match"
+        matched = [label for path, label in found.items() if group.takes(path, roles.get(path))]
+        require(bool(matched), field, group.match, "no such parameters")
+        require(str(number) in matched, field, group.match, "earlier groups take all of them")
 
 
-def _frozen(config: Optimizer, params: optax.Params) -> optax.Params:
-    """Whether each parameter is."""
-    frozen = {str(number) for number, group in enumerate(config.groups) if group.rate == 0}
-    return jax.tree.map(lambda label: label in frozen, _labels(config, params))
+def roles_of(params: Any) -> dict[str, str]:
+    """The role of each parameter that has one, by its path.
+
+    Args:
+      params: a model's, in the boxes that they are declared in (models.layers.weights).
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(params, is_leaf=meta.is_axis_metadata)
+    return {_path(path): box.role for path, box in leaves if hasattr(box, "role")}
 
 
-def _labels(config: Optimizer, params: optax.Params) -> optax.Params:
-    """The number of each parameter's group, as text. A box with names of axes is no part of a
-    path."""
+def _moves(group: Group, step: Scalar) -> jax.Array | bool:
+    """Whether a step changes a group's parameters."""
+    return group.rate > 0 and step % group.every == 0
+
+
+def _still(
+    config: Optimizer, labels: Callable[[optax.Params], optax.Params], step: Scalar
+) -> optax.GradientTransformation:
+    """The gradient of what a step holds still is 0: it does not clip that of what is trained."""
+    groups = {str(number): group for number, group in enumerate(config.groups)}
+    may = {label for label, group in groups.items() if group.rate == 0 or group.every > 1}
+
+    def moving(label: str, gradient: jax.Array) -> jax.Array:
+        return jnp.where(_moves(groups[label], step), gradient, 0.0)
+
+    zeros = optax.stateless(lambda grads, _: jax.tree.map(moving, labels(grads), grads))
+    return optax.masked(zeros, lambda grads: jax.tree.map(lambda x: x in may, labels(grads)))
+
+
+def _labels(config: Optimizer, roles: Mapping[str, str], params: optax.Params) -> optax.Params:
+    """The number of each parameter's group, as text."""
 
     def label(path, _) -> str:
-        name = "/".join(key.key for key in path if hasattr(key, "key"))
-        numbers = (n for n, g in enumerate(config.groups) if fnmatch.fnmatchcase(name, g.match))
+        name = _path(path)
+        numbers = (n for n, group in enumerate(config.groups) if group.takes(name, roles.get(name)))
         return str(next(numbers, _REST))
 
     return jax.tree_util.tree_map_with_path(label, params)
+
+
+def _path(keys: Sequence[Any]) -> str:
+    """Of a parameter. The box that it may lie in is no part of it."""
+    return "/".join(key.key for key in keys if hasattr(key, "key"))

@@ -160,6 +160,7 @@ class _Program:
         params, extra = abstract_variables(config, self.one)
         sharding.check(config, params, self.one, mesh)
         self.check(params, extra)
+        self.roles = optimizer.roles_of(params)
         self.boxed = jax.eval_shape(self.init, hyper_of(config))
         self.sharding = sharding.of_tree(self.boxed, mesh)
 
@@ -188,9 +189,10 @@ class _Program:
         tx = self.optimizer(0.0, 0.0)
         return State(jnp.zeros((), jnp.int32), params, extra, tx.init(params))
 
-    def optimizer(self, rate, weight_decay) -> optax.GradientTransformation:
+    def optimizer(self, rate, weight_decay, step=0) -> optax.GradientTransformation:
         """The run's, with these inputs."""
-        return optimizer.build(self.config.optimizer, rate, weight_decay, self.task.PLAYERS)
+        of_run, players = self.config.optimizer, self.task.PLAYERS
+        return optimizer.build(of_run, rate, weight_decay, players, self.roles, step)
 
     @contextlib.contextmanager
     def placed(self, batch):
@@ -245,7 +247,7 @@ class _Program:
         rate = optimizer.learning_rate(
             config.schedule, state.step, hyper.steps, hyper.learning_rate
         )
-        tx = self.optimizer(rate, hyper.weight_decay)
+        tx = self.optimizer(rate, hyper.weight_decay, state.step)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         # The gradient's before it is clipped. A norm of the updates or the parameters is a sum over

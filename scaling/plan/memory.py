@@ -44,7 +44,8 @@ def of_run(config: RunConfig, example: dict[str, np.ndarray]) -> Memory:
     """
     params, extra = step.abstract_variables(config, example)
     players = tasks.load(config.task.name).PLAYERS
-    kept = jax.eval_shape(optimizer.build(config.optimizer, 0.0, 0.0, players).init, params)
+    tx = optimizer.build(config.optimizer, 0.0, 0.0, players, optimizer.roles_of(params))
+    kept = jax.eval_shape(tx.init, params)
     rows, copies = config.batch_size // config.accumulate, 2 + (config.accumulate > 1)
     batch = {
         name: jax.ShapeDtypeStruct((rows, *value.shape[1:]), value.dtype)

@@ -4,11 +4,14 @@ import dataclasses
 import json
 import math
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 
+from models.layers import weights
 from tests.train import toys
 from tests.train.test_run import final_state, stop_at
 from tests.train.toys import config, duel
@@ -191,6 +194,14 @@ def test_what_is_drawn_depends_on_no_batch_size():
             lambda: config(**{"optimizer.groups": [group("tail/*")]}),
             r"config.optimizer.groups\[0\].match: 'tail/\*'; no such parameters",
         ),
+        (
+            lambda: config(**{"optimizer.groups": [group("bo*"), group("body/*")]}),
+            r"config.optimizer.groups\[1\].match: 'body/\*'; earlier groups take all of them",
+        ),
+        (
+            lambda: config(**{"optimizer.groups": [group("role:hiden")]}),
+            r"groups\[0\].match: 'role:hiden'; did you mean 'role:hidden'\? allowed: role:hidden, ",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_one_line(make, says, tmp_path):
@@ -279,14 +290,49 @@ def test_what_is_frozen_does_not_clip_the_rest():
     assert not np.any(updates["body"]["w"])
 
 
-def test_a_group_may_wait():
-    tx = optimizer.build(config(**{"optimizer.groups": [group("a", every=2)]}).optimizer, 0.1, 0.0)
-    params = {"a": np.ones(1, np.float32), "b": np.ones(1, np.float32)}
-    state, moves = tx.init(params), []
-    for _ in range(4):
-        updates, state = tx.update(params, state, params)
-        moves.append([bool(np.any(updates[name] != 0)) for name in "ab"])
-    assert moves == [[True, True], [False, True], [True, True], [False, True]]
+def test_a_group_may_wait_and_clips_nothing_until_then():
+    changes = {"optimizer.groups": [group("a", every=2)], "optimizer.clip_norm": 5.0}
+    changes |= {"optimizer.name": "sgd", "optimizer.b1": 0.0}
+    chosen = config(**changes).optimizer
+    gradient = {"a": jnp.full(1, 8.0), "b": jnp.full(1, 6.0)}
+    state, moves = optimizer.build(chosen, 1.0, 0.0).init(gradient), []
+
+    @jax.jit
+    def take(state, now):
+        return optimizer.build(chosen, 1.0, 0.0, step=now).update(gradient, state, gradient)
+
+    for now in range(4):
+        updates, state = take(state, now)
+        moves += [[float(updates[name][0]) for name in "ab"]]
+    np.testing.assert_allclose(moves, [[-4, -3], [0, -5]] * 2, rtol=1e-6)
+
+
+def test_a_group_may_be_of_a_role():
+    groups = [group("blocks/attention/*", 0.25), group("role:hidden", 0.5), group("role:v*", 0.0)]
+    chosen = dataclasses.replace(
+        config().optimizer, groups=tuple(optimizer.Group(**values) for values in groups)
+    )
+    boxes = {
+        name: weights.boxed(lambda: jnp.ones(()), *sides)()
+        for name, sides in {
+            "embedding": (("vocab",), ("embed",)),
+            "blocks/attention/query": (("embed",), ("heads",)),
+            "blocks/mlp/in": (("embed",), ("hidden",)),
+            "blocks/norm": ((), ("norm",)),
+        }.items()
+    }
+    params = traverse_util.unflatten_dict(boxes, sep="/")
+    optimizer.check(chosen, params)
+    roles, bare = optimizer.roles_of(params), nn.meta.unbox(params)
+    tx = optimizer.build(chosen, 1.0, 0.0, roles=roles)
+    # What is kept lies in boxes at first, and not in a step.
+    kept = nn.meta.unbox(tx.init(params))
+    assert jax.tree.structure(kept) == jax.tree.structure(tx.init(bare))
+    updates, _ = tx.update(bare, kept, bare)
+    found = traverse_util.flatten_dict(updates, sep="/")
+    assert {name: round(float(-x), 4) for name, x in found.items()} == dict(
+        zip(boxes, (1.0, 0.25, 0.5, 0.0))
+    )
 
 
 def test_a_config_without_groups_is_that_of_older_versions(tmp_path):
