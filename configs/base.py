@@ -144,3 +144,22 @@ def steps(config: ConfigDict, D: float, units_a_row: float = 0) -> int:
     """
     units_a_row = units_a_row or config.data.get("sequence_length", 1)
     return max(1, round(D / (config.batch_size * units_a_row)))
+
+
+def mup(width: int, base_width: int) -> tuple[dict, ...]:
+    """Groups of config.optimizer with which the best learning rate of one width is that of another.
+
+    Those of Adam in the maximal update parametrization (Yang et al. 2022, arXiv:2203.03466, table
+    3): weights whose inputs grow with width have rates that fall as 1 / width. What a step takes of
+    a weight by decay stays as it is (Wang and Aitchison 2024, arXiv:2405.13698). First values,
+    multipliers and the scale of attention are a model's own.
+
+    Args:
+      width: of the run.
+      base_width: where the learning rate was chosen.
+    """
+    wider = width / base_width
+    return tuple(
+        {"match": f"role:{role}", "rate": 1 / wider, "decay": wider, "every": 1}
+        for role in ("hidden", "output")
+    )

@@ -4,7 +4,9 @@ import math
 import jax
 import numpy as np
 import pytest
+from flax import traverse_util
 
+from configs.base import mup
 from train import before, evaluation, optimizer, step
 from train.config import Optimizer, Schedule
 
@@ -145,6 +147,25 @@ def test_the_gradient_is_clipped_by_its_global_norm():
     grads = {"a": np.array([3.0], np.float32), "b": np.array([4.0], np.float32)}
     updates, _ = tx.update(grads, tx.init(params), params)
     assert (float(updates["a"][0]), float(updates["b"][0])) == pytest.approx((-0.6, -0.8))
+
+
+def test_mup_slows_down_what_takes_from_a_wider_layer(tiny):
+    changes = {"model.tied": False, "model.dtype": "float32", "optimizer.weight_decay": 0.0}
+    config = tiny(**changes, **{"optimizer.groups": mup(64, 16)})
+    dataset = before.open_data(config)
+    example, hyper = dataset.eval_batch(0, 1), step.hyper_of(config)
+    functions = step.compile_for(config, example)
+    first = functions.init(hyper)
+    begun = jax.tree.map(np.array, first.params)
+    after, metrics = functions.train(first, dataset.train_batch(0, 0, config.batch_size), hyper)
+    # Adam's first step is as long as its rate, wherever there is a gradient.
+    far = jax.tree.map(lambda a, b: np.abs(a - b).max(), after.params, begun)
+    roles = optimizer.roles_of(step.abstract_variables(config, example)[0])
+    expected = {"input": 1.0, "vector": 1.0, "hidden": 0.25, "output": 0.25}
+    assert set(roles.values()) == set(expected)
+    for path, moved in traverse_util.flatten_dict(far, sep="/").items():
+        rate = moved / float(metrics["learning_rate"])
+        assert rate == pytest.approx(expected[roles[path]], rel=1e-3), path
 
 
 def test_mean_and_error_do_not_depend_on_the_batches():
