@@ -28,6 +28,7 @@ def recipe(width: int, images: float) -> ConfigDict:
         "mixup": 0.0,
     }
     config.model = {"name": "gan", "side": 28, "channels": 1, "width": width, "latent": 64}
+    config.model.average = 0.0
     config.task = {
         "name": "adversarial",
         "penalty": 1.0,

@@ -22,6 +22,8 @@ A new family is a new file here: `load` finds it by its name. What families shar
 import importlib
 import pkgutil
 import types
+from importlib.util import find_spec
+from typing import Any
 
 
 def names() -> list[str]:
@@ -34,6 +36,13 @@ def load(name: str) -> types.ModuleType:
     if name not in names():
         raise KeyError(name)
     return importlib.import_module(f"models.{name}")
+
+
+def newer(name: Any) -> dict[str, Any]:
+    """Fields of a family's Config that are newer than some configs, which lack them: its NEWER, as
+    `data.newer` of a data set."""
+    there = isinstance(name, str) and name.isidentifier() and find_spec(f"models.{name}")
+    return getattr(importlib.import_module(f"models.{name}"), "NEWER", {}) if there else {}
 
 
 def axes(name: str) -> dict[str, tuple[str, ...]]:

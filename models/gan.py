@@ -16,6 +16,8 @@ import jax.numpy as jnp
 
 from models.layers import weights
 
+NEWER = {"average": 0.0}  # see `models.newer`
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -23,6 +25,8 @@ class Config:
     channels: int  # of the images
     width: int  # channels at half the side; at a quarter there are twice as many
     latent: int  # numbers that an image is made from
+    # Share that an average of the generator's weights keeps in each step; 0 = there is none.
+    average: float
 
     def __post_init__(self):
         for field in ("channels", "width", "latent"):
@@ -30,6 +34,8 @@ class Config:
                 raise ValueError(f"{field}: {getattr(self, field)}; must be at least 1")
         if self.side < 4 or self.side % 4:
             raise ValueError(f"side: {self.side}; must be a multiple of 4")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average: {self.average}; must be in [0, 1)")
 
     def fits(self, facts: Mapping[str, Any]) -> None:
         """Raises ValueError where the data's images have another shape."""
@@ -40,7 +46,12 @@ class Config:
 
 
 class Model(nn.Module):
-    """`make` images from keys, `judge` images; called, it judges what it makes from zeros."""
+    """`make` images from keys, `judge` images; called, it judges what it makes from zeros.
+
+    With an average of the generator's weights (exponential; Yazici et al. 2019, arXiv:1806.04498),
+    images are made by the generator in training and by the average else. It lies in the collection
+    "average", and lags the generator by a step: a call sees the weights before they are changed.
+    """
 
     config: Config
 
@@ -50,14 +61,26 @@ class Model(nn.Module):
     def make(self, keys_B: jax.Array, *, train: bool = False) -> jax.Array:
         """Images float32 [B, side, side, channels], each from its own PRNG key."""
         draw = jax.vmap(lambda key: jax.random.normal(key, (self.config.latent,)))
-        return self.generator(draw(keys_B))
+        z_BxZ, keep = draw(keys_B), self.config.average
+        if keep and not train:
+            params = self.get_variable("average", "generator")
+            return Generator(self.config, parent=None).apply({"params": params}, z_BxZ)
+        if keep:
+            before = self.get_variable("average", "generator")
+            own = jax.lax.stop_gradient(self.generator.variables["params"])
+            mean = jax.tree.map(lambda a, b: keep * a + (1 - keep) * b, before, own)
+            self.put_variable("average", "generator", mean)
+        return self.generator(z_BxZ)
 
     def judge(self, image_BxHxWxC: jax.Array, *, train: bool = False) -> jax.Array:
         """How real each image looks, float32 [B], on a scale with no zero of its own."""
         return self.critic(image_BxHxWxC)
 
     def __call__(self, batch: dict[str, jax.Array], *, train: bool = False) -> jax.Array:
-        return self.critic(self.generator(jnp.zeros((1, self.config.latent))))
+        image = self.generator(jnp.zeros((1, self.config.latent)))
+        if self.config.average and self.is_initializing():
+            self.put_variable("average", "generator", self.generator.variables["params"])
+        return self.critic(image)
 
 
 class Generator(nn.Module):

@@ -159,21 +159,34 @@ def _completed(values: Any) -> Any:
     values = {"start": dataclasses.asdict(NO_START), "evals": {}, **values}
     if isinstance(values.get("optimizer"), Mapping):
         values["optimizer"] = {"groups": (), **values["optimizer"]}
-    values["data"] = _of_now(values["data"])
     if isinstance(values["evals"], Mapping):
-        values["evals"] = {
-            name: one | {"data": _of_now(one["data"])}
-            if isinstance(one, dict) and "data" in one
-            else one
-            for name, one in values["evals"].items()
-        }
-    return values
+        values["evals"] = {name: _of_now(one) for name, one in values["evals"].items()}
+    return _of_now(values)
 
 
-def _of_now(chosen: Any) -> Any:
-    """A data set's config with the fields that are newer than it."""
-    known = isinstance(chosen, Mapping)
-    return {**data.newer(chosen.get("name")), **chosen} if known else chosen
+def _of_now(group: Any) -> Any:
+    """A config, or that of a further set, with the newer fields of its model and data."""
+    return _changed(group, lambda newer, chosen: {**newer, **chosen})
+
+
+def _as_before(group: Any) -> Any:
+    """The same without those that change nothing."""
+
+    def less(newer: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+        return {k: v for k, v in chosen.items() if k not in newer or v != newer[k]}
+
+    return _changed(group, less)
+
+
+def _changed(group: Any, change: Callable[[dict[str, Any], Any], dict[str, Any]]) -> Any:
+    if not isinstance(group, Mapping):
+        return group
+    known = {
+        field: change(package.newer(group[field].get("name")), group[field])
+        for field, package in (("model", models), ("data", data))
+        if isinstance(group.get(field), Mapping)
+    }
+    return {**group, **known}
 
 
 def _with_facts(values: Any) -> Any:
@@ -216,21 +229,10 @@ def _canonical(values: Mapping[str, Any]) -> dict[str, Any]:
         del optimizer["groups"]
     if isinstance(start, dict) and not start.get("run", True):
         del out["start"]
-    if isinstance(chosen := out.get("data"), dict):
-        out["data"] = _as_before(chosen)
-    if not (evals := out.pop("evals", {})):
-        return out
-    out["evals"] = {
-        name: {k: _as_before(v) if k == "data" else v for k, v in one.items()}
-        for name, one in evals.items()
-    }
+    out = _as_before(out)
+    if evals := out.pop("evals", {}):
+        out["evals"] = {name: _as_before(one) for name, one in evals.items()}
     return out
-
-
-def _as_before(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """A data set's config without newer fields that change nothing."""
-    newer = data.newer(chosen.get("name"))
-    return {k: v for k, v in chosen.items() if k not in newer or v != newer[k]}
 
 
 def evaluated_on(config: RunConfig) -> dict[str, RunConfig]:

@@ -6,7 +6,7 @@ import pytest
 from models import gan
 from tests.models.layers.test_convolution import images, reference
 
-VALUES = {"side": 8, "channels": 3, "width": 4, "latent": 5}
+VALUES = {"side": 8, "channels": 3, "width": 4, "latent": 5, "average": 0.0}
 KEYS = jax.random.split(jax.random.key(1), 3)
 
 
