@@ -1,3 +1,5 @@
+import functools
+
 import flax.linen as nn
 import jax
 import numpy as np
@@ -100,3 +102,32 @@ def test_what_does_not_fit():
     gan.Config(**VALUES).fits({"shape": (8, 8, 3)})
     with pytest.raises(ValueError, match="channels: 3; the data's images are 8x8x1"):
         gan.Config(**VALUES).fits({"shape": (8, 8, 1)})
+
+
+def test_images_are_made_by_the_average_of_the_generator_and_in_training_by_itself():
+    model = gan.Model(gan.Config(**VALUES | {"average": 0.75}))
+    begun = nn.meta.unbox(jax.jit(model.init)(jax.random.key(0), {}))
+    params, kept = begun["params"], {"average": begun["average"]}
+    jax.tree.map(np.testing.assert_array_equal, kept["average"]["generator"], params["generator"])
+    moved = jax.tree.map(lambda w: w + 1, params)
+
+    @jax.jit
+    def taught(params, kept):
+        made = {"method": "make", "train": True, "mutable": ["average"]}
+        return model.apply({"params": params} | kept, KEYS, **made)
+
+    image, kept = taught(moved, kept)
+    image, kept = taught(moved, kept)
+    mean = jax.tree.map(lambda w: w + (1 - 0.75**2), params["generator"])
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    jax.tree.map(close, kept["average"]["generator"], mean)
+    plain = gan.Model(gan.Config(**VALUES))
+    make = jax.jit(lambda params: plain.apply({"params": params}, KEYS, method="make"))
+    close(image, make(moved))
+    found = jax.jit(lambda v: model.apply(v, KEYS, method="make"))({"params": moved} | kept)
+    close(found, make(moved | {"generator": mean}))
+
+
+def test_an_average_keeps_a_share():
+    with pytest.raises(ValueError, match=r"average: 1\.0; must be in \[0, 1\)"):
+        gan.Config(**VALUES | {"average": 1.0})
