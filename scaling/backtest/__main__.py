@@ -4,6 +4,11 @@
 
 A table with a column that says fit or heldout is forecast from the one to the other; one without is
 cut by compute, its dearest fifth held out. No table sees another, and nothing is tuned to any.
+A line a table goes to standard error, and --out is written after each. The exit code is 1 where any
+table was refused or cannot be read; the others are forecast all the same.
+
+Tables of one source err alike: the summary by source is of tables whose column `source` agrees, or
+else whose names agree up to the first underscore.
 """
 
 from absl import flags
@@ -20,7 +25,7 @@ def _define_flags() -> None:
     define_path("out", None, "JSON file for the results.")
 
 
-def main() -> None:
+def main() -> int:
     """Does what the flags say."""
     from scaling.backtest import command
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.forecast.forecasting import forecast
+from scaling.forecast.words import FAR
 from scaling.runs.table import fit_rows, heldout_rows, validate
 from train.cli import InputError
 
@@ -26,6 +27,8 @@ class Task:
       cover50, cover90: share of the held-out runs inside their interval.
       half_width90: median relative half-width of the 90% interval.
       decades: median distance of the held-out runs in compute.
+      warned: whether the forecast said that its targets lie far beyond the runs.
+      source: where the runs come from; tables of one source err alike.
       seconds: wall time. refused: why there is no forecast, or "".
     """
 
@@ -39,12 +42,16 @@ class Task:
     cover90: float | None = None
     half_width90: float | None = None
     decades: float | None = None
+    warned: bool | None = None
+    source: str = ""
     seconds: float = 0.0
     refused: str = ""
 
 
 def backtest(name: str, runs: "pd.DataFrame", law: str | None = None) -> Task:
     """Forecasts the held-out runs of one table and compares.
+
+    Its source is what a column `source` says, else the name up to its first underscore.
 
     Raises:
       InputError: the table is wrong. A refusal to forecast is a result, not an error.
@@ -55,12 +62,15 @@ def backtest(name: str, runs: "pd.DataFrame", law: str | None = None) -> Task:
     known, held = fit_rows(runs), heldout_rows(runs)
     if held.empty:
         raise InputError(f"{name}: no run is held out, and they cannot be cut by compute")
+    source = str(runs["source"].iloc[0]) if "source" in runs.columns else name.split("_")[0]
     begin = time.monotonic()
     try:
         made = forecast(known, held, law)
     except InputError as refusal:
         seconds = time.monotonic() - begin
-        return Task(name, len(known), len(held), seconds=seconds, refused=str(refusal))
+        return Task(
+            name, len(known), len(held), source=source, seconds=seconds, refused=str(refusal)
+        )
     loss = held["loss"].to_numpy()
     error = made.median / loss - 1
 
@@ -78,6 +88,8 @@ def backtest(name: str, runs: "pd.DataFrame", law: str | None = None) -> Task:
         cover90=cover(made.interval90),
         half_width90=float(np.median(made.half_width90)),
         decades=float(np.median(made.decades)),
+        warned=any(line.startswith(FAR) for line in made.warnings),
+        source=source,
         seconds=time.monotonic() - begin,
     )
 
@@ -92,8 +104,14 @@ def cut_by_compute(runs: "pd.DataFrame") -> "pd.DataFrame":
     return runs.assign(split=np.where(compute <= cut, "fit", "heldout"))
 
 
+def by_source(tasks: Sequence[Task]) -> dict[str, dict[str, Any]]:
+    """The `summary` of each source's tasks."""
+    sources = sorted({task.source for task in tasks})
+    return {name: summary([task for task in tasks if task.source == name]) for name in sources}
+
+
 def summary(tasks: Sequence[Task]) -> dict[str, Any]:
-    """Medians and means over the tasks that were forecast."""
+    """Medians and means over the tasks that were forecast; each counts the same."""
     made = [task for task in tasks if not task.refused]
     result: dict[str, Any] = {
         "tasks": len(tasks),

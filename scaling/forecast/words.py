@@ -17,6 +17,7 @@ _UNDECAYED = dict.fromkeys(KINDS, ()) | {
     "schedule": ("constant", "const", "none", "stable"),
     "decayed": ("false", "no", "0", "0.0"),
 }
+FAR = "far target"  # what a warning of the distance begins with
 _MOSTLY_REPEATED = 4.0  # epochs up to which repeated data is nearly as good as new
 
 

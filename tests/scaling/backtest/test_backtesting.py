@@ -1,12 +1,13 @@
 """The back-test: origins that leak nothing, selection that finds the right law, honest tables."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from scaling.backtest.backtesting import Task, backtest, cut_by_compute, summary
+from scaling.backtest.backtesting import Task, backtest, by_source, cut_by_compute, summary
 from scaling.fit import origins
 from scaling.forecast import calibration
 from scaling.runs.table import validate
@@ -121,6 +122,8 @@ def test_summary_is_of_the_tasks_that_were_forecast():
     total = summary([*tasks, Task("c", 3, 1, refused="too few", seconds=1.0)])
     assert total["median_error"] == pytest.approx(0.02)
     assert (total["tasks"], total["refused"], total["seconds"]) == (3, 1, 5.0)
+    apart = [dataclasses.replace(task, source=task.name) for task in tasks]
+    assert [each["median_error"] for each in by_source(apart).values()] == [0.01, 0.03]
 
 
 def run(*arguments):
@@ -129,11 +132,19 @@ def run(*arguments):
 
 def test_command_line(tmp_path):
     grid().to_csv(tmp_path / "one.csv", index=False)
-    done = run(f"--runs={tmp_path}/*.csv", f"--out={tmp_path}/out.json", "--law=tied")
+    grid().drop(columns="loss").to_csv(tmp_path / "broken.csv", index=False)
+    done = run(f"--runs={tmp_path}/one.csv", f"--out={tmp_path}/out.json", "--law=tied")
     assert done.returncode == 0, done.stderr
-    values = json.loads((tmp_path / "out.json").read_text())
-    assert values["tasks"][0]["name"] == "one"
     assert "median |error|" in done.stdout
+    assert done.stderr.startswith("1/1 one: |error|")
+    # A table that cannot be read costs the exit code and no other table's result.
+    both = run(f"--runs={tmp_path}/*.csv", f"--out={tmp_path}/both.json", "--law=tied")
+    assert both.returncode == 1
+    broken, one = json.loads((tmp_path / "both.json").read_text())["tasks"]
+    assert "loss" in broken["refused"]
+    assert one | {"seconds": 0} == json.loads((tmp_path / "out.json").read_text())["tasks"][0] | {
+        "seconds": 0
+    }
     missing = run(f"--runs={tmp_path}/*.txt")
     assert missing.returncode == 2
     assert missing.stderr.startswith("error: --runs")
