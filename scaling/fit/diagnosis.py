@@ -4,16 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from scaling.fit import solve
-from scaling.laws.law import to_coordinate, to_value
+from scaling.fit.profiles import profile
+from scaling.laws.law import to_coordinate
 
 SHARE_TOLERANCE = 1e-6  # an optimum is reached when the objective is this close, relatively
 _WIDE = 30.0  # a profile whose ends differ by this factor says next to nothing
 _LACK_OF_FIT = 2.0  # residuals above this many times the noise between seeds are not noise
-_NO_NOISE = 1e-9  # residuals this small are rounding: an interval would be one of rounding
-_STEPS = np.array([0.5, 1, 1.5, 2, 3, 4, 6, 9, 14, 25, 60, 200])  # profile points, standard errors
 
 
 @dataclass(frozen=True)
@@ -45,17 +43,6 @@ class Diagnostics:
     seed_noise: float | None = None
 
 
-def standard_errors(at: solve.Local, moves: np.ndarray, runs: int) -> np.ndarray:
-    """Gauss-Newton standard errors [P] of the coordinates; infinite where they do not move."""
-    errors = np.full(len(moves), np.inf)
-    if moves.any() and runs > moves.sum():
-        jacobian = at.jacobian[:, moves] * np.sqrt(at.curvature)[:, None]
-        variance = np.sum(at.curvature * at.residual**2) / (runs - moves.sum())
-        covariance = np.linalg.pinv(jacobian.T @ jacobian, rcond=1e-15) * variance
-        errors[moves] = np.sqrt(np.maximum(np.diag(covariance), 0))
-    return errors
-
-
 def condition_number(at: solve.Local, moves: np.ndarray) -> float:
     """Condition number of the weighted Jacobian, columns scaled to unit length."""
     jacobian = at.jacobian[:, moves] * np.sqrt(at.curvature)[:, None]
@@ -63,94 +50,6 @@ def condition_number(at: solve.Local, moves: np.ndarray) -> float:
     if not moves.any() or not np.all(length > 0):
         return float("inf")
     return float(np.linalg.cond(jacobian / length))
-
-
-def deviance(problem: solve.Problem, at: solve.Local, weights: np.ndarray, value, dof: int):
-    """Twice the loss of log-likelihood at objective `value`, the noise scale profiled out.
-
-    Residuals with density exp(-loss(r) / s), where the loss grows as |r|^h, give
-    2 dof / h * log(value / minimum); h = 2 for squares, between 1 and 2 for Huber, measured as
-    sum(psi r) / sum(loss) (Euler's theorem).
-    """
-    total = max(at.value, 1e-300)
-    degree = float(np.clip(np.sum(at.curvature * at.residual**2) / total, 1.0, 2.0))
-    return 2 * dof / degree * np.log(np.maximum(value, total) / total)
-
-
-def profile(
-    problem: solve.Problem,
-    weights: np.ndarray,
-    theta: np.ndarray,
-    at: solve.Local,
-    free: np.ndarray,
-    level: float,
-) -> dict[str, tuple[float | None, float | None]]:
-    """Profile-likelihood interval of every free parameter, in coordinates of the fit.
-
-    Each parameter is held at points on both sides of its estimate while the others are fitted
-    again; the interval ends where the deviance passes the `level` quantile of F(1, dof). A side is
-    None where that never happens before the parameter's bound.
-    """
-    if np.sqrt(np.mean(at.residual**2)) < _NO_NOISE:
-        return {name: (x, x) for name, x, move in zip(problem.law.names, theta, free) if move}
-    low, high = solve.bounds(problem.law)
-    moves = solve.movable(problem, at, theta, free)
-    dof = problem.runs - int(free.sum())
-    errors = standard_errors(at, moves, problem.runs)
-    places, sides, starts = [], [], []
-    for i in np.flatnonzero(free):
-        error = errors[i] if np.isfinite(errors[i]) and errors[i] > 0 else 0.05
-        edge = max(theta[i] - low[i], high[i] - theta[i])
-        for side in (-1, 1):
-            reach = np.unique(np.minimum(_STEPS * min(error, edge / 2), edge))
-            for distance in reach:
-                start = theta.copy()
-                start[i] = np.clip(theta[i] + side * distance, low[i], high[i])
-                places.append(i)
-                sides.append(side)
-                starts.append(start)
-    places, sides, starts = np.array(places), np.array(sides), np.array(starts)
-    may_move = np.broadcast_to(free, starts.shape).copy()
-    may_move[np.arange(len(places)), places] = False
-    found = solve.solve(problem, weights, starts, may_move)
-    rise = deviance(problem, at, weights, found.value, dof)
-    limit = stats.f.ppf(level, 1, dof)
-    intervals = {}
-    for i in np.flatnonzero(free):
-        ends = []
-        for side in (-1, 1):
-            here = (places == i) & (sides == side)
-            x = np.concatenate([[theta[i]], starts[here, i]])
-            y = np.sqrt(np.concatenate([[0.0], rise[here]]))
-            ends.append(_crossing(x, y, np.sqrt(limit)))
-        intervals[problem.law.names[i]] = tuple(ends)
-    return intervals
-
-
-def _crossing(x: np.ndarray, y: np.ndarray, level: float) -> float | None:
-    """First x where y, linear between points, passes `level`; None if it never does."""
-    above = np.flatnonzero(y > level)
-    if not len(above):
-        return None
-    k = above[0]
-    part = (level - y[k - 1]) / (y[k] - y[k - 1])
-    return float(x[k - 1] + part * (x[k] - x[k - 1]))
-
-
-def natural_interval(problem, theta, centres, name, ends):
-    """Turns the coordinates of a profile's ends into natural units of the parameter."""
-    law = problem.law
-    place = law.names.index(name)
-    values = []
-    for end in ends:
-        if end is None:
-            values.append(None)
-            continue
-        moved = theta.copy()
-        moved[place] = end
-        plain = {p.name: float(to_value(p, moved[i])) for i, p in enumerate(law.parameters)}
-        values.append(float(law.natural(plain, centres)[name]))
-    return tuple(values)
 
 
 def at_bound(problem: solve.Problem, theta: np.ndarray, free: np.ndarray) -> tuple[str, ...]:
@@ -191,15 +90,12 @@ def diagnose(
     moves = solve.movable(problem, at, theta, free)
     condition = condition_number(at, moves)
     gradient = float(np.abs(at.gradient[moves]).max(initial=0.0) / max(at.value, 1e-30))
-    ends = profile(problem, weights, theta, at, free, level)
+    ends = profile(problem, weights, theta, at, free, level, centres)
     flat = tuple(name for name, sides in ends.items() if None in sides)
     edge = at_bound(problem, theta, free)
-    natural = {
-        name: natural_interval(problem, theta, centres, name, sides) for name, sides in ends.items()
-    }
     warnings = [
         *notes,
-        *_identification(ends, natural, edge, runs),
+        *_identification(ends, edge, runs),
         *_reliability(share, condition, redrawn, draws, runs, int(free.sum())),
         *_misfit(problem, at, seed_noise),
     ]
@@ -207,7 +103,7 @@ def diagnose(
         start_share=share,
         gradient=gradient,
         condition=condition,
-        profiles=natural,
+        profiles=ends,
         flat=flat,
         at_bound=edge,
         redrawn=redrawn,
@@ -230,14 +126,14 @@ def _misfit(problem: solve.Problem, at: solve.Local, seed_noise: float | None) -
     ]
 
 
-def _identification(ends, natural, edge, runs: int) -> list[str]:
+def _identification(ends, edge, runs: int) -> list[str]:
     """Sentences about parameters that the runs say little about."""
     warnings = []
     for name in (name for name, sides in ends.items() if None in sides):
         limited = [side for side, end in zip(("below", "above"), ends[name]) if end is not None]
         reach = f"limited only from {limited[0]}" if limited else "not limited on either side"
         warnings.append(f"{name} is not identified by these {runs} runs: {reach}")
-    for name, (low, high) in natural.items():
+    for name, (low, high) in ends.items():
         if low is not None and high is not None and low > 0 and high > _WIDE * low:
             warnings.append(
                 f"{name} is hardly identified by these {runs} runs: anywhere from {low:.3g} to "

@@ -269,7 +269,7 @@ def _residual_chunk(law, objective, columns, target, theta):
     return r, jacobian
 
 
-def _residuals(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def residuals(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Residuals [K, runs] and their Jacobians [K, runs, P] at coordinates [K, P]."""
     law, objective = problem.law, problem.objective
     parts = []
@@ -294,7 +294,7 @@ def project(problem: Problem, weights: np.ndarray, theta: np.ndarray, free: np.n
         return theta
     target, root = problem.target[: problem.runs], np.sqrt(weights)
     with np.errstate(all="ignore"):
-        r, jacobian = _residuals(problem, theta)
+        r, jacobian = residuals(problem, theta)
         if problem.objective.logarithmic:
             ratio = slope = np.exp(r)  # prediction / target, and its derivative by r
         else:
@@ -329,7 +329,7 @@ class Local:
 def local(problem: Problem, weights: np.ndarray, theta: np.ndarray) -> list[Local]:
     """Evaluates the objective and its gradient at points [K, P]."""
     result = []
-    for r, jacobian in zip(*_residuals(problem, theta)):
+    for r, jacobian in zip(*residuals(problem, theta)):
         with double_precision():
             loss = np.asarray(problem.objective.loss(r))
             curvature = weights * np.asarray(problem.objective.curvature(r))

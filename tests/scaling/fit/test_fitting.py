@@ -187,6 +187,36 @@ def test_a_profile_is_the_re_optimised_objective(fitted):
     assert np.log(np.array(held) / fitted.value) == pytest.approx([rise, rise], rel=0.03)
 
 
+def test_a_coefficient_s_profile_moves_the_exponents_too():
+    """Held 2% inside its end A passes the test of level, held 2% outside it fails: by scipy."""
+    runs, delta = study(noise=0.01, budgets=8, sizes=8), 0.1
+    found = fit(runs, delta=delta, bootstrap=0, starts=32)
+    free = ("E", "B", "alpha", "beta")
+    centre = np.exp(np.mean(np.log(runs["N"])))
+
+    def least(A):
+        # Along the valley A N^-alpha stays what it is at the centre of the runs.
+        start = dict(found.params)
+        start["alpha"] += np.log(A / found.params["A"]) / np.log(centre)
+
+        def at(x):
+            return objective("huber_log", {"A": A, **dict(zip(free, np.exp(x)))}, runs, delta) * 1e3
+
+        x = np.log([start[name] for name in free])
+        options = {"maxfev": 6000, "maxiter": 6000, "xatol": 1e-10, "fatol": 1e-12}
+        for _ in range(2):
+            x = optimize.minimize(at, x, method="Nelder-Mead", options=options).x
+        return at(x) / 1e3
+
+    # All residuals lie within delta, so that the objective is of squares.
+    rise = stats.f.ppf(found.level, 1, 64 - 5) / (64 - 5)
+    low, high = found.diagnostics.profiles["A"]
+    assert low * 1.2 < found.params["A"] < high / 1.2
+    for end, outwards in ((low, 1 / 1.02), (high, 1.02)):
+        inside, outside = (np.log(least(A) / found.value) for A in (end / outwards, end * outwards))
+        assert inside < rise < outside
+
+
 def test_what_the_runs_cannot_tell_is_said():
     # All runs at one tokens-to-parameters ratio on four sizes: the terms in N and D are the same.
     N = np.geomspace(1e8, 3e9, 12)
