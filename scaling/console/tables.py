@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from train.cli import InputError, define_path
+from train.cli import InputError, define_path, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +44,9 @@ def define_flags(runs: str = "CSV of runs, one row a run.") -> None:
     flags.DEFINE_string("loss", "loss", "Column with the final loss.")
     flags.DEFINE_string(
         "split", None, "Column that says fit or heldout; default split or role; empty for none."
+    )
+    flags.DEFINE_list(
+        "columns", [], "Columns of what else the law reads, NAME=COLUMN: experts=num_experts."
     )
     for name, what in (("n", "parameters"), ("d", "examples"), ("c", "FLOPs")):
         flags.DEFINE_float(
@@ -77,6 +80,13 @@ def runs_of(
     for name, unit in units.items():
         if unit is not None and not 0 < unit < 1e30:
             raise InputError(f"--{name.lower()}_unit: {unit!r}; a positive number")
+    columns = pairs("--columns", given.columns, "NAME=COLUMN")
+    more = dict.fromkeys((*extra, *reads))
+    for name in ("N", "D", "C", "loss"):  # these have flags of their own
+        more.pop(name, None)
+    for name in columns:
+        if name not in more:
+            raise InputError(f"--columns: {name!r}; {nearest(name, more)}")
     runs = read_runs(
         path or given.runs,
         given.n if "N" in reads else None,
@@ -84,16 +94,33 @@ def runs_of(
         given.loss if "loss" in reads else None,
         given.c,
         given.split,
-        extra,
+        {name: columns.get(name, name) for name in extra},
         units={name: unit for name, unit in units.items() if unit is not None},
         accuracy=given.metric == "accuracy",
     )
+    for name in set(columns) - set(extra):  # what may be zero is checked where it is fitted
+        if columns[name] not in runs.columns:
+            raise InputError(
+                f"--columns: no column {columns[name]!r}; {nearest(columns[name], runs.columns)}"
+            )
+        runs[name] = runs[columns[name]]
     asked = {name for name, unit in units.items() if unit is None}
     _ask_units(runs, asked & {"N", "D"})
     _ask_compute(runs, asked)
     if given.metric is None and "loss" in reads:
         _ask_metric(runs)
     return runs
+
+
+def pairs(flag: str, given: Iterable[str], form: str) -> dict[str, str]:
+    """The values of a flag whose items are NAME=VALUE. Raises InputError for others."""
+    found = {}
+    for item in given:
+        name, equals, value = item.partition("=")
+        if not (name and equals and value):
+            raise InputError(f"{flag}: {item!r}; {form}")
+        found[name.strip()] = value.strip()
+    return found
 
 
 def refuse_units(given: Any, whose: str) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from scaling.fit import optimum
 from scaling.fit.fitted import noise_of
-from scaling.fit.isoflop import IsoflopFit, isoflop
+from scaling.fit.isoflop import MIN_BUDGETS, IsoflopFit, isoflop
 from scaling.runs.table import fit_rows, validate
 from train.cli import InputError
 
@@ -34,6 +34,34 @@ def judged(runs: "pd.DataFrame", law: "Fit", **options: Any) -> IsoflopFit:
     if not (bias and len(made.draws) and _inside_intervals(bias, made)):
         made = dataclasses.replace(made, warnings=(*made.warnings, words))
     return dataclasses.replace(made, bias=bias)
+
+
+def trusted(law: "Fit", minima: IsoflopFit | None) -> str:
+    """Which best size to trust, the law's or approach 2's, and why, in one sentence.
+
+    The law uses all runs and is wrong where its form is or where they do not identify its
+    exponents; approach 2 takes no form over the budgets and is wrong where its minima are.
+    """
+    unknown = [name for name in law.diagnostics.flat if name in ("alpha", "beta")]
+    doubt = f"{' and '.join(unknown)} not identified" if unknown else ""
+    if minima is None:
+        words = "fewer than two budgets have a minimum, so that only the law tells a best size"
+        return f"best size: {words}{f'; with {doubt}, hardly' if doubt else ''}"
+    good = sum(not b.problem for b in minima.budgets)
+    if minima.bias is None:
+        why = "the law has no best size at these budgets"
+        return f"best size: trust approach 2, {why}"
+    if not (len(minima.draws) and _inside_intervals(minima.bias, minima)):
+        if not doubt:
+            why = "approach 2's bias on this grid is as wide as its intervals"
+            return f"best size: trust the law, {why}"
+        return f"best size: trust neither far from the runs, approach 2 is biased here and {doubt}"
+    if doubt or good > MIN_BUDGETS:
+        return (
+            f"best size: trust approach 2, {doubt or f'{good} budgets have a minimum'} and its "
+            "bias lies within its intervals"
+        )
+    return f"best size: trust the law, approach 2 has {good} budgets, a line through which fits"
 
 
 def parabola_bias(

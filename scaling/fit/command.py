@@ -41,6 +41,7 @@ def run(given: Any) -> None:
         resample=given.resample,
         level=given.level,
         tau=given.tau,
+        fixed=_fixed(given.fixed) or None,
         backtest=True,
     )
     if given.out:
@@ -48,6 +49,17 @@ def run(given: Any) -> None:
     if given.report:
         write_fit_page(result, runs, given.report)
     print_fit(result, runs, given.out, _minima(result, runs, given.seed))
+
+
+def _fixed(given: list[str]) -> dict[str, float]:
+    """Parameters held at values, of NAME=VALUE."""
+    held = {}
+    for name, value in tables.pairs("--fixed", given, "NAME=VALUE").items():
+        try:
+            held[name] = float(value)
+        except ValueError:
+            raise InputError(f"--fixed: {name}={value!r}; a number") from None
+    return held
 
 
 def _read(given) -> "pd.DataFrame":

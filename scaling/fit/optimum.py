@@ -89,8 +89,8 @@ def over(at: At, flops_per_nd: float, unique: float | None = None) -> Surface:
       InputError: the law has no N and D, or is of a form to which that correction does not apply.
     """
     law = at.law
-    if not _over_size(law):
-        usable = ", ".join(name for name, other in LAWS.items() if _over_size(other))
+    if not over_size(law):
+        usable = ", ".join(name for name, other in LAWS.items() if over_size(other))
         raise InputError(f"--law: {law.name!r} is no law of loss over N and D; allowed: {usable}")
     # In natural units: an optimum found in others may differ in its last bits.
     each = At(law, at.theta.reshape(-1, 1, len(law.names)), at.centres).natural()
@@ -142,7 +142,8 @@ def allocate(fit: "Fit", C: float | np.ndarray) -> dict[str, Any]:
     return result
 
 
-def _over_size(law: "Law") -> bool:
+def over_size(law: "Law") -> bool:
+    """Whether a law gives the loss over N and D, unique examples aside."""
     return {"N", "D"} <= set(law.columns) <= {"N", "D", "U"} and law.target == "loss"
 
 

@@ -6,12 +6,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from scaling.console.printed import console, show, table
+from scaling.fit import optimum
+from scaling.fit.bias import trusted
 from scaling.fit.fitted import Fit
 from scaling.fit.isoflop import IsoflopFit
 from scaling.laws import LAWS, PUBLISHED
 from scaling.runs.numbers import plain
 from scaling.runs.schedules import NEEDED
 from scaling.runs.table import heldout_rows
+from train.cli import InputError
 
 _WORST = 3
 
@@ -58,9 +61,9 @@ def print_fit(
     show(on, _parameters(fit))
     for line in fit.backtest.lines() if fit.backtest else ():
         on.print(escape(line), highlight=False, soft_wrap=True)
-    if minima is not None:
-        show(on, _optimum(fit, minima))
-        for line in minima.warnings:
+    if (best := _optimum(fit, minima)) is not None:
+        show(on, best)
+        for line in (*(minima.warnings if minima else ()), trusted(fit, minima)):
             on.print(f"[yellow]note[/] {escape(line)}", highlight=False)
     show(on, _quality(fit))
     show(on, _worst_runs(fit))
@@ -83,17 +86,37 @@ def _parameters(fit: Fit) -> Table:
     return made
 
 
-def _optimum(fit: Fit, minima: IsoflopFit) -> Table:
-    """N* at the largest budget with a minimum, and its exponent, by approach 2, with its bias."""
-    C = max(b.C for b in minima.budgets if not b.problem)
-    title = f"Best size at C = {C:.3g}, and N* ~ C^a"
-    made = table(title, "", "N*", f"{fit.level:.0%} from", "to", "a", "from", "to")
+def _optimum(fit: Fit, minima: IsoflopFit | None) -> Table | None:
+    """Best size by the law and, with its bias, by approach 2, at the largest budget with a minimum;
+    None where the law has no best size there."""
+    if not optimum.over_size(fit.law):
+        return None
+    C = max(b.C for b in minima.budgets if not b.problem) if minima else fit.data_range["C"][1]
+    percent = f"{fit.level:.0%} from"
+    columns = ("N*", percent, "to", "D*", "a", percent, "to")
+    made = table(f"Best size at C = {C:.3g}, and N* ~ C^a", "", *columns)
+    try:
+        at = fit.allocate(C)
+    except InputError:
+        if minima is None:
+            return None
+        made.add_row(fit.law.name, *["none"] * 2, *[""] * 5)
+    else:
+        a = float(optimum.elasticity(optimum.surface(fit), C)[0])
+        ends = (np.nan, np.nan)
+        if len(fit.draws):
+            drawn = optimum.elasticity(optimum.surface(fit, draws=True), C)
+            ends = fit.interval(drawn[np.isfinite(drawn)])
+        numbers = (at["N"], *at["intervals"]["N"], at["D"], a, *ends)
+        made.add_row(fit.law.name, *map(number, numbers))
+    if minima is None:
+        return made
     at = minima.optimum(C)
-    ends = (*at["intervals"]["N"], minima.N_exponent, *minima.intervals["N_exponent"])
+    ends = (*at["intervals"]["N"], at["D"], minima.N_exponent, *minima.intervals["N_exponent"])
     made.add_row("approach 2", *map(number, (at["N"], *ends)))
     if minima.bias:
         shift, N = minima.bias["exponent_bias"], f"{minima.bias['N_bias']:+.1%}"
-        made.add_row("its bias here", N, "", "", f"{shift:+.4f}", "", "")
+        made.add_row("its bias here", N, "", "", "", f"{shift:+.4f}", "", "")
     return made
 
 

@@ -61,7 +61,7 @@ def read_runs(
     loss: str | None = "loss",
     c: str | None = None,
     split: str | None = None,
-    extra: Sequence[str] = (),
+    extra: Sequence[str] | Mapping[str, str] = (),
     *,
     units: Mapping[str, float] | None = None,
     accuracy: bool = False,
@@ -77,7 +77,7 @@ def read_runs(
       c: column with the training FLOPs; default 'C' where the file has it, else C = 6 N D.
       split: column that says 'fit' or 'heldout'; default 'split' or 'role' where the file has one;
         '' reads none.
-      extra: further columns that must be there and be positive numbers.
+      extra: further columns, positive numbers; a mapping says what the file calls them.
       units: what the numbers of N, D or C count, 1e6 for millions; default 1.
       accuracy: the loss column is an accuracy, of 1 or of 100; the loss is 1 - accuracy.
 
@@ -88,7 +88,7 @@ def read_runs(
       InputError: naming file, column and line, for whatever cannot be read as runs.
     """
     text = _text(path)
-    names = _wanted(text, {"N": n, "loss": loss, **{name: name for name in extra}}, d, c)
+    names = _wanted(text, {"N": n, "loss": loss, **_called(extra)}, d, c)
     if split is None:
         split = next((s for s in ("split", "role") if _filled(text, s)), None)
     if split:
@@ -234,6 +234,10 @@ def _wanted(
     for name, column in wanted.items():
         _there(column, text, FLAGS.get(name, "column"))
     return wanted
+
+
+def _called(extra: Sequence[str] | Mapping[str, str]) -> Mapping[str, str]:
+    return extra if isinstance(extra, Mapping) else {name: name for name in extra}
 
 
 def _there(column: str, text: dialects.Text, flag: str) -> None:

@@ -22,7 +22,7 @@ def ask(tmp_path):
         lines = [header, *(",".join(f"{cell:.10g}" for cell in row) for row in rows)]
         path.write_text("\n".join(lines) + "\n")
         flags = dict.fromkeys(("c", "split", "n_unit", "d_unit", "c_unit", "metric"))
-        flags |= {"runs": str(path), "n": "N", "d": "D", "loss": "loss"}
+        flags |= {"runs": str(path), "columns": [], "n": "N", "d": "D", "loss": "loss"}
         return tables.runs_of(SimpleNamespace(**{**flags, **given}))
 
     return read

@@ -239,7 +239,8 @@ def given(**changes):
     values |= {"mfu": 0.4, "devices": 1, "flops": 1e21, "decades": 3.0, "studies": 50, "seed": 0}
     values |= {"budgets": [3], "sizes": [5], "spread": [3.0], "next": False}
     values |= dict.fromkeys(("n_unit", "d_unit", "c_unit", "metric"))
-    return SimpleNamespace(**{**values, "n": "N", "d": "D", "loss": "loss", **changes})
+    values |= {"n": "N", "d": "D", "loss": "loss", "columns": []}
+    return SimpleNamespace(**{**values, **changes})
 
 
 def run(monkeypatch, **changes):

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 from scaling.fit.fitting import load
+from scaling.laws import LAWS
+from scaling.laws.at import At
 from scaling.runs.schedules import annealing_columns
 from tests import verbs
 from tests.scaling.fit.test_fitting import study
@@ -26,10 +28,42 @@ def test_command_prints_the_law_and_writes_it(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     words = ("alpha", "residual standard deviation", "starts that reached", "line ")
-    for word in (*words, "back-test in compute: median", "approach 2"):
+    for word in (*words, "back-test in compute: median", "approach 2", "D*", "best size: trust"):
         assert word in done.stdout
+    # The law's own exponent stands there: the tied law's N* grows with C^(1/2) and nothing else.
+    (own,) = (line.split() for line in done.stdout.splitlines() if line.split()[:1] == ["tied"])
+    assert own[5:] == ["0.5"] * 3
     assert load(str(out)).law.name == "tied"
     assert len(load(str(out)).backtest.beyond) == 2
+
+
+def test_parameters_are_held_and_columns_named_by_flags(tmp_path):
+    N, experts = (m.ravel() for m in np.meshgrid(np.geomspace(1e7, 1e9, 5), [1, 4, 16, 64, 256]))
+    loss = routed_law(N=N, experts=experts)
+    table = pd.DataFrame({"N": N, "num_experts": experts, "loss": loss})
+    table.to_csv(tmp_path / "moe.csv", index=False)
+    out = tmp_path / "law.json"
+    given = (f"--runs={tmp_path}/moe.csv", "--law=routed", "--bootstrap=0", "--starts=64")
+    done = command(*given, "--columns=experts=num_experts", "--fixed=start=1.5", f"--out={out}")
+    assert done.returncode == 0, done.stderr
+    assert load(str(out)).params["start"] == pytest.approx(1.5)
+    assert load(str(out)).params["a"] == pytest.approx(0.08, rel=1e-4)
+    for flag, words in (
+        ("--columns=expert=num_experts", "did you mean 'experts'"),
+        ("--columns=experts", "NAME=COLUMN"),
+        ("--fixed=start", "NAME=VALUE"),
+        ("--fixed=start=much", "'much'"),
+        ("--fixed=begin=1", "allowed: "),
+    ):
+        refused = command(*given, "--columns=experts=num_experts", flag)
+        assert refused.returncode == 2
+        assert words in refused.stderr, refused.stderr
+
+
+def routed_law(**columns):
+    """The law `routed` at made-up parameters."""
+    values = {"a": 0.08, "b": 0.1, "c": 0.005, "d": 2.2, "start": 1.5, "most": 300.0}
+    return At.of(LAWS["routed"], values).predict(columns)
 
 
 def test_command_fits_a_law_of_schedules_to_logged_curves(tmp_path):
