@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from scaling.console import tables
+from scaling.fit import valley
 from scaling.fit.bias import judged
 from scaling.fit.fitting import check_choice, fit
 from scaling.fit.show import print_fit, print_laws
@@ -72,6 +73,13 @@ def _read(given) -> "pd.DataFrame":
             tables.refuse_units(given, f"law {law.name!r} of schedules")
             return read_curves(given.runs, given.loss, given.warmup, given.decay)
     wanted = (*law.columns, law.target)
+    if law.target in valley.SETTINGS:
+        # A sweep needs the loss and may hold the other setting: which of the rates was best?
+        there = set(read_csv(given.runs).columns)
+        named = tables.pairs("--columns", given.columns, "NAME=COLUMN")
+        wanted += tuple(name for name in valley.SETTINGS if named.get(name, name) in there)
+        wanted += ("loss",) * (given.loss in there)
+        wanted = tuple(dict.fromkeys(wanted))
     more = [c for c in wanted if c not in ("N", "D", "loss", *law.nonnegative)]
     return tables.runs_of(given, extra=more, reads=wanted)
 

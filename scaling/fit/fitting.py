@@ -10,6 +10,8 @@ from scaling.fit import LEVEL, RESAMPLES, bootstrap, diagnosis, solve
 from scaling.fit.fitted import Fit, load
 from scaling.fit.hindsight import hindsight
 from scaling.fit.solve import OBJECTIVES, Objective
+from scaling.fit.valley import valleys
+from scaling.fit.valley import words as in_words
 from scaling.laws import LAWS
 from scaling.laws.at import At, double_precision
 from scaling.laws.law import values_of
@@ -124,6 +126,8 @@ def _fit(
     backtest: bool,
 ) -> Fit:
     table, weight, notes = _rows(runs, entry, weights, seed)
+    if (sweep := valleys(table, entry)) is not None:
+        table, weight = sweep.table, np.ones(len(sweep.table))
     columns = {
         name: _vectors(table, name) if name in entry.wide else table[name].to_numpy(np.float64)
         for name in (*entry.columns, entry.target)
@@ -140,6 +144,8 @@ def _fit(
             f"--law: {entry.name!r} gives no finite loss for these runs from any start"
         )
     best, at = solve.polish(problem, weight, found.theta[np.argmin(found.value)], free)
+    if sweep is not None:
+        notes += in_words(sweep, At.coordinates(entry, best, centres).predict(table), entry)
     clusters = replicates.clusters(table, entry)
     notes += [] if entry.schedules else replicates.mixed(table)
     notes += [clusters.words] if clusters else []
