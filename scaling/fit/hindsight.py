@@ -69,7 +69,7 @@ def hindsight(law: "Law", runs: "pd.DataFrame", objective: "Objective", seed: in
     if not {"D", "C"} <= set(runs.columns):
         runs, kinds = runs.assign(D=1.0, C=runs["N"]), ("size",)
     try:
-        found = origins.backtest(runs, (law.name,), seed, objective, resamples=0)
+        found = origins.backtest(runs, (law.name,), seed, objective, resamples=0, lean=0)
     except InputError as error:
         why = str(error).removeprefix("--runs: ")
         return Hindsight((), (f"no back-test: {why}",))

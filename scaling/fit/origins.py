@@ -4,6 +4,10 @@ Two kinds of origin, as in back-tests of forecasters (Tashman 2000, Int. J. Fore
 rolls in compute (train on the cheapest runs, forecast all dearer ones) and one in size (train on
 the smallest models, forecast the larger ones). Every law, origin and start is one lane of the same
 compiled program (see scaling.fit.solve).
+
+A law is an approximation that need not hold from the cheapest run to the dearest and beyond. Where
+it is to forecast, a run counts the more the nearer it lies to what is asked: by `lean`, its weight
+is its compute to that power.
 """
 
 import dataclasses
@@ -16,11 +20,12 @@ import numpy as np
 import pandas as pd
 
 from scaling.fit import solve
-from scaling.laws import LAWS
+from scaling.laws import LAWS, Law
 from scaling.laws.at import At
 from train.cli import InputError
 
-CANDIDATES = ("tied", "chinchilla", "coupled", "no_floor", "kaplan")
+CANDIDATES = ("tied", "coupled", "kaplan", "coupled_no_floor")
+LEAN = 1.0  # of a forecast: a run of ten times the compute counts ten times as much
 MAX_RUNS = 1024  # of larger tables a random part is used
 FEWEST_RUNS = 6  # that an origin trains on
 _SHARES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of the runs, that the origins train on
@@ -97,6 +102,7 @@ def backtest(
     seed: int = 0,
     objective: solve.Objective = _OBJECTIVE,
     resamples: int = RESAMPLES,
+    lean: float = LEAN,
 ) -> Backtest:
     """Refits every law at every origin.
 
@@ -105,8 +111,9 @@ def backtest(
         else the laws read.
       laws: names of laws of the loss, of one number a run and column.
       seed: of the starts and the resamples.
-      objective: what the refits minimise; every run counts the same.
+      objective: what the refits minimise.
       resamples: of all runs, for `Refits.draws`.
+      lean: power of a run's compute that it counts by; 0 counts all the same.
 
     Raises:
       InputError: the runs are too few or too alike for any law to be fitted and back-tested.
@@ -117,7 +124,7 @@ def backtest(
         runs = runs.sample(MAX_RUNS, random_state=seed).sort_index().reset_index(drop=True)
     places = _origins(runs, laws)
     everything = np.ones(len(runs), bool)
-    left_out = {name: why for name in laws if (why := _too_few(name, runs, everything))}
+    left_out = {name: why for name in laws if (why := too_few(name, runs, everything))}
     able = [name for name in laws if name not in left_out]
     if not able or not places:
         why = next(
@@ -129,7 +136,9 @@ def backtest(
         )
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         refits = tuple(
-            pool.map(lambda name: _refit(name, runs, places, seed, objective, resamples), able)
+            pool.map(
+                lambda name: _refit(name, runs, places, seed, objective, resamples, lean), able
+            )
         )
     target = np.log(runs["loss"].to_numpy())
     error = np.stack([target - r.origins.over(1).log(runs) for r in refits])
@@ -153,7 +162,7 @@ def _nan_median(values: np.ndarray) -> np.ndarray:
     return np.ma.median(masked, axis=-1).filled(np.nan)
 
 
-def _too_few(name: str, runs: pd.DataFrame, kept: np.ndarray) -> str:
+def too_few(name: str, runs: pd.DataFrame, kept: np.ndarray) -> str:
     """Why the runs kept cannot identify a law; "" if they can."""
     law = LAWS[name]
     if kept.sum() <= len(law.parameters):
@@ -175,7 +184,7 @@ def _origins(runs: pd.DataFrame, laws: Sequence[str]) -> list[Origin]:
                 cut = below.max() if len(below) else 0.0
             trained = values <= cut
             enough = trained.sum() >= FEWEST_RUNS and any(
-                not _too_few(name, runs, trained) for name in laws
+                not too_few(name, runs, trained) for name in laws
             )
             if enough:
                 decades = np.where(trained, 0.0, beyond(runs, runs[trained]))
@@ -190,27 +199,47 @@ def _refit(
     seed: int,
     objective: solve.Objective,
     resamples: int,
+    lean: float,
 ) -> Refits:
-    law = LAWS[name]
-    columns = {k: runs[k].to_numpy() for k in runs.columns}
-    centres = law.centres(columns)
-    problem = _one_size(solve.make_problem(law, objective, columns, columns["loss"], centres))
-    one, free = np.ones(len(runs)), np.ones(len(law.parameters), bool)
-    starts = solve.project(problem, one, solve.random_starts(law, _STARTS, seed), free)
-    full = _best(solve.solve(problem, one, starts), 1)[0]
+    law, one = LAWS[name], leaning(runs, lean)
+    problem, centres, starts, full = _everything(law, runs, one, seed, objective)
     starts = np.concatenate([full[None], starts[:_STARTS_EACH]])
-    weights = np.repeat([o.trained.astype(np.float64) for o in places], len(starts), axis=0)
+    weights = np.repeat([o.trained * one for o in places], len(starts), axis=0)
     found = solve.solve(problem, weights, np.tile(starts, (len(places), 1)))
     origins = _best(found, len(places))
     for place, origin in enumerate(places):
-        if _too_few(name, runs, origin.trained):
+        if too_few(name, runs, origin.trained):
             origins[place] = np.nan
     draws = np.zeros((0, len(full)))
     if resamples:
         rng = np.random.default_rng([seed, 1])
-        counts = rng.multinomial(len(runs), one / len(runs), resamples).astype(np.float64)
-        draws = solve.solve(problem, counts, np.tile(full, (resamples, 1))).theta
+        counts = rng.multinomial(len(runs), np.full(len(runs), 1 / len(runs)), resamples)
+        draws = solve.solve(problem, counts * one, np.tile(full, (resamples, 1))).theta
     return Refits(*(At.coordinates(law, theta, centres) for theta in (full, origins, draws)))
+
+
+def residuals(name: str, runs: pd.DataFrame, fitted: np.ndarray, seed: int = 0) -> np.ndarray:
+    """[R] log loss - log law of all runs, by a law fitted to some of them."""
+    some = runs[fitted].reset_index(drop=True)
+    law = LAWS[name]
+    _, centres, _, theta = _everything(law, some, leaning(some, LEAN), seed, _OBJECTIVE)
+    return np.log(runs["loss"].to_numpy()) - At.coordinates(law, theta, centres).log(runs)
+
+
+def _everything(law: Law, runs: pd.DataFrame, weight: np.ndarray, seed: int, objective):
+    """The problem of all runs, its centres, the starts [K, P] and the best end [P]."""
+    columns = {k: runs[k].to_numpy() for k in runs.columns}
+    centres = law.centres(columns)
+    problem = _one_size(solve.make_problem(law, objective, columns, columns["loss"], centres))
+    free = np.ones(len(law.parameters), bool)
+    starts = solve.project(problem, weight, solve.random_starts(law, _STARTS, seed), free)
+    return problem, centres, starts, _best(solve.solve(problem, weight, starts), 1)[0]
+
+
+def leaning(runs: pd.DataFrame, lean: float) -> np.ndarray:
+    """What each run counts [R], 1 on average."""
+    weight = (runs["C"] / runs["C"].max()).to_numpy(np.float64) ** lean
+    return weight / weight.mean()
 
 
 def _best(found: solve.Solution, groups: int) -> np.ndarray:

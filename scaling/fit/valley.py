@@ -48,7 +48,7 @@ def valleys(runs: pd.DataFrame, law: "Law") -> Valleys | None:
     Raises:
       InputError: cells with several settings, and no loss that tells which is the best.
     """
-    if law.target not in SETTINGS:
+    if law.target not in SETTINGS or not {"N", "D"} <= set(runs.columns):
         return None
     cells = [cell for _, cell in runs.groupby(["N", "D"], sort=False)]
     if all(cell[law.target].nunique() == 1 for cell in cells):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scaling.fit import origins, repeats
-from scaling.forecast import calibration, words
+from scaling.forecast import calibration, illtrained, words
 from scaling.forecast.words import repeated
 from scaling.laws import LAWS
 from scaling.runs import replicates
@@ -36,11 +36,13 @@ class Number:
       candidates: the laws that are averaged.
       widest: the largest relative half width of a 90% interval that is not refused.
       structure: by how much a decade the best fit errs, see scaling.forecast.calibration.
+      lean: how much more dear runs count, see scaling.fit.origins.
     """
 
     candidates: tuple[str, ...]
     widest: float
     structure: float
+    lean: float = origins.LEAN
 
 
 LOSS = Number(origins.CANDIDATES, widest=WIDEST, structure=calibration.STRUCTURE)
@@ -105,17 +107,19 @@ def forecast(
     columns = ("N", "D") if law is None else LAWS[law].columns
     known = fit_rows(_checked(runs, columns))
     targets = _complete(targets, known, columns)
+    known, said = _well_trained(known, columns, number, seed)
     if law is None:
         laws, seen, ahead, counted = repeats.counted(known, targets, number.candidates)
     else:
         laws, seen, ahead, counted = (law,), known, targets, ()
-    found = origins.backtest(seen, laws, seed)
+    found = origins.backtest(seen, laws, seed, lean=number.lean)
     judged = calibration.calibrate(found, _known_noise(known), number.structure)
     centre, scale = judged.centre_and_scale(ahead)
     ends = {level: calibration.interval(centre, scale, level) for level in (0.5, 0.9)}
     decades = np.maximum(np.log10(targets["C"].to_numpy() / known["C"].max()), 0)
     ratio = ends[0.9][:, 1] / ends[0.9][:, 0]
-    _refuse(known, targets, origins.beyond(targets, known), ratio, number.widest)
+    far = origins.beyond(targets, known)
+    _refuse(known, targets, far, ratio, number.widest, judged)
     weights = dict(zip(found.laws, map(float, judged.weights)))
     best = max(weights, key=weights.__getitem__)
     return Forecast(
@@ -128,7 +132,11 @@ def forecast(
         decades=decades,
         weights=weights,
         reasons=(*words.reasons(judged, law), *counted),
-        warnings=words.warnings(known, targets, bool(counted) or "U" in columns),
+        warnings=(
+            *said,
+            *words.warnings(known, targets, bool(counted) or "U" in columns),
+            *words.far(known, targets, found.distances().max()),
+        ),
     )
 
 
@@ -162,7 +170,7 @@ def forecast_by(fit: "Fit", targets: "pd.DataFrame") -> Forecast:
         with np.errstate(all="ignore"):
             low, high = np.nanquantile(np.log(fit.predict_draws(**points)), [0.16, 0.84], axis=0)
         far = np.max([inside, *past.values()], axis=0)
-        scale = calibration.scale(noise, 0.0, ((high - low) / 2) ** 2, far)
+        scale = calibration.scale(noise, 0.0, far, ((high - low) / 2) ** 2)
         ends = [calibration.interval(np.log(median), scale, level) for level in (0.5, 0.9)]
         interval50, interval90 = ends
     else:
@@ -222,6 +230,16 @@ def _complete(
     return targets
 
 
+def _well_trained(known: "pd.DataFrame", columns: Sequence[str], number: Number, seed: int):
+    """The runs that a forecast of a loss is made from, and which were left out, in sentences."""
+    if number != LOSS or not {"N", "D"} <= set(columns):
+        return known, []
+    stay, said = illtrained.left_out(known, seed)
+    kept = known[stay]
+    kept.attrs = dict(known.attrs)
+    return kept, said
+
+
 def _known_noise(known: "pd.DataFrame") -> float:
     """Relative noise of one loss: of its evaluation, and between runs that differ in seed alone."""
     noise = 0.0
@@ -233,7 +251,14 @@ def _known_noise(known: "pd.DataFrame") -> float:
     return max(noise, seeds or 0.0)
 
 
-def _refuse(known, targets, far: np.ndarray, ratio: np.ndarray, widest: float) -> None:
+def _refuse(
+    known: "pd.DataFrame",
+    targets: "pd.DataFrame",
+    far: np.ndarray,
+    ratio: np.ndarray,
+    widest: float,
+    judged: "calibration.Calibration",
+) -> None:
     """Raises where the runs cannot carry the farthest target."""
     span = float(np.log10(known["C"].max() / known["C"].min()))
     place = int(np.argmax(far))
@@ -252,5 +277,5 @@ def _refuse(known, targets, far: np.ndarray, ratio: np.ndarray, widest: float) -
         raise InputError(
             f"targets: N={targets['N'].iloc[worst]:.3g}, D={targets['D'].iloc[worst]:.3g}: these "
             f"{len(known)} runs leave a 90% interval of +-{half[worst]:.0%} of {what}, above "
-            f"{widest:.0%}; more runs, nearer to the target, at other N and D, would narrow it"
+            f"{widest:.0%}; {words.advice(judged, far[worst])}"
         )

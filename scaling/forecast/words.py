@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from scaling.fit import repeats
+from scaling.forecast.calibration import GROWTH, NOISE
 from scaling.runs.replicates import KINDS, mixed
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ _UNDECAYED = dict.fromkeys(KINDS, ()) | {
     "decayed": ("false", "no", "0", "0.0"),
 }
 FAR = "far target"  # what a warning of the distance begins with
+_FAR = 0.5  # decades beyond all runs
 _MOSTLY_REPEATED = 4.0  # epochs up to which repeated data is nearly as good as new
 
 
@@ -66,17 +68,50 @@ def warnings(known: "pd.DataFrame", targets: "pd.DataFrame", counted: bool) -> t
     if not counted:
         lines += repeated(targets, known)
     for name in ("N", "D"):
-        past = float(np.log10(targets[name].max() / known[name].max()))
-        if past > 0.5:
-            lines.append(
-                f"{name}: the farthest target lies {past:.2f} decades above every run's {name}"
-            )
         short = float(np.log10(known[name].min() / targets[name].min()))
         if short > 0.1:
             lines.append(
                 f"{name}: the smallest target lies {short:.2f} decades below every run's {name}"
             )
     return tuple(lines)
+
+
+def far(known: "pd.DataFrame", targets: "pd.DataFrame", tested: float) -> list[str]:
+    """In words, where targets lie beyond the runs: `tested` decades are what a back-test reached.
+
+    A law can be back-tested no farther than the runs reach, and what changes with scale alone, a
+    recipe or a bottleneck of the data, is in none of them.
+    """
+    past = {n: float(np.log10(targets[n].max() / known[n].max())) for n in ("C", "N", "D")}
+    leaves = [f"{name} {by:.2f}" for name, by in past.items() if by > _FAR]
+    if not leaves:
+        return []
+    return [
+        f"{FAR}: the farthest lies beyond every run by these decades: {', '.join(leaves)}; the "
+        f"back-test inside the runs reached {tested:.2f}. A recipe that changes at larger scale "
+        "cannot be seen from them: nearer runs are the only check"
+    ]
+
+
+def advice(judged: "Calibration", decades: float) -> str:
+    """What would narrow an interval most: of what makes it wide, the largest."""
+    noise = NOISE * judged.noise
+    distance = float(np.hypot(GROWTH * judged.growth, judged.structure)) * decades
+    runs = judged.backtest.runs
+    if distance > noise:
+        return (
+            "the back-test errs too much for this distance: runs nearer to the target, or a nearer "
+            "target, would narrow it most"
+        )
+    ratio = (runs["D"] / runs["N"]).to_numpy()
+    stray = np.abs(judged.weights @ judged.backtest.residual)
+    thirds = np.array_split(np.argsort(ratio), 3)
+    worst = max((part for part in thirds if len(part)), key=lambda part: np.median(stray[part]))
+    return (
+        f"they scatter by {judged.noise:.1%} around every law, most where D/N is "
+        f"{ratio[worst].min():.2g} to {ratio[worst].max():.2g}: such runs trained longer, tuned "
+        "better or averaged over seeds would narrow it, as would more runs at other N and D"
+    )
 
 
 def repeated(targets: "pd.DataFrame", known: "pd.DataFrame | None" = None) -> list[str]:

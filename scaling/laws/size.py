@@ -60,6 +60,11 @@ def _coupled_natural(p, c):
     }
 
 
+def _coupled_no_floor_natural(p, c):
+    full = _coupled_natural({**p, "E": 0.0}, c)
+    return {name: full[name] for name in ("A", "R", "alpha", "beta", "k")}
+
+
 def _two_plateaus_form(p, x):
     below = p["E"] + p["A"] * power(x["N"], -p["alpha"]) + p["B"] * power(x["D"], -p["alpha"])
     return below / jnp.sqrt(1 + (below / p["L0"]) ** 2)
@@ -138,6 +143,24 @@ SIZE_LAWS = (
         ),
         natural=_coupled_natural,
         linear=("E", "A"),
+        distinct=_CHINCHILLA_DISTINCT,
+    ),
+    Law(
+        name="coupled_no_floor",
+        formula="A (N^-alpha + R D^-beta)^k",
+        source="Kaplan et al. 2020 (arXiv:2001.08361), eq. 1.5 with an exponent of its own for D",
+        parameters=(
+            coefficient("A"),
+            scale("R", 0.1, 10.0),
+            exponent("alpha"),
+            exponent("beta"),
+            Parameter("k", "log", start=(0.05, 1.0), bounds=(0.005, 50.0)),
+        ),
+        form=lambda p, x: (
+            p["A"] * power(power(x["N"], -p["alpha"]) + p["R"] * power(x["D"], -p["beta"]), p["k"])
+        ),
+        natural=_coupled_no_floor_natural,
+        linear=("A",),
         distinct=_CHINCHILLA_DISTINCT,
     ),
     Law(

@@ -128,9 +128,9 @@ def _interval(planned: "Plan", expected: Expected) -> tuple[float, float]:
     """
     farthest = max(run.C["forward"] for run in planned.runs if run.role == "fit")
     decades = max(math.log10(expected.target.C / farthest), 0.0)
-    between = (expected.promise.loss_width / _ENDS) ** 2
-    # SPREAD is for laws that disagree; here the spread is the doubt about the one that is right.
-    scale = calibration.scale(expected.noise, 0.0, between / calibration.SPREAD**2, decades)
+    # BOOTSTRAP is for resamples; here the spread is the doubt about the law, in full.
+    doubt = (expected.promise.loss_width / _ENDS / calibration.BOOTSTRAP) ** 2
+    scale = calibration.scale(expected.noise, 0.0, decades, doubt)
     (ends,) = calibration.interval([math.log(expected.loss)], scale, 0.9)
     return float(ends[0]), float(ends[1])
 

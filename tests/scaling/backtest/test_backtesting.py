@@ -12,7 +12,7 @@ from scaling.fit import origins
 from scaling.forecast import calibration
 from scaling.runs.table import validate
 from tests import verbs
-from tests.scaling.forecast.test_forecasting import grid
+from tests.scaling.forecast.test_forecasting import grid, world
 from train.cli import InputError
 
 
@@ -59,25 +59,56 @@ def test_selection_follows_the_evidence(true_law):
     """Without noise the laws that contain the true form beat those that do not."""
     runs = grid(noise=0.0, sizes=8)
     if true_law == "no_floor":
-        runs["loss"] = 30.0 * runs["N"] ** -0.11 + 60.0 * runs["D"] ** -0.19
+        inside = runs["N"] ** -0.74 + 4e3 * runs["D"] ** -0.7
+        runs["loss"] = 10.0 * inside**0.11
     judged = calibration.calibrate(origins.backtest(runs))
     miss = dict(zip(judged.backtest.laws, judged.miss))
     weight = dict(zip(judged.backtest.laws, judged.weights))
     if true_law == "no_floor":
-        assert miss["no_floor"] < 1e-5 < miss["kaplan"]
-        assert weight["kaplan"] + weight["tied"] < 0.01  # the others can all be this world
+        assert miss["coupled_no_floor"] < 1e-5 < miss["kaplan"]
+        assert weight["coupled_no_floor"] > 0.5  # the others come within 1e-4 of this world
     else:
-        assert miss["chinchilla"] < 1e-3 < miss["no_floor"]
-        assert weight["no_floor"] + weight["kaplan"] < 0.01
+        assert miss["coupled"] < 1e-3 < miss["coupled_no_floor"]
+        assert weight["coupled_no_floor"] + weight["kaplan"] < 0.02
+
+
+def test_few_runs_leave_the_laws_alike():
+    """The same misses weigh less where fewer runs stand behind them."""
+    found = origins.backtest(grid(), resamples=4)
+    few = dataclasses.replace(
+        found, runs=found.runs.iloc[:8], residual=found.residual[:, :8], error=found.error
+    )
+    spread = [np.ptp(np.log(calibration.calibrate(each).weights)) for each in (few, found)]
+    assert 0 < spread[0] < spread[1]
+    miss = found.misses().mean(axis=1) ** 2
+    alike = np.exp(np.log(miss).mean())
+    expected = 1 / (20 * alike + 24 * miss)
+    np.testing.assert_allclose(calibration.calibrate(found).weights, expected / expected.sum())
+
+
+def test_dear_runs_count_more_in_a_forecast():
+    """Cheap runs off the law that the dear ones follow pull an even fit away, not a leaning one."""
+    runs = grid(noise=0.0, budgets=4.0 ** np.arange(7) * 1e17)
+    low = runs["C"] < 1e18
+    runs["loss"] *= np.where(low, 1.05, 1.0)
+    target = pd.DataFrame({"N": [3e9], "D": [6e10], "C": [6 * 3e9 * 6e10]})
+    truth = np.log(world(3e9, 6e10))
+    off = [
+        abs(origins.backtest(runs, ("tied",), lean=lean).refits[0].full.log(target)[0] - truth)
+        for lean in (0.0, 1.0)
+    ]
+    assert off[1] < off[0] / 2
 
 
 def test_scale_grows_with_every_cause():
     near, far = np.array([0.1]), np.array([1.0])
-    base = calibration.scale(0.002, 0.01, np.array([1e-6]), near)
-    assert calibration.scale(0.002, 0.01, np.array([1e-6]), far) > 2 * base
-    assert calibration.scale(0.01, 0.01, np.array([1e-6]), near) > 2 * base
-    assert calibration.scale(0.002, 0.2, np.array([1e-6]), near) > base
-    assert calibration.scale(0.002, 0.01, np.array([1e-3]), near) > 2 * base
+    small = np.array([1e-6])
+    base = calibration.scale(0.002, 0.01, near, small)
+    assert calibration.scale(0.002, 0.01, far, small) > 2 * base
+    assert calibration.scale(0.01, 0.01, near, small) > 2 * base
+    assert calibration.scale(0.002, 0.2, near, small) > base
+    assert calibration.scale(0.002, 0.01, near, np.array([1e-3])) > 2 * base
+    assert calibration.scale(0.002, 0.01, near, small, np.array([1e-3])) > 2 * base
     (ends,) = calibration.interval(np.log([2.0]), np.array([0.01]), 0.9)
     # t with 4 degrees of freedom: 95% quantile 2.132 (any table of it)
     np.testing.assert_allclose(np.log(ends / 2.0), [-0.02132, 0.02132], rtol=1e-3)

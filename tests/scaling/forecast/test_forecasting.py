@@ -87,7 +87,7 @@ def test_heldout_and_failed_runs_do_not_enter():
         (grid().iloc[:4], BIG, "too few"),
         (grid()[lambda r: r["N"] < r["N"].min() * 1.01], BIG, "too few"),
         (grid(), BIG * [1e6, 1e6], "decades beyond"),
-        (grid(noise=0.4), BIG, "interval"),
+        (grid(noise=0.4), BIG, "interval.*most where D/N is"),
         (grid(), BIG.assign(N=-1.0), "targets: N"),
         (grid(), BIG.iloc[:0], "targets: 0"),
         (grid(), BIG[["N"]], "no column 'C'|no column 'D'"),
@@ -110,6 +110,39 @@ def test_warns_where_the_target_differs_in_kind():
     assert "recipe: the target has constant" in " ".join(made.warnings)
     same = forecast(runs, BIG.assign(recipe="cosine", epochs=1.0))
     assert not any(w.startswith(("recipe", "epochs")) for w in same.warnings)
+
+
+def test_far_targets_are_warned_of_by_compute_too():
+    runs = grid(budgets=4.0 ** np.arange(6) * 1e17)
+    # Not larger than the runs in N or D by half a decade each, but by .8 in C.
+    target = pd.DataFrame({"N": [runs["N"].max() * 2.5], "D": [runs["D"].max() * 2.5]})
+    far = forecast(runs, target)
+    (said,) = (line for line in far.warnings if line.startswith("far target"))
+    assert "C 1" in said
+    assert "cannot be seen" in said
+    near = forecast(runs, pd.DataFrame({"N": [1.5e9], "D": [3e10]}))
+    assert not any(line.startswith("far target") for line in near.warnings)
+    widths = [made.half_width90[0] for made in (near, far)]
+    assert widths[1] > 1.5 * widths[0]
+
+
+def test_ill_trained_runs_are_left_out_where_that_mends_the_law():
+    runs = grid(budgets=4.0 ** np.arange(4) * 1e18, sizes=7)
+    big = pd.DataFrame({"N": runs["N"].max() * np.array([3.0, 5.0, 8.0, 12.0, 20.0])})
+    big["D"] = big["N"] * [0.5, 0.3, 0.2, 0.1, 0.05]
+    big["C"] = 6 * big["N"] * big["D"]
+    truth = world(BIG["N"], BIG["D"])
+    broken = big.assign(loss=world(big["N"], big["D"]) * [1.3, 1.5, 1.7, 1.9, 2.2])
+    made = forecast(pd.concat([runs, broken], ignore_index=True), BIG)
+    (said,) = (line for line in made.warnings if line.startswith("left out"))
+    assert "5 of 33 runs have D/N below 1" in said
+    assert "more data" in said
+    np.testing.assert_allclose(made.median, truth, rtol=0.02)
+    np.testing.assert_array_equal(made.median, forecast(runs, BIG).median)
+    # Where a law explains them they stay, however few their examples.
+    sound = big.assign(loss=world(big["N"], big["D"]))
+    made = forecast(pd.concat([runs, sound], ignore_index=True), BIG)
+    assert not any(line.startswith("left out") for line in made.warnings)
 
 
 def test_undecayed_runs_are_said():

@@ -73,6 +73,7 @@ CASES: dict[str, Case] = {
     "coupled": Case(
         {"E": 1.76, "A": 401.0, "R": 4.3, "alpha": 0.424, "beta": 0.431, "k": 0.774}, SIZES
     ),
+    "coupled_no_floor": Case({"A": 10.0, "R": 4e3, "alpha": 0.74, "beta": 0.95, "k": 0.11}, SIZES),
     "kaplan": Case({"Nc": 6.4e13, "Dc": 1.8e13, "alphaN": 0.076, "alphaD": 0.103}, SIZES),
     "no_floor": Case({"A": 757.0, "B": 9.47, "alpha": 0.375, "beta": 0.061}, SIZES),
     "two_plateaus": Case(
