@@ -88,7 +88,7 @@ class _Held:
             trial = onto(theta + step)
             there = self._around(trial, place)
             better = there[0] < value
-            calm = np.where(better & (value - there[0] > 1e-8 * value), 0, calm + 1)
+            calm = np.where(there[0] < (1 - 1e-8) * value, 0, calm + 1)
             damping = np.clip(np.where(better, damping * 0.2, damping * 5), 1e-10, 1e14)
             theta = np.where(better[:, None], trial, theta)
             value = np.where(better, there[0], value)
