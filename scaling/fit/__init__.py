@@ -8,6 +8,7 @@ from typing import Any
 
 LEVEL = 0.9  # of intervals
 RESAMPLES = ("pairs", "residual")  # what a bootstrap redraws
+MINIMA = ("parabola", "akima")  # of the loss at one budget: fitted, or interpolated
 
 _PUBLIC = {"fit": "fitting", "Fit": "fitted", "load": "fitted"}
 

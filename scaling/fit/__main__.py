@@ -3,7 +3,7 @@
 from absl import flags
 
 from scaling.console import tables
-from scaling.fit import LEVEL, RESAMPLES
+from scaling.fit import LEVEL, MINIMA, RESAMPLES
 from train.cli import SEED, define_path, run_main
 
 
@@ -20,6 +20,7 @@ def _define_flags() -> None:
     flags.DEFINE_enum("resample", "pairs", RESAMPLES, "What the bootstrap redraws.")
     flags.DEFINE_float("level", LEVEL, "Level of the intervals.")
     flags.DEFINE_string("weights", None, "Column with a positive weight for every run.")
+    flags.DEFINE_enum("minima", MINIMA[0], MINIMA, "How the best size of each budget is found.")
     flags.DEFINE_list("fixed", [], "Parameters held, NAME=VALUE in natural units.")
     flags.DEFINE_integer("seed", 0, "Seed of the starts and the bootstrap.", **SEED)
     flags.DEFINE_float("warmup", 0.0, "Laws of schedules: steps of linear warm-up.")

@@ -48,6 +48,9 @@ def trusted(law: "Fit", minima: IsoflopFit | None) -> str:
         words = "fewer than two budgets have a minimum, so that only the law tells a best size"
         return f"best size: {words}{f'; with {doubt}, hardly' if doubt else ''}"
     good = sum(not b.problem for b in minima.budgets)
+    if minima.method != "parabola":
+        why = "Akima minima have no bias of form, but the noise of single runs"
+        return f"best size: trust {'approach 2' if doubt else 'the law'}, {doubt or why}"
     if minima.bias is None:
         why = "the law has no best size at these budgets"
         return f"best size: trust approach 2, {why}"

@@ -49,7 +49,7 @@ def run(given: Any) -> None:
         result.save(given.out)
     if given.report:
         write_fit_page(result, runs, given.report)
-    print_fit(result, runs, given.out, _minima(result, runs, given.seed))
+    print_fit(result, runs, given.out, _minima(result, runs, given.seed, given.minima))
 
 
 def _fixed(given: list[str]) -> dict[str, float]:
@@ -84,12 +84,12 @@ def _read(given) -> "pd.DataFrame":
     return tables.runs_of(given, extra=more, reads=wanted)
 
 
-def _minima(result: "Fit", runs: "pd.DataFrame", seed: int):
+def _minima(result: "Fit", runs: "pd.DataFrame", seed: int, method: str):
     """Approach 2 on the same runs, with its bias there; None where they have no minima."""
     if result.law.columns != ("N", "D") or result.law.target != "loss":
         return None
 
     try:
-        return judged(runs, result, seed=seed, level=result.level)
+        return judged(runs, result, method=method, seed=seed, level=result.level)
     except InputError:
         return None

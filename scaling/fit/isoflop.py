@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from scaling.fit import MINIMA
 from scaling.runs.files import read_text, to_json, write_text
 from scaling.runs.table import fit_rows, validate
 from train import strict
@@ -24,7 +25,6 @@ from train.cli import InputError, nearest
 
 FORMAT, VERSION = "allometry-isoflop", 2
 _READ = (1, VERSION)  # version 1 had no bias
-METHODS = ("parabola", "akima")
 MIN_BUDGETS = 2
 MIN_SIZES = 3
 SAME_BUDGET = 0.2  # runs whose log C differ by less belong to one budget
@@ -186,8 +186,8 @@ def isoflop(
     Raises:
       InputError: where fewer than two budgets have a minimum inside their grid.
     """
-    if method not in METHODS:
-        raise InputError(f"method: {method!r}; {nearest(method, METHODS)}")
+    if method not in MINIMA:
+        raise InputError(f"method: {method!r}; {nearest(method, MINIMA)}")
     table = fit_rows(validate(runs))
     budgets, good, warnings = _minima(table, method, depth)
     C0 = float(np.exp(np.mean([np.log(b.C) for b in good])))

@@ -33,6 +33,10 @@ def test_command_prints_the_law_and_writes_it(tmp_path):
     # The law's own exponent stands there: the tied law's N* grows with C^(1/2) and nothing else.
     (own,) = (line.split() for line in done.stdout.splitlines() if line.split()[:1] == ["tied"])
     assert own[5:] == ["0.5"] * 3
+    given = (f"--runs={csv}", "--n=params", "--d=tokens", "--loss=val", "--law=tied")
+    akima = command(*given, "--bootstrap=50", "--starts=16", "--minima=akima").stdout
+    assert "trust the law, Akima minima have no bias of form" in akima
+    assert "its bias here" not in akima
     assert load(str(out)).law.name == "tied"
     assert len(load(str(out)).backtest.beyond) == 2
 
