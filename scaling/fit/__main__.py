@@ -12,7 +12,7 @@ def _define_flags() -> None:
     flags.DEFINE_string("law", "chinchilla", "Law to fit; 'list' lists them.")
     define_path("out", None, "Where to write law.json (default: not written).")
     define_path("report", None, "Where to write an interactive page (default: none).")
-    flags.DEFINE_string("objective", "huber_log", "huber_log, mse_log, mse or quantile.")
+    flags.DEFINE_string("objective", "huber_log", "huber_log, mse_log, mse, quantile or auto.")
     flags.DEFINE_float("delta", 1e-3, "Where the Huber loss turns linear, in nats of log loss.")
     flags.DEFINE_float("tau", 0.5, "The quantile, for --objective=quantile.")
     flags.DEFINE_integer("starts", None, "Random starts (default: 256; 32 for multi_power).")

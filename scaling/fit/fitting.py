@@ -9,6 +9,7 @@ import numpy as np
 from scaling.fit import LEVEL, RESAMPLES, bootstrap, diagnosis, solve
 from scaling.fit.fitted import Fit, load
 from scaling.fit.hindsight import hindsight
+from scaling.fit.noise import objective_for
 from scaling.fit.solve import OBJECTIVES, Objective
 from scaling.fit.valley import valleys
 from scaling.fit.valley import words as in_words
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Fit", "fit", "load"]
 
 MAX_FIT_ROWS = 5_000
+FOLLOWING = "auto"  # the objective follows the noise, see scaling.fit.noise
 
 
 def fit(
@@ -51,7 +53,8 @@ def fit(
     Args:
       runs: table with the columns the law reads (see `scaling.runs.table.read_runs`).
       law: a name in `scaling.laws.LAWS`.
-      objective: 'huber_log' (sum of Huber losses of log residuals), 'mse_log', 'mse', 'quantile'.
+      objective: 'huber_log' (sum of Huber losses of log residuals), 'mse_log', 'mse', 'quantile';
+        'auto': squares of log residuals, or Huber with the delta that the noise found asks for.
       delta: where the Huber loss turns from quadratic to linear, in nats of log loss.
       starts: random starts; None: 256, or 32 for a law whose rows are vectors, which is dear.
       bootstrap: refits, 0 gives no intervals; None: 1000, or 100 for such a law.
@@ -70,26 +73,21 @@ def fit(
       InputError: for unknown names, too few runs, or a column that does not vary enough.
     """
     check_choice("--law", law, LAWS)
-    check_choice("--objective", objective, OBJECTIVES)
+    check_choice("--objective", objective, (*OBJECTIVES, FOLLOWING))
     check_choice("--resample", resample, RESAMPLES)
     dear = bool(LAWS[law].wide)
     starts = (32 if dear else 256) if starts is None else starts
     bootstrap = (100 if dear else 1000) if bootstrap is None else bootstrap
     _check_numbers(delta, starts, bootstrap, seed, level, tau)
+    how = {"starts": starts, "seed": seed, "weights": weights, "resample": resample}
+    how |= {"level": level, "fixed": fixed}
     with double_precision():
-        return _fit(
-            runs,
-            LAWS[law],
-            Objective(objective, delta, tau),
-            starts=starts,
-            refits=bootstrap,
-            seed=seed,
-            weights=weights,
-            resample=resample,
-            level=level,
-            fixed=fixed,
-            backtest=backtest,
-        )
+        if objective == FOLLOWING:
+            robust = _fit(runs, LAWS[law], Objective(), refits=0, backtest=False, **how)
+            chosen = objective_for(robust.residuals)
+        else:
+            chosen = Objective(objective, delta, tau)
+        return _fit(runs, LAWS[law], chosen, refits=bootstrap, backtest=backtest, **how)
 
 
 @dataclasses.dataclass(frozen=True)
