@@ -31,7 +31,7 @@ TASKS = {
         "data_constrained", 0.79, {"N": "params", "D": "tokens", "U": "unique_tokens"}
     ),
     "moe": Task(
-        "routed",
+        "experts",
         0.81,
         {"N": "dense_parameter_count", "experts": "num_experts"},
         "loss_validation",

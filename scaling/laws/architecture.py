@@ -113,6 +113,25 @@ ARCHITECTURE_LAWS = (
         uncentred=("experts",),
     ),
     Law(
+        name="experts",
+        formula="E + A N^-alpha experts^-beta",
+        source="power law of Clark et al. 2022 (arXiv:2202.01169), eq. 1 without interaction, with "
+        "a floor",
+        parameters=(floor(), coefficient("A"), exponent("alpha"), exponent("beta")),
+        form=lambda p, x: (
+            p["E"] + p["A"] * power(x["N"], -p["alpha"]) * power(x["experts"], -p["beta"])
+        ),
+        natural=lambda p, c: {
+            **p,
+            "E": p["E"] * c["loss"],
+            "A": p["A"] * c["loss"] * power(c["N"], p["alpha"]),
+        },
+        columns=("N", "experts"),
+        linear=("E", "A"),
+        distinct={"N": 3, "experts": 2},
+        uncentred=("experts",),
+    ),
+    Law(
         name="sparsity",
         formula="E + A N^-alpha + B D^-beta + G (1-S)^lam + H (1-S)^delta N^-gamma",
         source="Abnar et al. 2025 (arXiv:2501.12370), parametric law; lam and delta of either sign",

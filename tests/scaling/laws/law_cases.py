@@ -128,6 +128,10 @@ CASES: dict[str, Case] = {
         {"a": 0.082, "b": 0.25, "c": 0.009, "d": 2.5, "start": 2.0, "most": 500.0},
         both(LADDER, choices(experts=[1, 2, 4, 8, 16, 32, 64, 128, 256, 512])),
     ),
+    "experts": Case(
+        {"E": 1.6, "A": 20.0, "alpha": 0.2, "beta": 0.08},
+        spread(N=(1e7, 1e9), experts=(1, 512)),
+    ),
     "sparsity": Case(
         {
             **{"E": 0.9, "A": 1200.0, "B": 3000.0, "G": 0.3, "H": 40.0, "alpha": 0.5},
