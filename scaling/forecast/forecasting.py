@@ -37,15 +37,17 @@ class Number:
       widest: the largest relative half width of a 90% interval that is not refused.
       structure: by how much a decade the best fit errs, see scaling.forecast.calibration.
       lean: how much more dear runs count, see scaling.fit.origins.
+      drift: by how much a decade the average of several laws lies too high.
     """
 
     candidates: tuple[str, ...]
     widest: float
     structure: float
     lean: float = origins.LEAN
+    drift: float = 0.0
 
 
-LOSS = Number(origins.CANDIDATES, widest=WIDEST, structure=calibration.STRUCTURE)
+LOSS = Number(origins.CANDIDATES, WIDEST, structure=calibration.STRUCTURE, drift=calibration.DRIFT)
 
 
 @dataclass(frozen=True)
@@ -115,10 +117,11 @@ def forecast(
     found = origins.backtest(seen, laws, seed, lean=number.lean)
     judged = calibration.calibrate(found, _known_noise(known), number.structure)
     centre, scale = judged.centre_and_scale(ahead)
+    far = origins.beyond(targets, known)
+    centre = centre - number.drift * far * (len(found.laws) > 1)
     ends = {level: calibration.interval(centre, scale, level) for level in (0.5, 0.9)}
     decades = np.maximum(np.log10(targets["C"].to_numpy() / known["C"].max()), 0)
     ratio = ends[0.9][:, 1] / ends[0.9][:, 0]
-    far = origins.beyond(targets, known)
     _refuse(known, targets, far, ratio, number.widest, judged)
     weights = dict(zip(found.laws, map(float, judged.weights)))
     best = max(weights, key=weights.__getitem__)
