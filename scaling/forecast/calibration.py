@@ -63,15 +63,20 @@ class Calibration:
         """Log forecasts [L, T] of every law."""
         return np.stack([r.full.log(targets) for r in self.backtest.refits])
 
-    def centre_and_scale(self, targets: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """Centre [T] and scale [T] of the log loss at targets: N, D, C and what laws read."""
+    def centre_and_variances(self, targets: pd.DataFrame) -> tuple[np.ndarray, ...]:
+        """Centre [T] of the log loss at targets (N, D, C and what laws read), and the variances [T]
+        between laws and over resamples."""
         each = self.by_law(targets)
         centre = self.weights @ each
         spread = self.weights @ (each - centre) ** 2
         draws = np.stack([r.draws.over(1).log(targets) for r in self.backtest.refits])
         # Robust: one resample in a hundred lands at an absurd optimum.
         low, high = np.nanquantile(draws, [0.16, 0.84], axis=1)
-        bootstrap = self.weights @ ((high - low) / 2) ** 2
+        return centre, spread, self.weights @ ((high - low) / 2) ** 2
+
+    def centre_and_scale(self, targets: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Centre [T] and scale [T] of the log loss at targets."""
+        centre, spread, bootstrap = self.centre_and_variances(targets)
         decades = beyond(targets, self.backtest.runs)
         return centre, scale(self.noise, self.growth, decades, bootstrap, spread, self.structure)
 
