@@ -7,9 +7,10 @@
     python -m scaling.forecast --workdir=DIR [--law=NAME]   seals DIR/forecast.json, once
     python -m scaling.forecast --workdir=DIR --score        scores it
 
-With no law named, five laws are back-tested on the runs and averaged by how well each forecast the
+With no law named, four laws are back-tested on the runs and averaged by how well each forecast the
 larger of them from the smaller; the interval comes from the same back-test
-(scaling.forecast.calibration).
+(scaling.forecast.calibration). Runs that no law explains and that a reason exists for are left out
+and named (scaling.forecast.illtrained).
 """
 
 from absl import flags
