@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import special
 
 from scaling.fit import LEVEL, RESAMPLES, bootstrap, diagnosis, solve
 from scaling.fit.fitted import Fit, load
@@ -273,12 +274,10 @@ def _starts(problem: "Problem", count: int, seed: int, fixed, centres) -> np.nda
 
 def _intervals(law: "Law", runs: int, free, params, spread, level: float):
     """The share of draws cut off at each end, and the interval of every parameter."""
-    from scipy import stats
-
     # Percentiles of a bootstrap are too narrow by sqrt((n - P) / n) and by z against t: the
     # "expanded percentile" interval of Hesterberg 2015 (arXiv:1411.5279).
     dof = max(runs - int(free.sum()), 1)
-    tail = stats.norm.sf(stats.t.ppf((1 + level) / 2, dof) * np.sqrt(runs / dof))
+    tail = special.ndtr(-special.stdtrit(dof, (1 + level) / 2) * np.sqrt(runs / dof))
     intervals = {}
     for name in law.names:
         held = not free[law.names.index(name)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from scaling.fit import solve
 from scaling.laws.at import double_precision
@@ -175,7 +175,7 @@ def profile(
         return {name: (exact[name],) * 2 for name, move in zip(names, free) if move}
     moves = solve.movable(problem, at, theta, free)
     dof = problem.runs - int(free.sum())
-    limit = np.sqrt(stats.f.ppf(level, 1, dof))
+    limit = np.sqrt(special.fdtri(1, dof, level))
     spread = covariance(at, moves, problem.runs)
     places, values, starts = _grid(held, theta, best, spread)
     value, ended = held.descend(starts, places, values)

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from scaling.fit.origins import Backtest, beyond
 
@@ -97,7 +97,7 @@ def scale(
 
 def interval(centre: np.ndarray, scale: np.ndarray, level: float) -> np.ndarray:
     """Central interval [T, 2] of the loss."""
-    reach = stats.t.ppf((1 + level) / 2, DEGREES) * scale
+    reach = special.stdtrit(DEGREES, (1 + level) / 2) * scale
     return np.exp(np.stack([centre - reach, centre + reach], axis=1))
 
 
