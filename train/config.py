@@ -230,8 +230,10 @@ def _canonical(values: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(start, dict) and not start.get("run", True):
         del out["start"]
     out = _as_before(out)
-    if evals := out.pop("evals", {}):
+    if isinstance(evals := out.get("evals"), Mapping):
         out["evals"] = {name: _as_before(one) for name, one in evals.items()}
+    if not out.get("evals", True):
+        del out["evals"]
     return out
 
 
