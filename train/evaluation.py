@@ -40,9 +40,10 @@ class Evaluator:
         """See `metrics`.
 
         Those that need more than means (`tasks`: examine) only at the end (`last`), and where the
-        number of record may be one of them.
+        number of record may be one of them; and only of tasks that have something to summarise.
         """
-        return self.summed(*self.rows(state, last or self._task.OF_RECORD != "loss"))
+        whole = self._task.summarise and (last or self._task.OF_RECORD != "loss")
+        return self.summed(*self.rows(state, bool(whole)))
 
     def summed(self, sums: Any, units: np.ndarray, rows: Any) -> Measured:
         """The same, of what `rows` gave."""
@@ -216,7 +217,7 @@ def metrics(
     """
     found = {name: mean_and_error(summed, units) for name, summed in sums.items()}
     found |= _derived(task, config, facts, found)
-    if rows is not None and math.isfinite(found["loss"][0]):
+    if task.summarise and rows is not None and math.isfinite(found["loss"][0]):
         real = units > 0
         found |= _summarised(task, config, facts, {name: x[real] for name, x in rows.items()})
     return {

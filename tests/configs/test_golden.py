@@ -23,12 +23,23 @@ EXPERIMENTS = (
     "gpt",
     "gpt_large",
     "linear",
+    "lstm",
     "moe",
     "resnet",
     "seq2seq",
     "seq2seq_depths",
 )
-STUDIES = ("cnn", "demo", "gan", "gpt_large", "linear", "resnet", "seq2seq", "seq2seq_depths")
+STUDIES = (
+    "cnn",
+    "demo",
+    "gan",
+    "gpt_large",
+    "linear",
+    "lstm",
+    "resnet",
+    "seq2seq",
+    "seq2seq_depths",
+)
 CONFIGS = (*EXPERIMENTS, *(f"studies.{name}" for name in STUDIES))
 
 

@@ -6,7 +6,8 @@
     derived(config, means, facts) -> {name: number}
         what follows from the means: perplexity, bits per byte.
     examine(config, model, batch, keys) -> {name: array [B, ...]}
-        what is kept of each row of the evaluation set: predictions, decoded tokens, samples.
+        what is kept of each row of the evaluation set: predictions, decoded tokens, samples. A run
+        asks for it only where there is something to summarise; train.examine always does.
     summarise(config, rows, facts) -> {name: number}
         metrics of the whole set, of the arrays that `examine` kept [n, ...], without padding: F1,
         BLEU. One that is not defined there is left out. It is called some twenty times, for errors.
@@ -48,7 +49,7 @@ class Task:
     losses: Callable[..., Losses]
     derived: Callable[..., dict[str, float]] = lambda config, means, facts: {}
     examine: Callable[..., dict[str, jax.Array]] | None = None
-    summarise: Callable[..., dict[str, float]] = lambda config, rows, facts: {}
+    summarise: Callable[..., dict[str, float]] | None = None
     PLAYERS: tuple[str, ...] = ()
     OF_RECORD: str = "loss"
     RANGE: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)

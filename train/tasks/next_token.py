@@ -29,11 +29,7 @@ def losses(config: Config, model: Any, batch: dict[str, jax.Array], keys: jax.Ar
 
     batch["weight"] float [B] is 0 for padding.
     """
-    logits_BxLxV = model(batch).astype(jnp.float32)
-    log_z_BxL = jax.nn.logsumexp(logits_BxLxV, axis=-1)
-    # The gradient of a gather is a scatter, which is slow on CPU; the product with a one-hot fuses.
-    hot_BxLxV = jax.nn.one_hot(batch["targets"], logits_BxLxV.shape[-1], dtype=jnp.float32)
-    loss_BxL = log_z_BxL - jnp.sum(logits_BxLxV * hot_BxLxV, axis=-1)
+    loss_BxL, log_z_BxL = _of_each(model, batch)
     objective_BxL = loss_BxL + config.z_loss * jnp.square(log_z_BxL)
     weight_B, L = batch["weight"], loss_BxL.shape[1]
     return Losses(
@@ -41,6 +37,15 @@ def losses(config: Config, model: Any, batch: dict[str, jax.Array], keys: jax.Ar
         sums={"loss": jnp.sum(loss_BxL, axis=1) * weight_B},
         units=weight_B * L,
     )
+
+
+def _of_each(model: Any, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """The loss of each token, and the log of the sum of the exponents of its logits, [B, L]."""
+    logits_BxLxV = model(batch).astype(jnp.float32)
+    log_z_BxL = jax.nn.logsumexp(logits_BxLxV, axis=-1)
+    # The gradient of a gather is a scatter, which is slow on CPU; the product with a one-hot fuses.
+    hot_BxLxV = jax.nn.one_hot(batch["targets"], logits_BxLxV.shape[-1], dtype=jnp.float32)
+    return log_z_BxL - jnp.sum(logits_BxLxV * hot_BxLxV, axis=-1), log_z_BxL
 
 
 def derived(
@@ -51,3 +56,14 @@ def derived(
         return {}
     tokens = facts["eval_tokens"]
     return {"bits_per_byte": means["loss"] / math.log(2) * tokens / facts["eval_bytes"]}
+
+
+def examine(
+    config: Config, model: Any, batch: dict[str, jax.Array], keys: jax.Array
+) -> dict[str, jax.Array]:
+    """The loss of each token, [B, L]: how much those before it help, see benchmarks.positions.
+
+    Where sequences are split over devices it is in the order in which these hold them.
+    """
+    loss_BxL, _ = _of_each(model, batch)
+    return {"nats": loss_BxL}

@@ -1,0 +1,93 @@
+"""Layers that read one token after another.
+
+Shape letters: B batch, L length, D width of the input, H of the state. Parameters are float32;
+`dtype` is what matrix products are computed in; what a cell remembers stays in float32.
+"""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from models.layers.placement import spread
+from models.layers.transformer import RMSNorm, dense, gathered
+
+GATES = ("input", "forget", "update", "output")
+
+
+class State(NamedTuple):
+    """What a layer remembers of the tokens so far; of all layers, arrays with an axis before."""
+
+    cell_BxH: jax.Array  # float32
+    hidden_BxH: jax.Array
+
+    @classmethod
+    def first(cls, shape: tuple[int, ...], dtype: jnp.dtype) -> "State":
+        """Of no token."""
+        return cls(jnp.zeros(shape, jnp.float32), jnp.zeros(shape, dtype))
+
+
+class LSTM(nn.Module):
+    """Long short-term memory (Hochreiter and Schmidhuber 1997) with forget gates (Gers et al. 2000).
+
+    [B, L, D] and what was remembered (None: nothing) -> [B, L, H] and what is then. Gates forget
+    little at first (bias 1, Jozefowicz et al. 2015). `nn.OptimizedLSTMCell` in `nn.RNN` computes
+    the same; here the products with the input are made for all tokens at once, which is faster by
+    a sixth to a half (forward and backward, CPU, widths 32 to 128), and axes have names.
+    """
+
+    width: int  # H
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x_BxLxD: jax.Array, state: State | None) -> tuple[jax.Array, State]:
+        (B, _, D), H = x_BxLxD.shape, self.width
+        input_Dx4xH = self._matrix("input", D)
+        recurrent_Hx4xH = self._matrix("recurrent", H)
+        bias_4xH = self.param(
+            "bias", nn.with_logical_partitioning(_forgets_little, (None, "hidden")), (len(GATES), H)
+        )
+        z_BxLx4xH = dense(x_BxLxD, input_Dx4xH).astype(jnp.float32) + bias_4xH[None, None]
+
+        def read(state: State, z_Bx4xH: jax.Array) -> tuple[State, jax.Array]:
+            hidden_BxH = spread(state.hidden_BxH, "batch", None)
+            z_Bx4xH += jnp.tensordot(hidden_BxH, recurrent_Hx4xH, axes=1).astype(jnp.float32)
+            z_Bx4xH = spread(z_Bx4xH, "batch", None, "hidden")
+            i_BxH, f_BxH, u_BxH, o_BxH = (z_Bx4xH[:, gate] for gate in range(len(GATES)))
+            cell_BxH = nn.sigmoid(f_BxH) * state.cell_BxH + nn.sigmoid(i_BxH) * jnp.tanh(u_BxH)
+            hidden_BxH = (nn.sigmoid(o_BxH) * jnp.tanh(cell_BxH)).astype(self.dtype)
+            return State(cell_BxH, hidden_BxH), hidden_BxH
+
+        state = State.first((B, H), self.dtype) if state is None else state
+        state, y_LxBxH = jax.lax.scan(read, state, z_BxLx4xH.swapaxes(0, 1))
+        return spread(y_LxBxH.swapaxes(0, 1), "batch", None, None), state
+
+    def _matrix(self, name: str, size: int) -> jax.Array:
+        axes = ("embed", None, "hidden")
+        init = nn.with_logical_partitioning(nn.initializers.normal(size**-0.5), axes)
+        shape = (size, len(GATES), self.width)
+        return gathered(self.param(name, init, shape, jnp.float32), axes, self.dtype)
+
+
+def _forgets_little(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    forget = jnp.arange(len(GATES))[:, None] == GATES.index("forget")
+    return jnp.broadcast_to(forget, shape).astype(jnp.float32)
+
+
+class Block(nn.Module):
+    """Pre-norm residual block: x + lstm(norm(x)).
+
+    Takes and returns, as `nn.scan` wants, a carry, and of each layer what it remembers (None:
+    nothing yet).
+    """
+
+    dropout: float  # rate, on the residual branch
+    dtype: jnp.dtype
+    train: bool
+
+    @nn.compact
+    def __call__(self, x_BxLxD: jax.Array, state: State | None, _=None) -> tuple[jax.Array, State]:
+        norm, lstm = RMSNorm(self.dtype, name="norm"), LSTM(x_BxLxD.shape[-1], self.dtype)
+        y_BxLxD, state = lstm(norm(x_BxLxD), state)
+        return x_BxLxD + nn.Dropout(self.dropout, deterministic=not self.train)(y_BxLxD), state
