@@ -47,6 +47,7 @@ class Row(NamedTuple):
     draw: int
     text: bytes
     label: int
+    domain: int
 
 
 class LabelledTextDataset:
@@ -69,11 +70,16 @@ class LabelledTextDataset:
         self._tokens = np.full((len(encoded), config.length), PADDING, np.int32)
         for row, ids in zip(self._tokens, encoded):
             row[: len(ids)] = ids[: config.length].astype(np.int32) + SPECIAL
-        self._labels = np.array([row.label for row in (*train, *held_out)], np.int32)
+        self._labels, self._domains = (
+            np.array([getattr(row, name) for row in (*train, *held_out)], np.int32)
+            for name in ("label", "domain")
+        )
         sizes = np.array([0] * SPECIAL + [len(piece) for piece in pieces], np.int32)
         content = np.frombuffer(b"".join(pieces), np.uint8)
         decode = tokens.decoder(sizes, content, {})
-        self.facts = _facts(len(sizes), classes, found.class_names) | {"decode": decode}
+        self._origins = found.domain_names
+        self.facts = _facts(len(sizes), classes, found.class_names, self._origins)
+        self.facts["decode"] = decode
         cut = sum(len(ids) > config.length for ids in encoded)
         absent = classes - len({row.label for row in train})
         published = config.evaluation == "test" and found.test
@@ -88,14 +94,18 @@ class LabelledTextDataset:
         self.note = "; ".join(filter(None, said))
         decided = f"labelled_text {order.VERSION} {self._tokens.shape} {self.train_rows} {classes}"
         digest = hashlib.sha256(decided.encode())
-        for array in (self._tokens, self._labels, sizes, content):
+        origins = [self._domains] if self._origins else []
+        for array in (self._tokens, self._labels, *origins, sizes, content):
             digest.update(array.tobytes())
         self.digest = digest.hexdigest()
 
     def train_batch(
         self, seed: int, step: int, batch_size: int, shard: tuple[int, int] = (0, 1)
     ) -> dict[str, np.ndarray]:
-        """See data.Dataset: `tokens` int32 [B / K, L], `label` int32, `weight` float32 [B / K]."""
+        """See data.Dataset: `tokens` int32 [B / K, L], `label` int32, `weight` float32 [B / K].
+
+        And `domain` int32 where texts are from more than one.
+        """
         return self._batch(order.example_indices(seed, step, batch_size, shard, self.train_rows))
 
     def eval_batch(self, index: int, batch_size: int) -> dict[str, np.ndarray]:
@@ -104,7 +114,8 @@ class LabelledTextDataset:
         return order.pad(self._batch(self.train_rows + np.array(places)), batch_size)
 
     def _batch(self, places: np.ndarray) -> dict[str, np.ndarray]:
-        return _named(self._tokens[places], self._labels[places])
+        origins = self._domains[places] if self._origins else None
+        return _named(self._tokens[places], self._labels[places], origins)
 
 
 def open(config: Config) -> LabelledTextDataset:
@@ -124,30 +135,40 @@ def facts(config: Config) -> dict[str, Any]:
             raise ValueError(f"data.{field}: {getattr(config, field)}; allowed: 0 (all), or more")
     names = sentences.known(config.source)
     vocab_size = tokens.vocabulary(config.tokenizer, SPECIAL)
-    return _facts(vocab_size, len(names) if names else None, names or ())
+    origins = sentences.domains(config.source)
+    return _facts(vocab_size, len(names) if names else None, names or (), origins)
 
 
 def spec(config: Config) -> dict[str, np.ndarray]:
     """See data.spec: a row has this form whatever the texts."""
     facts(config)
-    return _named(np.zeros((1, config.length), np.int32), np.zeros(1, np.int32))
+    one = np.zeros(1, np.int32)
+    origins = one if sentences.domains(config.source) else None
+    return _named(np.zeros((1, config.length), np.int32), one, origins)
 
 
-def _facts(vocab_size: int, classes: int | None, names: tuple[str, ...]) -> dict[str, Any]:
+def _facts(
+    vocab_size: int, classes: int | None, names: tuple[str, ...], origins: tuple[str, ...]
+) -> dict[str, Any]:
     found = {"unit": LabelledTextDataset.unit, "units_per_row": LabelledTextDataset.units_per_row}
     found |= {"vocab_size": vocab_size, "classes": classes}
-    return found | ({"class_names": names} if names else {})
+    told = {"class_names": names, "domain_names": origins}
+    return found | {name: value for name, value in told.items() if value}
 
 
-def _named(ids: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    return {"tokens": ids, "label": labels, "weight": np.ones(len(labels), np.float32)}
+def _named(
+    ids: np.ndarray, labels: np.ndarray, origins: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    named = {"tokens": ids, "label": labels, "weight": np.ones(len(labels), np.float32)}
+    return named if origins is None else named | {"domain": origins}
 
 
 def _sides(config: Config, found: Sentences) -> tuple[dict[int, list[Row]], str]:
     """The texts of each side in the order of their hashes, and how many were left out."""
-    published = found.test or sentences.Side([], np.zeros(0, np.int64))
+    published = found.test or sentences.side([], np.zeros(0, np.int64))
     texts = [config.cleaning.normal(text) for text in (*published.texts, *found.train.texts)]
     labels = np.concatenate([published.labels, found.train.labels])
+    domains = np.concatenate([published.domains, found.train.domains])
     how = dataclasses.replace(config.cleaning, similar=config.cleaning.similar or 1.0)
     stays, left_out = how.kept((text,) for text in texts)
     sides = {TRAIN: [], VALIDATION: [], TEST: []}
@@ -157,7 +178,8 @@ def _sides(config: Config, found: Sentences) -> tuple[dict[int, list[Row]], str]
         if draw < SHARE * 2**64:
             side = TRAIN if found.test else TEST
         side = TEST if place < len(published.texts) else side
-        sides[side].append(Row(draw, texts[place].encode(), int(labels[place])))
+        own = (int(labels[place]), int(domains[place]))
+        sides[side].append(Row(draw, texts[place].encode(), *own))
     return {side: sorted(kept) for side, kept in sides.items()}, left_out
 
 

@@ -26,10 +26,11 @@ ALLOWED = f"vader, vader:DOMAIN ({', '.join(DOMAINS)}), csv:PATH, jsonl:PATH, tf
 
 
 class Side(NamedTuple):
-    """Texts and their labels."""
+    """Texts, their labels, and where they are from."""
 
     texts: list[str]
     labels: np.ndarray  # int64 [n]
+    domains: np.ndarray  # int64 [n]; all 0 where there is nothing to tell
 
 
 class Sentences(NamedTuple):
@@ -38,6 +39,7 @@ class Sentences(NamedTuple):
     train: Side
     test: Side | None  # as it was published
     class_names: tuple[str, ...]  # () where labels are numbers
+    domain_names: tuple[str, ...] = ()  # () where there is nothing to tell
 
 
 def known(source: str) -> tuple[str, ...] | None:
@@ -50,6 +52,12 @@ def known(source: str) -> tuple[str, ...] | None:
     raise ValueError(f"data.source: {source!r}; allowed: {ALLOWED}[:LABEL_KEY]")
 
 
+def domains(source: str) -> tuple[str, ...]:
+    """Where the texts of a source are from, () where there is nothing to tell."""
+    kind, _, rest = source.partition(":")
+    return () if kind != "vader" or rest else tuple(DOMAINS)
+
+
 def find(source: str) -> Sentences:
     """Reads a source of `data.labelled_text.Config`."""
     kind, _, rest = source.partition(":")
@@ -58,7 +66,12 @@ def find(source: str) -> Sentences:
     if kind == "tfds":
         return _of_catalogue(rest)
     found = rows.read(source, "text")
-    return Sentences(Side(found.values, found.labels), None, found.class_names)
+    return Sentences(side(found.values, found.labels), None, found.class_names)
+
+
+def side(texts: list[str], labels: np.ndarray) -> Side:
+    """Texts of one origin."""
+    return Side(texts, labels, np.zeros(len(texts), np.int64))
 
 
 @functools.lru_cache(maxsize=1)
@@ -66,16 +79,18 @@ def _vader(domain: str) -> Sentences:
     packed = wheel.read(
         "vader", "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
     )
-    texts, labels = [], []
+    texts, labels, origins = [], [], []
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-        for name in [DOMAINS[domain]] if domain else DOMAINS.values():
+        for origin, name in enumerate([DOMAINS[domain]] if domain else DOMAINS.values()):
             with archive.extractfile(f"hutto_ICWSM_2014/{name}_GroundTruth.txt") as file:
                 lines = file.read().decode().splitlines()
             for _, rating, text in (line.split("\t") for line in lines):
                 if abs(float(rating)) >= NEUTRAL:
                     texts.append(text)
                     labels.append(int(float(rating) > 0))
-    return Sentences(Side(texts, np.array(labels, np.int64)), None, FEELINGS)
+                    origins.append(origin)
+    found = Side(texts, np.array(labels, np.int64), np.array(origins, np.int64))
+    return Sentences(found, None, FEELINGS, () if domain else tuple(DOMAINS))
 
 
 def _of_catalogue(rest: str) -> Sentences:
@@ -89,12 +104,12 @@ def _of_catalogue(rest: str) -> Sentences:
     with catalogue.reading(name):
         builder.download_and_prepare()
 
-        def side(split: str) -> Side:
+        def published(split: str) -> Side:
             return _gathered(f"tfds:{name}", builder.as_data_source(split=split), text, label)
 
-        train, names = side("train"), tuple(features[label].names or ())
+        train, names = published("train"), tuple(features[label].names or ())
         for split in ("test", "validation"):
-            if split in builder.info.splits and not (test := side(split)).labels.min() < 0:
+            if split in builder.info.splits and not (test := published(split)).labels.min() < 0:
                 return Sentences(train, test, names)
         return Sentences(train, None, names)
 
@@ -108,4 +123,4 @@ def _gathered(where: str, examples: Any, text: str, label: str) -> Side:
             raise ValueError(f"data.source: {where} has too much text; allowed: {MAX_BYTES} bytes")
         texts.append(files.text(content, where).decode())
         labels.append(row[label])
-    return Side(texts, np.array(labels, np.int64))
+    return side(texts, np.array(labels, np.int64))

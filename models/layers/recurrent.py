@@ -29,9 +29,9 @@ class State(NamedTuple):
 
 
 class LSTM(nn.Module):
-    """Long short-term memory (Hochreiter and Schmidhuber 1997) with forget gates (Gers et al. 2000).
+    """Long short-term memory (Hochreiter and Schmidhuber 1997) that forgets (Gers et al. 2000).
 
-    [B, L, D] and what was remembered (None: nothing) -> [B, L, H] and what is then. Gates forget
+    [B, L, D] and what was remembered (None: nothing) -> [B, L, H] and what is then. It forgets
     little at first (bias 1, Jozefowicz et al. 2015). `nn.OptimizedLSTMCell` in `nn.RNN` computes
     the same; here the products with the input are made for all tokens at once, which is faster by
     a sixth to a half (forward and backward, CPU, widths 32 to 128), and axes have names.

@@ -40,7 +40,7 @@ class Shape:
     activation: str  # of ACTIVATIONS
     causal: bool
     qk_norm: bool
-    rope_base: float
+    rope_base: float  # 0 = positions are not rotary
     out_gain: float  # of the weights that lead back into the residual stream
     dropout: float
     dtype: jnp.dtype  # of activations and matrix products
@@ -198,8 +198,9 @@ class Attention(nn.Module):
         positions_L = ring.positions(x_BxLxD.shape[1])
         if cache is not None:
             positions_L += cache.place
-        q_BxHxLxK = rotate(q_BxHxLxK, positions_L, of.rope_base)
-        k_BxGxLxK = rotate(k_BxGxLxK, positions_L, of.rope_base)
+        if of.rope_base:
+            q_BxHxLxK = rotate(q_BxHxLxK, positions_L, of.rope_base)
+            k_BxGxLxK = rotate(k_BxGxLxK, positions_L, of.rope_base)
         q_BxHxLxK = spread(q_BxHxLxK, "batch", "heads", "length", None)
         k_BxGxLxK = spread(k_BxGxLxK, "batch", "kv_heads", "length", None)
         v_BxGxLxK = spread(v_BxGxLxK, "batch", "kv_heads", "length", None)

@@ -18,12 +18,14 @@ from train import config as configuration
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPERIMENTS = (
+    "bert_classifier",
     "cnn",
     "gan",
     "gpt",
     "gpt_large",
     "linear",
     "lstm",
+    "lstm_classifier",
     "moe",
     "resnet",
     "seq2seq",
@@ -36,6 +38,7 @@ STUDIES = (
     "gpt_large",
     "linear",
     "lstm",
+    "lstm_classifier",
     "resnet",
     "seq2seq",
     "seq2seq_depths",

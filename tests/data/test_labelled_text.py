@@ -103,7 +103,9 @@ def test_what_is_known_unopened_is_what_is_found(options):
         k: (v.shape, v.dtype) for k, v in real.items()
     }
     config = labelled_text.Config(**OPTIONS | {"source": "vader:movie"})
-    assert data.facts("labelled_text", config)["class_names"] == ("negative", "positive")
+    known = data.facts("labelled_text", config)
+    assert known["class_names"] == ("negative", "positive")
+    assert "domain_names" not in known
 
 
 def test_the_order_of_the_file_is_none_of_the_data_and_the_note_tells(options):
@@ -119,8 +121,8 @@ def test_the_order_of_the_file_is_none_of_the_data_and_the_note_tells(options):
 def test_a_published_test_side_comes_first():
     """What is like one of its texts is not trained on, nor tuned on."""
     written = [text for text, _ in texts()]
-    train = sentences.Side([*written, "Held OUT 7 with words"], np.arange(301) % 3)
-    test = sentences.Side([f"held out {i}  with words" for i in range(20)], np.zeros(20, np.int64))
+    train = sentences.side([*written, "Held OUT 7 with words"], np.arange(301) % 3)
+    test = sentences.side([f"held out {i}  with words" for i in range(20)], np.zeros(20, np.int64))
     found = sentences.Sentences(train, test, ("a", "b", "c"))
     held_out = {}
     for side in labelled_text.SIDES:
@@ -132,6 +134,20 @@ def test_a_published_test_side_comes_first():
     assert all(dataset.facts["decode"](row).startswith("held out") for row in held_out["test"])
     assert 15 < len(held_out["validation"]) < 50
     assert dataset.train_rows + len(held_out["validation"]) == 300
+
+
+def test_a_row_says_where_it_is_from():
+    written = [text for text, _ in texts()]
+    side = sentences.Side(written, np.arange(300) % 3, np.arange(300) % 2)
+    found = sentences.Sentences(side, None, ("a", "b", "c"), ("page", "wall"))
+    options = OPTIONS | {"source": "vader"}
+    dataset = labelled_text.LabelledTextDataset(labelled_text.Config(**options), found)
+    assert dataset.facts["domain_names"] == ("page", "wall")
+    batch = dataset.train_batch(0, 0, 50)
+    for row, domain in zip(batch["tokens"], batch["domain"]):
+        assert int(dataset.facts["decode"](row).split()[0]) % 2 == domain
+    one = data.spec("labelled_text", labelled_text.Config(**options))
+    assert {k: v.shape[1:] for k, v in batch.items()} == {k: v.shape[1:] for k, v in one.items()}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,13 @@ from train.tasks import Losses
 if TYPE_CHECKING:
     from train.score import Bound
 
-RANGE = {"accuracy": (1.0, 0.0), "error": (0.0, 1.0), "macro_f1": (1.0, 0.0), "brier": (0.0, 2.0)}
+RANGE = {
+    "accuracy": (1.0, 0.0),
+    "error": (0.0, 1.0),
+    "macro_f1": (1.0, 0.0),
+    "auc": (1.0, 0.0),
+    "brier": (0.0, 2.0),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,9 +76,12 @@ def examine(config: Config, model: "Bound", batch: dict[str, jax.Array], keys_B:
 def summarise(config: Config, rows: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> dict:
     """What the classes say one by one.
 
-    macro_f1: the mean of the classes' F1. recall/CLASS: the share of it that was found. brier: the
-    squared errors of a row's chances (Brier 1950), low for a model that is right and knows when.
-    A class that no row is of has no recall, and one that none is said to be of either has no F1.
+    macro_f1: the mean of the classes' F1. recall/CLASS: the share of it that was found;
+    precision/CLASS: of what was said to be of it, the share that is. auc: the area under the
+    receiver's curve, of more than two classes the mean of each against the rest. brier: the squared
+    errors of a row's chances (Brier 1950), low for a model that is right and knows when.
+    A class that no row is of has no recall, one that none is said to be of no precision, and one of
+    which both hold no F1; without rows of every class there is no auc.
     """
     from sklearn import metrics  # a second, which a run without classes need not wait
 
@@ -82,9 +91,14 @@ def summarise(config: Config, rows: Mapping[str, np.ndarray], facts: Mapping[str
     brier = metrics.brier_score_loss(label, rows["chance"], labels=classes, scale_by_half=False)
     options = {"labels": classes, "average": None, "zero_division": np.nan}
     names = facts.get("class_names", classes)
-    recall = metrics.recall_score(label, said, **options)
-    return {
+    found = {
         "macro_f1": float(np.nanmean(metrics.f1_score(label, said, **options))),
         "brier": float(brier),
-        **{f"recall/{name}": float(r) for name, r in zip(names, recall) if not np.isnan(r)},
     }
+    if np.unique(label).size == len(classes):
+        chance = rows["chance"][:, 1] if len(classes) == 2 else rows["chance"]
+        found["auc"] = float(metrics.roc_auc_score(label, chance, multi_class="ovr"))
+    for kind, score in (("recall", metrics.recall_score), ("precision", metrics.precision_score)):
+        each = zip(names, score(label, said, **options))
+        found |= {f"{kind}/{name}": float(x) for name, x in each if not np.isnan(x)}
+    return found

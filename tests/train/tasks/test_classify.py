@@ -69,16 +69,33 @@ def test_metrics_of_the_whole_set_by_hand():
     # Class 0: 2 of 3 found, 1 said wrongly. Class 1: 1 of 2 found, 1 said wrongly. Class 2: all.
     found = summary([0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 0, 2], class_names=("shirt", "coat", "bag"))
     recall = {"recall/shirt": 2 / 3, "recall/coat": 1 / 2, "recall/bag": 1.0}
+    precision = {"precision/shirt": 2 / 3, "precision/coat": 1 / 2, "precision/bag": 1.0}
+    # Each against the rest: pairs of a row of it and another, ranked right or alike.
+    auc = {"auc": np.mean([(4 + 4 / 2) / 9, (3 + 4 / 2) / 8, 1])}
     sure, wrong = 0.02**2 + 2 * 0.01**2, 0.98**2 + 0.99**2 + 0.01**2
     assert found == pytest.approx(
-        {"macro_f1": (2 / 3 + 1 / 2 + 1) / 3, "brier": (4 * sure + 2 * wrong) / 6, **recall}
+        {"macro_f1": (2 / 3 + 1 / 2 + 1) / 3, "brier": (4 * sure + 2 * wrong) / 6}
+        | recall
+        | precision
+        | auc
     )
 
 
 def test_a_class_that_no_row_is_of_has_no_recall():
     found = summary([0, 0, 1], [0, 1, 1])
-    assert set(found) == {"macro_f1", "brier", "recall/0", "recall/1"}
+    both = {f"{kind}/{name}" for kind in ("recall", "precision") for name in (0, 1)}
+    assert set(found) == {"macro_f1", "brier"} | both
     assert found["macro_f1"] == pytest.approx(2 / 3)
+
+
+def test_who_always_says_one_class_gets_what_scikit_learn_gives():
+    label, said = [0, 1, 1, 1], [1, 1, 1, 1]
+    rows = {"label": np.array(label), "chance": np.tile(np.float32([0.3, 0.7]), (4, 1))}
+    found = classify.summarise(PLAIN, rows, {"class_names": ("no", "yes")})
+    assert found["macro_f1"] == metrics.f1_score(label, said, average="macro", zero_division=0)
+    assert (found["recall/no"], found["recall/yes"], found["precision/yes"]) == (0, 1, 0.75)
+    assert "precision/no" not in found
+    assert found["auc"] == 0.5
 
 
 def test_the_brier_score_of_two_classes_sums_both_squares():
