@@ -18,6 +18,7 @@ from train import config as configuration
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPERIMENTS = (
+    "bert",
     "bert_classifier",
     "cnn",
     "gan",
@@ -32,6 +33,7 @@ EXPERIMENTS = (
     "seq2seq_depths",
 )
 STUDIES = (
+    "bert",
     "cnn",
     "demo",
     "gan",
