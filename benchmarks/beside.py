@@ -116,8 +116,9 @@ def laws(tables: list[str]) -> Figure:
 
 
 def places(runs: list[str]) -> Figure:
-    """The figure of losses by place; prints where each run ceases to gain."""
-    series = []
+    """The figure of losses by place; prints where each run ceases to gain, and how far the second
+    is behind the first in the same stretches of the same rows."""
+    series, both = [], []
     for path, colour in zip(runs, COLOURS):
         found = again.evaluate(Path(path), 0)
         nats = found.kept["nats"][found.units > 0].astype(np.float64)
@@ -126,15 +127,22 @@ def places(runs: list[str]) -> Figure:
         shown = np.unique(np.geomspace(1, len(at), 40).astype(int)) - 1
         ends = {"y_low": (mean - 2 * error)[shown], "y_high": (mean + 2 * error)[shown]}
         series.append(Series(name, at[shown], mean[shown], "points", colour=colour, **ends))
-        print(f"{name}, {len(at)} tokens: gains until token {gains_until(nats)} of {len(at)}")
-        first = 1
-        for end, part in stretches(nats):
-            told = f"{part.mean():.4f} +- {part.std(ddof=1) / len(part) ** 0.5:.4f}"
-            print(f"  tokens {first} to {end}: {told}")
-            first = end + 1
+        print(f"{name}, rows of {len(at)} tokens: gains until token {gains_until(nats)}")
+        both.append(stretches(nats))
+    if len({(len(parts), len(parts[0][1])) for parts in both}) > 1:
+        raise InputError("--runs: their rows differ; allowed: runs that are evaluated on the same")
+    first = 1
+    for (end, one), (_, other) in zip(*both):
+        told = (_mean(x) for x in (one, other, other - one))
+        print(f"  tokens {first} to {end}: {', '.join(told)} apart")
+        first = end + 1
     return Figure(
         "Where in a row", Axis("token of the row", True), Axis("loss per token"), (*series,)
     )
+
+
+def _mean(x: np.ndarray) -> str:
+    return f"{x.mean():.4f} +- {x.std(ddof=1) / len(x) ** 0.5:.4f}"
 
 
 def main() -> None:

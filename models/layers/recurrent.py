@@ -33,8 +33,8 @@ class LSTM(nn.Module):
 
     [B, L, D] and what was remembered (None: nothing) -> [B, L, H] and what is then. It forgets
     little at first (bias 1, Jozefowicz et al. 2015). `nn.OptimizedLSTMCell` in `nn.RNN` computes
-    the same; here the products with the input are made for all tokens at once, which is faster by
-    a sixth to a half (forward and backward, CPU, widths 32 to 128), and axes have names.
+    the same; here the products with the input are made for all tokens at once, which is faster in
+    small batches (benchmarks/results/families/lstm.md), and axes have names.
     """
 
     width: int  # H
