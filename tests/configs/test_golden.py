@@ -20,6 +20,7 @@ GOLDEN = Path(__file__).parent / "golden"
 EXPERIMENTS = (
     "bert",
     "bert_classifier",
+    "bert_texts",
     "cnn",
     "gan",
     "gpt",
