@@ -88,6 +88,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x_BxLxD: jax.Array, state: State | None, _=None) -> tuple[jax.Array, State]:
-        norm, lstm = RMSNorm(self.dtype, name="norm"), LSTM(x_BxLxD.shape[-1], self.dtype)
+        norm = RMSNorm(self.dtype, name="norm")
+        lstm = LSTM(x_BxLxD.shape[-1], self.dtype, name="lstm")
         y_BxLxD, state = lstm(norm(x_BxLxD), state)
         return x_BxLxD + nn.Dropout(self.dropout, deterministic=not self.train)(y_BxLxD), state
