@@ -2,7 +2,9 @@
 
     python -m scaling.study --config=configs/studies/bert.py --workdir=studies/bert
 
-About 5 minutes on 2 CPU cores. Fine-tuning of such runs: benchmarks/results/families/bert.md.
+About 12 minutes on 2 CPU cores. Below 2e11 FLOPs a run is still about to learn that neighbours
+matter, and no law of such runs foretells those that have (benchmarks/results/families/bert.md);
+fine-tuning of such runs: benchmarks/results/families/bert.md.
 """
 
 from ml_collections import ConfigDict
@@ -15,10 +17,10 @@ def get_config() -> ConfigDict:
             "name": "bert",
             "experiment": "configs/bert.py",
             "sizes": (8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64),
-            "budgets": (3e10, 8e10, 2.1e11),
+            "budgets": (2.1e11, 3.6e11, 6.2e11),
             "sizes_per_budget": 4,
             "prior": {"coefficient": 0.3, "exponent": 0.415},
-            "heldout": (3.0,),
+            "heldout": (2.5,),
             "seeds": (0,),
             "max_epochs": 1.0,
             "law": "",
