@@ -30,5 +30,5 @@ def test_the_same_texts_are_read_whole_and_words_are_found(tmp_path, capsys):
 
 
 def test_what_is_no_source_is_one_line():
-    with pytest.raises(InputError, match="data.source: 'imdb'; allowed: vader"):
+    with pytest.raises(InputError, match=r"data\.source: 'imdb'; allowed: vader"):
         baselines.measure("imdb", 0)

@@ -10,7 +10,7 @@ from tests import verbs
 from tests.train.test_run import stop_at
 from tests.train.test_seam import with_toys
 from tests.train.toys import config, duel
-from train import before, record, run, workdir
+from train import before, evaluation, record, run, step, workdir
 from train.examine import again, examples
 
 __all__ = ["with_toys"]  # a fixture of all tests here
@@ -127,3 +127,21 @@ def test_token_ids_are_text_and_large_arrays_their_kind(tmp_path):
     assert row["batch"]["tokens"] == "aaa"
     assert row["batch"]["image"] == "float64 [9, 9]"
     assert row["kept"] == {"label": 1, "odd": None}
+
+
+def test_a_language_model_tells_the_loss_of_each_token_when_it_is_examined_alone(tiny, tmp_path):
+    """A run of it has nothing to summarise, so it does not pass over its set for that again."""
+    chosen = tiny(steps=4)
+    dataset = before.open_data(chosen)
+    functions = step.compile_for(chosen, dataset.eval_batch(0, 1))
+
+    def asked(*_):
+        raise AssertionError
+
+    deaf = evaluation.Evaluator(chosen, dataset, functions._replace(examine=asked))
+    state = functions.init(step.hyper_of(chosen))
+    assert set(deaf.metrics(state, True)) == {"loss", "bits_per_byte"}
+    run.run(chosen, tmp_path)
+    found = again.evaluate(tmp_path, 0)
+    assert found.kept["nats"].shape == (64, 32)
+    np.testing.assert_allclose(found.kept["nats"].sum(axis=1), found.sums["loss"], rtol=1e-5)
