@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from models.layers import encoder, transformer
+from models.layers.weights import gathered
 
 Config = encoder.Config
 
@@ -33,5 +34,5 @@ class Model(nn.Module):
             x_BxMxD = jnp.take_along_axis(x_BxMxD, places[:, :, None], axis=1)
         if c.embedding_width:
             x_BxMxD = transformer.dense(x_BxMxD, encoder.projection(self, "head_in", c))
-        head_ExV = transformer.gathered(table_VxE.T, ("embed", "vocab"), dtype)
+        head_ExV = gathered(table_VxE.T, ("embed", "vocab"), dtype)
         return transformer.unembed(x_BxMxD, head_ExV)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from models.layers import recurrent, transformer
 from models.layers.placement import spread
+from models.layers.weights import gathered, weight
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,13 +47,9 @@ class Model(nn.Module):
     def __call__(self, batch: dict[str, jax.Array], *, train: bool = False) -> jax.Array:
         c, dtype = self.config, jnp.dtype(self.config.dtype)
         small = nn.initializers.normal(0.25 * c.width**-0.5)
-        embedding_VxD = self.param(
-            "embedding",
-            nn.with_logical_partitioning(small, ("vocab", "embed")),
-            (c.vocab_size, c.width),
-            jnp.float32,
-        )
-        table_VxD = transformer.gathered(embedding_VxD, ("vocab", "embed"), jnp.float32)
+        vocab, embed = {"vocab": c.vocab_size}, {"embed": c.width}
+        embedding_VxD = weight(self, "embedding", vocab, embed, init=small)
+        table_VxD = gathered(embedding_VxD, ("vocab", "embed"), jnp.float32)
         x_BxLxD = jnp.take(table_VxD, spread(batch["tokens"], "batch", None), axis=0)
         x_BxLxD = transformer.RMSNorm(dtype, name="in_norm")(spread(x_BxLxD, "batch", None, None))
         blocks = transformer.scanned(recurrent.Block, c.layers, "none")
@@ -61,11 +58,6 @@ class Model(nn.Module):
         if c.tied:
             head_DxV = embedding_VxD.T
         else:
-            head_DxV = self.param(
-                "head",
-                nn.with_logical_partitioning(small, ("embed", "vocab")),
-                (c.width, c.vocab_size),
-                jnp.float32,
-            )
-        head_DxV = transformer.gathered(head_DxV, ("embed", "vocab"), dtype)
+            head_DxV = weight(self, "head", embed, vocab, init=small)
+        head_DxV = gathered(head_DxV, ("embed", "vocab"), dtype)
         return transformer.unembed(x_BxLxD, head_DxV)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from models.layers import convolution, recurrent, transformer
 from models.layers.placement import spread
+from models.layers.weights import gathered, weight
 
 PADDING = 0
 
@@ -46,10 +47,10 @@ class Model(nn.Module):
         def drop(x):
             return nn.Dropout(c.dropout, deterministic=not train)(x)
 
-        axes = ("vocab", "embed")
-        init = nn.with_logical_partitioning(nn.initializers.normal(0.25 * c.width**-0.5), axes)
-        table_VxD = self.param("embedding", init, (c.vocab_size, c.width), jnp.float32)
-        table_VxD = transformer.gathered(table_VxD, axes, jnp.float32)
+        small = nn.initializers.normal(0.25 * c.width**-0.5)
+        sizes = {"vocab": c.vocab_size}, {"embed": c.width}
+        table_VxD = weight(self, "embedding", *sizes, init=small)
+        table_VxD = gathered(table_VxD, ("vocab", "embed"), jnp.float32)
         tokens_BxL = spread(batch["tokens"], "batch", None)
         x_BxLxD = spread(jnp.take(table_VxD, tokens_BxL, axis=0), "batch", None, None)
         x_BxLxD = drop(transformer.RMSNorm(dtype, name="in_norm")(x_BxLxD))

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from models.layers import transformer
 from models.layers.placement import spread
+from models.layers.weights import gathered, weight
 
 PADDING = 0
 POSITIONS = ("rotary", "learned")
@@ -75,8 +76,8 @@ class Config:
 def embedding(module: nn.Module, c: Config) -> jax.Array:
     """The table of a module, [V, E]."""
     E = c.embedding_width or c.width
-    init = nn.with_logical_partitioning(nn.initializers.normal(0.25 * E**-0.5), ("vocab", "embed"))
-    return module.param("embedding", init, (c.vocab_size, E), jnp.float32)
+    small = nn.initializers.normal(0.25 * E**-0.5)
+    return weight(module, "embedding", {"vocab": c.vocab_size}, {"embed": E}, init=small)
 
 
 def read(module: nn.Module, c: Config, table_VxE: jax.Array, tokens_BxL: jax.Array, train: bool):
@@ -85,7 +86,7 @@ def read(module: nn.Module, c: Config, table_VxE: jax.Array, tokens_BxL: jax.Arr
     Adds its layers to the module, which is a compact one.
     """
     dtype, keep_BxL = jnp.dtype(c.dtype), tokens_BxL != PADDING
-    table_VxE = transformer.gathered(table_VxE, ("vocab", "embed"), jnp.float32)
+    table_VxE = gathered(table_VxE, ("vocab", "embed"), jnp.float32)
     x_BxLxD = jnp.take(table_VxE, spread(tokens_BxL, "batch", None), axis=0)
     x_BxLxD = transformer.RMSNorm(dtype, name="in_norm")(spread(x_BxLxD, "batch", None, None))
     if c.embedding_width:
@@ -103,18 +104,19 @@ def read(module: nn.Module, c: Config, table_VxE: jax.Array, tokens_BxL: jax.Arr
 def projection(module: nn.Module, name: str, c: Config) -> jax.Array:
     """A matrix of a module between the widths of embedding and blocks: [E, D] on the way in,
     [D, E] on the way out (a name that begins with head)."""
-    sizes = (c.embedding_width, c.width)
-    sizes = sizes[::-1] if name.startswith("head") else sizes
-    axes = ("embed", None)
-    init = nn.with_logical_partitioning(nn.initializers.normal(sizes[0] ** -0.5), axes)
-    w = module.param(name, init, sizes, jnp.float32)
-    return transformer.gathered(w, axes, jnp.dtype(c.dtype))
+    narrow, wide = c.embedding_width, c.width
+    # The narrow side is as wide in every model, and copied.
+    inputs, outputs = {None: narrow}, {"embed": wide}
+    if name.startswith("head"):
+        inputs, outputs = outputs, inputs
+    w = weight(module, name, inputs, outputs)
+    return gathered(w, (*inputs, *outputs), jnp.dtype(c.dtype))
 
 
 def _places(module: nn.Module, c: Config, L: int) -> jax.Array:
     if c.length < L:
         raise ValueError(f"length: {c.length}; the data's rows have {L} tokens")
-    # As large as what is added to them, which is normalised, would drown the words.
-    init = nn.with_logical_partitioning(nn.initializers.normal(0.1), (None, "embed"))
-    table_LxD = module.param("embedding_places", init, (c.length, c.width), jnp.float32)
-    return transformer.gathered(table_LxD, (None, "embed"), jnp.float32)[:L]
+    # As large as what they are added to, which is normalised, they would drown the words.
+    small, sizes = nn.initializers.normal(0.1), ({None: c.length}, {"embed": c.width})
+    table_LxD = weight(module, "embedding_places", *sizes, init=small)
+    return gathered(table_LxD, (None, "embed"), jnp.float32)[:L]

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from models.layers.placement import spread
-from models.layers.transformer import RMSNorm, dense, gathered
+from models.layers.transformer import RMSNorm, dense
+from models.layers.weights import gathered, weight
 
 GATES = ("input", "forget", "update", "output")
 
@@ -45,9 +46,7 @@ class LSTM(nn.Module):
         (B, _, D), H = x_BxLxD.shape, self.width
         input_Dx4xH = self._matrix("input", D)
         recurrent_Hx4xH = self._matrix("recurrent", H)
-        bias_4xH = self.param(
-            "bias", nn.with_logical_partitioning(_forgets_little, (None, "hidden")), (len(GATES), H)
-        )
+        bias_4xH = weight(self, "bias", {}, self._gates(), init=_forgets_little)
         z_BxLx4xH = dense(x_BxLxD, input_Dx4xH).astype(jnp.float32) + bias_4xH[None, None]
 
         def read(state: State, z_Bx4xH: jax.Array) -> tuple[State, jax.Array]:
@@ -64,15 +63,17 @@ class LSTM(nn.Module):
         return spread(y_LxBxH.swapaxes(0, 1), "batch", None, None), state
 
     def _matrix(self, name: str, size: int) -> jax.Array:
-        axes = ("embed", None, "hidden")
-        init = nn.with_logical_partitioning(nn.initializers.normal(size**-0.5), axes)
-        shape = (size, len(GATES), self.width)
-        return gathered(self.param(name, init, shape, jnp.float32), axes, self.dtype)
+        inputs, outputs = {"embed": size}, self._gates()
+        w = weight(self, name, inputs, outputs)
+        return gathered(w, (*inputs, *outputs), self.dtype)
+
+    def _gates(self) -> dict[str, int]:
+        return {"gates": len(GATES), "hidden": self.width}
 
 
-def _forgets_little(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+def _forgets_little(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
     forget = jnp.arange(len(GATES))[:, None] == GATES.index("forget")
-    return jnp.broadcast_to(forget, shape).astype(jnp.float32)
+    return jnp.broadcast_to(forget, shape).astype(dtype)
 
 
 class Block(nn.Module):
