@@ -1,10 +1,14 @@
 """A masked language model from a plan to a scored forecast: loss against size and tokens seen.
 
-    python -m scaling.study --config=configs/studies/bert.py --workdir=studies/bert
+    python -m scaling.plan     --config=configs/studies/bert.py --workdir=studies/bert
+    python -m scaling.sweep    --workdir=studies/bert
+    python -m scaling.forecast --workdir=studies/bert
+    python -m scaling.sweep    --workdir=studies/bert --role=heldout
+    python -m scaling.forecast --workdir=studies/bert --score
 
-About 12 minutes on 2 CPU cores. Below 2e11 FLOPs a run is still about to learn that neighbours
-matter, and no law of such runs foretells those that have (benchmarks/results/families/bert.md);
-fine-tuning of such runs: benchmarks/results/families/bert.md.
+15 minutes on 2 CPU cores that others shared. scaling.study refuses these runs, which scatter too
+much for a best size at each budget. Below 2e11 FLOPs a run is still about to learn that neighbours
+matter, and no law of such runs foretells those that have (benchmarks/results/families/bert.md).
 """
 
 from ml_collections import ConfigDict

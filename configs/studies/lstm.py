@@ -2,7 +2,7 @@
 
     python -m scaling.study --config=configs/studies/lstm.py --workdir=studies/lstm
 
-About 6 minutes on 2 CPU cores. `python -m benchmarks.beside` holds its law against that of the
+19 minutes on 2 CPU cores that others shared. `python -m benchmarks.beside` holds its law against that of the
 demo's gpt.
 """
 
