@@ -2,8 +2,8 @@
 
     python -m scaling.study --config=configs/studies/lstm.py --workdir=studies/lstm
 
-19 minutes on 2 CPU cores that others shared. `python -m benchmarks.beside` holds its law against that of the
-demo's gpt.
+19 minutes on 2 CPU cores that others shared. `python -m benchmarks.beside` holds its law against
+that of the demo's gpt.
 """
 
 from ml_collections import ConfigDict

@@ -2,7 +2,8 @@
 
     python -m scaling.study --config=configs/studies/lstm_classifier.py --workdir=studies/feelings
 
-9 minutes on 2 CPU cores that others shared. Laws are of the loss; a forecast of the accuracy is sealed besides.
+9 minutes on 2 CPU cores that others shared. Laws are of the loss; a forecast of the accuracy is
+sealed besides.
 """
 
 from ml_collections import ConfigDict
