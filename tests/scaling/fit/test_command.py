@@ -19,7 +19,8 @@ def command(*arguments):
     return verbs.call("scaling.fit", *arguments)
 
 
-def test_command_prints_the_law_and_writes_it(tmp_path):
+def test_command_prints_the_law_and_writes_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")  # so that a row of a table is a line
     csv, out = tmp_path / "my.csv", tmp_path / "law.json"
     study().rename(columns={"N": "params", "D": "tokens", "loss": "val"}).to_csv(csv, index=False)
     done = command(
