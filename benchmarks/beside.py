@@ -1,13 +1,14 @@
-"""Two language models side by side: what compute buys in each, and where in a text each gains.
+"""Two families side by side: what compute buys in each, and where in a text each gains.
 
-    python -m benchmarks.beside --tables=A/runs.csv,B/runs.csv --runs=RUN_A,RUN_B --out=beside.png
+    python -m benchmarks.beside --tables=A/runs.csv,B/runs.csv [--runs=RUN_A,RUN_B] --out=beside.png
 
 Of the tables, as studies write them, a Chinchilla law each; beside them how many times the compute
 of the first the second takes for the loss that the first has at its best size, with the interval
-over pairs of bootstrap draws. Of the runs, which lie in folders, the loss at every place of their
-rows (Kaplan et al. 2020, figure 7), and the place from which on a model gains nothing more: rows
-are cut into stretches, each as long as all before it, and the last one counts over which the mean
-loss falls by more than twice its standard error. All is printed, and drawn to one sheet.
+over pairs of bootstrap draws. Of runs of language models, which lie in folders, the loss at every
+place of their rows (Kaplan et al. 2020, figure 7), and the place from which on a model gains
+nothing more: rows are cut into stretches, each as long as all before it, and the last one counts
+over which the mean loss falls by more than twice its standard error. All is printed, and drawn to
+one sheet.
 """
 
 import itertools
@@ -110,9 +111,7 @@ def laws(tables: list[str]) -> Figure:
     for C, x, (lo, hi) in zip(budgets, ratio, ends):
         told = f"{number(x, 3)} times the compute ({number(lo, 3)} to {number(hi, 3)})"
         print(f"C {scientific(C)} of {names[0]}: {names[1]} takes {told}")
-    return Figure(
-        "What compute buys", Axis(COMPUTE, True), Axis("loss per token", True), (*series,)
-    )
+    return Figure("What compute buys", Axis(COMPUTE, True), Axis("loss", True), (*series,))
 
 
 def places(runs: list[str]) -> Figure:
@@ -148,15 +147,18 @@ def _mean(x: np.ndarray) -> str:
 def main() -> None:
     """Prints and draws."""
     given = flags.FLAGS
-    for flag in ("tables", "runs"):
-        if len(getattr(given, flag)) != 2:
+    for flag, allowed in (("tables", (2,)), ("runs", (0, 2))):
+        if len(getattr(given, flag)) not in allowed:
             raise InputError(f"--{flag}: {','.join(getattr(given, flag))!r}; allowed: two of them")
-    to_sheet([laws(given.tables), places(given.runs)], given.out)
+    figures = [laws(given.tables)]
+    if given.runs:
+        figures.append(places(given.runs))
+    to_sheet(figures, given.out)
     print(given.out)
 
 
 if __name__ == "__main__":
     flags.DEFINE_list("tables", [], "Two tables of runs, NAME/runs.csv.")
-    flags.DEFINE_list("runs", [], "Two folders of runs.")
+    flags.DEFINE_list("runs", [], "Two folders of runs of language models; none: laws alone.")
     define_path("out", "beside.png", "File of the figure.")
     run_main(main)

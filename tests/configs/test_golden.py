@@ -32,6 +32,7 @@ EXPERIMENTS = (
     "resnet",
     "seq2seq",
     "seq2seq_depths",
+    "vit",
 )
 STUDIES = (
     "bert",
@@ -45,6 +46,7 @@ STUDIES = (
     "resnet",
     "seq2seq",
     "seq2seq_depths",
+    "vit",
 )
 CONFIGS = (*EXPERIMENTS, *(f"studies.{name}" for name in STUDIES))
 
