@@ -7,8 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from models.layers import encoder, transformer
-from models.layers.weights import gathered
+from models.layers import encoder, transformer, vocabulary
 
 Config = encoder.Config
 
@@ -18,7 +17,7 @@ class Model(nn.Module):
 
     They are of the tokens at these places, as the others cost no product with the head; without
     places of all, [B, L, V]. The embedding is the head too. On devices that split the vocabulary V
-    is rounded up, see `transformer.unembed`.
+    is rounded up, see `vocabulary.unembed`.
     """
 
     config: Config
@@ -27,12 +26,11 @@ class Model(nn.Module):
     def __call__(
         self, batch: dict[str, jax.Array], places: jax.Array | None = None, *, train: bool = False
     ) -> jax.Array:
-        c, dtype = self.config, jnp.dtype(self.config.dtype)
+        c = self.config
         table_VxE = encoder.embedding(self, c)
         x_BxMxD = encoder.read(self, c, table_VxE, batch["tokens"], train)
         if places is not None:
             x_BxMxD = jnp.take_along_axis(x_BxMxD, places[:, :, None], axis=1)
         if c.embedding_width:
             x_BxMxD = transformer.dense(x_BxMxD, encoder.projection(self, "head_in", c))
-        head_ExV = gathered(table_VxE.T, ("embed", "vocab"), dtype)
-        return transformer.unembed(x_BxMxD, head_ExV)
+        return vocabulary.unembed(x_BxMxD, table_VxE.T)

@@ -12,9 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from models.layers import quantized, transformer
-from models.layers.placement import spread
-from models.layers.weights import gathered, weight
+from models.layers import quantized, transformer, vocabulary
 
 AXES = {"tokens": ("batch", "length"), "targets": ("batch", "length")}
 SPLITS_LAYERS = True
@@ -47,7 +45,7 @@ class Config:
 class Model(nn.Module):
     """batch["tokens"] int [B, L] -> logits float32 [B, L, V].
 
-    On devices that split the vocabulary V is rounded up, see `transformer.unembed`.
+    On devices that split the vocabulary V is rounded up, see `vocabulary.unembed`.
     """
 
     config: Config
@@ -55,42 +53,20 @@ class Model(nn.Module):
     @nn.compact
     def __call__(self, batch: dict[str, jax.Array], *, train: bool = False) -> jax.Array:
         c, dtype = self.config, jnp.dtype(self.config.dtype)
-        small = nn.initializers.normal(0.25 * c.width**-0.5)
-        vocab, embed = {"vocab": c.vocab_size}, {"embed": c.width}
-        embedding_VxD = weight(self, "embedding", vocab, embed, init=small)
-        table_VxD = gathered(embedding_VxD, ("vocab", "embed"), jnp.float32)
-        x_BxLxD = jnp.take(table_VxD, spread(batch["tokens"], "batch", "length"), axis=0)
-        x_BxLxD = spread(x_BxLxD, "batch", "length", None)
+        table_VxD = vocabulary.embedding(self, c.vocab_size, c.width)
+        x_BxLxD = vocabulary.embed(table_VxD, batch["tokens"])
         x_BxLxD = transformer.RMSNorm(dtype, name="in_norm")(x_BxLxD)
         blocks = transformer.stack(
             c.layers, self.shape(), remat=c.remat, train=train, perceptron=self.perceptron()
         )
         x_BxLxD, _ = blocks(x_BxLxD, None, None)
         x_BxLxD = transformer.RMSNorm(dtype, name="out_norm")(x_BxLxD)
-        if c.tied:
-            head_DxV = embedding_VxD.T
-        else:
-            head_DxV = weight(self, "head", embed, vocab, init=small)
-        head_DxV = gathered(head_DxV, ("embed", "vocab"), dtype)
-        return transformer.unembed(x_BxLxD, head_DxV)
+        head_DxV = table_VxD.T if c.tied else vocabulary.head(self, c.vocab_size, c.width)
+        return vocabulary.unembed(x_BxLxD, head_DxV)
 
     def shape(self) -> transformer.Shape:
         """What its blocks are."""
-        c = self.config
-        return transformer.Shape(
-            heads=c.heads,
-            kv_heads=c.kv_heads,
-            hidden=c.hidden,
-            activation=c.activation,
-            causal=True,
-            qk_norm=c.qk_norm,
-            rope_base=c.rope_base,
-            # The sum over 2 N residual branches keeps its scale at any depth (Radford et al. 2019).
-            out_gain=(2 * c.layers) ** -0.5,
-            dropout=c.dropout,
-            dtype=jnp.dtype(c.dtype),
-            quantize=c.quantize,
-        )
+        return transformer.Shape.of(self.config, 2 * self.config.layers, causal=True)
 
     def perceptron(self) -> Callable[..., nn.Module]:
         """What makes the perceptron of a block, of its Shape; other families have another."""

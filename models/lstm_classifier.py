@@ -9,30 +9,21 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from models.layers import convolution, recurrent, transformer
-from models.layers.placement import spread
-from models.layers.weights import gathered, weight
+from models.layers import convolution, recurrent, transformer, vocabulary
 
 PADDING = 0
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    vocab_size: int  # V, must hold every token of the data; 0 in a config: as many as that has
+class Config(recurrent.Config):
+    """The rate of dropout is that of the embedding and before the classes too."""
+
     classes: int  # 0 in a config: as many as the data has
-    layers: int
-    width: int  # D, of the embedding and of each layer's state
-    dropout: float  # rate, of the embedding, on each residual branch and before the classes
-    dtype: str  # of activations and matrix products: "float32" | "bfloat16"
 
     def __post_init__(self):
-        for field, least in (("vocab_size", 1), ("classes", 2), ("layers", 1), ("width", 1)):
-            if getattr(self, field) < least:
-                raise ValueError(f"{field}: {getattr(self, field)}; must be at least {least}")
-        if self.dtype not in ("float32", "bfloat16"):
-            raise ValueError(f"dtype: {self.dtype!r}; allowed: float32, bfloat16")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout: {self.dropout}; must be in [0, 1)")
+        super().__post_init__()
+        if self.classes < 2:
+            raise ValueError(f"classes: {self.classes}; must be at least 2")
 
 
 class Model(nn.Module):
@@ -47,12 +38,9 @@ class Model(nn.Module):
         def drop(x):
             return nn.Dropout(c.dropout, deterministic=not train)(x)
 
-        small = nn.initializers.normal(0.25 * c.width**-0.5)
-        sizes = {"vocab": c.vocab_size}, {"embed": c.width}
-        table_VxD = weight(self, "embedding", *sizes, init=small)
-        table_VxD = gathered(table_VxD, ("vocab", "embed"), jnp.float32)
-        tokens_BxL = spread(batch["tokens"], "batch", None)
-        x_BxLxD = spread(jnp.take(table_VxD, tokens_BxL, axis=0), "batch", None, None)
+        tokens_BxL = batch["tokens"]
+        table_VxD = vocabulary.embedding(self, c.vocab_size, c.width)
+        x_BxLxD = vocabulary.embed(table_VxD, tokens_BxL)
         x_BxLxD = drop(transformer.RMSNorm(dtype, name="in_norm")(x_BxLxD))
         blocks = transformer.scanned(recurrent.Block, c.layers, "none")
         x_BxLxD, _ = blocks(c.dropout, dtype, train, name="blocks")(x_BxLxD, None, None)

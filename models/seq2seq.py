@@ -15,9 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from models.layers import decoder, transformer
-from models.layers.placement import spread
-from models.layers.weights import gathered, weight
+from models.layers import decoder, transformer, vocabulary
 
 PADDING = 0
 
@@ -56,25 +54,23 @@ class Model(nn.Module):
 
     Those of place t are of the token that follows tokens[:, :t + 1]. To write a target, `begin` and
     then `step` once a token. On devices that split the vocabulary V is rounded up, see
-    `transformer.unembed`.
+    `vocabulary.unembed`.
     """
 
     config: Config
 
     def setup(self):
         c = self.config
-        small = nn.initializers.normal(0.25 * c.width**-0.5)
-        vocab, embed = {"vocab": c.vocab_size}, {"embed": c.width}
-        self.embedding_VxD = weight(self, "embedding", vocab, embed, init=small)
+        self.embedding_VxD = vocabulary.embedding(self, c.vocab_size, c.width)
         if not c.tied:
-            self.head_DxV = weight(self, "head", embed, vocab, init=small)
+            self.head_DxV = vocabulary.head(self, c.vocab_size, c.width)
         self.encoder = _Encoder(c)
         self.decoder = _Decoder(c)
-        self.decoder_memory = decoder.memory(c.decoder_layers, _shape(c, 3 * c.decoder_layers))
+        self.decoder_memory = decoder.memory(c.decoder_layers, _of_decoder(c))
 
     def __call__(self, batch: dict[str, jax.Array], *, train: bool = False) -> jax.Array:
         read, keep_BxS = self._read(batch["source"], train)
-        x_BxTxD = self._embed(batch["tokens"])
+        x_BxTxD = vocabulary.embed(self.embedding_VxD, batch["tokens"])
         x_BxTxD, _ = self.decoder(x_BxTxD, read, None, keep_BxS, train)
         return self._unembed(x_BxTxD)
 
@@ -90,25 +86,21 @@ class Model(nn.Module):
         self, writing: Writing, token_B: jax.Array, *, train: bool = False
     ) -> tuple[Writing, jax.Array]:
         """Writes a token; the logits [B, V] are of the next one, those of `__call__` there."""
+        x_Bx1xD = vocabulary.embed(self.embedding_VxD, token_B[:, None])
         x_Bx1xD, caches = self.decoder(
-            self._embed(token_B[:, None]), writing.read, writing.caches, writing.keep_BxS, train
+            x_Bx1xD, writing.read, writing.caches, writing.keep_BxS, train
         )
         return writing._replace(caches=caches), self._unembed(x_Bx1xD)[:, 0]
 
     def _read(self, source_BxS: jax.Array, train: bool) -> tuple[decoder.Memory, jax.Array]:
         keep_BxS = source_BxS != PADDING
-        x_BxSxD = self.encoder(self._embed(source_BxS), keep_BxS, train)
+        x_BxSxD = vocabulary.embed(self.embedding_VxD, source_BxS)
+        x_BxSxD = self.encoder(x_BxSxD, keep_BxS, train)
         return decoder.Memory(*self.decoder_memory(x_BxSxD)), keep_BxS
-
-    def _embed(self, tokens_BxL: jax.Array) -> jax.Array:
-        table_VxD = gathered(self.embedding_VxD, ("vocab", "embed"), jnp.float32)
-        x_BxLxD = jnp.take(table_VxD, spread(tokens_BxL, "batch", None), axis=0)
-        return spread(x_BxLxD, "batch", None, None)
 
     def _unembed(self, x_BxLxD: jax.Array) -> jax.Array:
         head_DxV = self.embedding_VxD.T if self.config.tied else self.head_DxV
-        head_DxV = gathered(head_DxV, ("embed", "vocab"), x_BxLxD.dtype)
-        return transformer.unembed(x_BxLxD, head_DxV)
+        return vocabulary.unembed(x_BxLxD, head_DxV)
 
 
 class _Encoder(nn.Module):
@@ -117,7 +109,7 @@ class _Encoder(nn.Module):
     @nn.compact
     def __call__(self, x_BxSxD: jax.Array, keep_BxS: jax.Array, train: bool) -> jax.Array:
         c, dtype = self.config, jnp.dtype(self.config.dtype)
-        shape = _shape(c, 2 * c.encoder_layers, causal=False)
+        shape = transformer.Shape.of(c, 2 * c.encoder_layers, causal=False)
         blocks = transformer.stack(c.encoder_layers, shape, remat=c.remat, train=train)
         x_BxSxD = transformer.RMSNorm(dtype, name="in_norm")(x_BxSxD)
         x_BxSxD, _ = blocks(x_BxSxD, None, keep_BxS)
@@ -137,25 +129,11 @@ class _Decoder(nn.Module):
         train: bool,
     ) -> tuple[jax.Array, transformer.Cache | None]:
         c, dtype = self.config, jnp.dtype(self.config.dtype)
-        shape = _shape(c, 3 * c.decoder_layers)
-        blocks = decoder.stack(c.decoder_layers, shape, remat=c.remat, train=train)
+        blocks = decoder.stack(c.decoder_layers, _of_decoder(c), remat=c.remat, train=train)
         x_BxTxD = transformer.RMSNorm(dtype, name="in_norm")(x_BxTxD)
         x_BxTxD, caches = blocks(x_BxTxD, (read, caches), keep_BxS)
         return transformer.RMSNorm(dtype, name="out_norm")(x_BxTxD), caches
 
 
-def _shape(c: Config, branches: int, causal: bool = True) -> transformer.Shape:
-    return transformer.Shape(
-        heads=c.heads,
-        kv_heads=c.heads,
-        hidden=c.hidden,
-        activation=c.activation,
-        causal=causal,
-        qk_norm=c.qk_norm,
-        rope_base=c.rope_base,
-        # The sum over all residual branches keeps its scale at any depth (Radford et al. 2019).
-        out_gain=branches**-0.5,
-        dropout=c.dropout,
-        dtype=jnp.dtype(c.dtype),
-        quantize="none",
-    )
+def _of_decoder(c: Config) -> transformer.Shape:
+    return transformer.Shape.of(c, 3 * c.decoder_layers, causal=True)

@@ -78,19 +78,7 @@ class Model(nn.Module):
     def shape(self) -> transformer.Shape:
         """What its blocks are."""
         c = self.config
-        return transformer.Shape(
-            heads=c.heads,
-            kv_heads=c.heads,
-            hidden=c.hidden,
-            activation=c.activation,
-            causal=False,
-            qk_norm=c.qk_norm,
-            rope_base=0.0,
-            out_gain=(2 * c.layers) ** -0.5,
-            dropout=c.dropout,
-            dtype=jnp.dtype(c.dtype),
-            quantize="none",
-        )
+        return transformer.Shape.of(c, 2 * c.layers, causal=False, rope_base=0.0)
 
 
 class Query(nn.Module):

@@ -1,6 +1,5 @@
 """Settings of all tests: CPU, strict shapes, caches in the checkout; and a tiny run to try."""
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -32,9 +31,6 @@ from train import cache  # noqa: E402
 from train.config import RunConfig, resolve  # noqa: E402
 
 cache.use_cache()
-# For processes of their own without seconds of imports each, as `scaling.sweep` has them too.
-FORKSERVER = multiprocessing.get_context("forkserver")
-FORKSERVER.set_forkserver_preload(["train.run"])
 # An array that grows an axis by accident is a bug that no loss curve shows.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -14,8 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from models.layers import transformer
-from models.layers.placement import spread
+from models.layers import transformer, vocabulary
 from models.layers.weights import gathered, weight
 
 PADDING = 0
@@ -57,27 +56,14 @@ class Config:
 
     def shape(self) -> transformer.Shape:
         """What its blocks are."""
-        return transformer.Shape(
-            heads=self.heads,
-            kv_heads=self.heads,
-            hidden=self.hidden,
-            activation=self.activation,
-            causal=False,
-            qk_norm=True,
-            rope_base=10_000.0 if self.positions == "rotary" else 0.0,
-            # The sum over 2 N residual branches keeps its scale at any depth (Radford et al. 2019).
-            out_gain=(2 * self.layers) ** -0.5,
-            dropout=self.dropout,
-            dtype=jnp.dtype(self.dtype),
-            quantize="none",
-        )
+        base = 10_000.0 if self.positions == "rotary" else 0.0
+        branches = 2 * self.layers
+        return transformer.Shape.of(self, branches, causal=False, qk_norm=True, rope_base=base)
 
 
 def embedding(module: nn.Module, c: Config) -> jax.Array:
     """The table of a module, [V, E]."""
-    E = c.embedding_width or c.width
-    small = nn.initializers.normal(0.25 * E**-0.5)
-    return weight(module, "embedding", {"vocab": c.vocab_size}, {"embed": E}, init=small)
+    return vocabulary.embedding(module, c.vocab_size, c.embedding_width or c.width)
 
 
 def read(module: nn.Module, c: Config, table_VxE: jax.Array, tokens_BxL: jax.Array, train: bool):
@@ -86,9 +72,8 @@ def read(module: nn.Module, c: Config, table_VxE: jax.Array, tokens_BxL: jax.Arr
     Adds its layers to the module, which is a compact one.
     """
     dtype, keep_BxL = jnp.dtype(c.dtype), tokens_BxL != PADDING
-    table_VxE = gathered(table_VxE, ("vocab", "embed"), jnp.float32)
-    x_BxLxD = jnp.take(table_VxE, spread(tokens_BxL, "batch", None), axis=0)
-    x_BxLxD = transformer.RMSNorm(dtype, name="in_norm")(spread(x_BxLxD, "batch", None, None))
+    x_BxLxD = vocabulary.embed(table_VxE, tokens_BxL)
+    x_BxLxD = transformer.RMSNorm(dtype, name="in_norm")(x_BxLxD)
     if c.embedding_width:
         x_BxLxD = transformer.dense(x_BxLxD, projection(module, "embedding_out", c))
     if c.positions == "learned":

@@ -4,6 +4,7 @@ Shape letters: B batch, L length, D width of the input, H of the state. Paramete
 `dtype` is what matrix products are computed in; what a cell remembers stays in float32.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -13,6 +14,27 @@ import jax.numpy as jnp
 from models.layers.placement import spread
 from models.layers.transformer import RMSNorm, dense
 from models.layers.weights import gathered, weight
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What reads."""
+
+    vocab_size: int  # V, must hold every token of the data; 0 in a config: as many as that has
+    layers: int
+    width: int  # D, of the embedding and of each layer's state
+    dropout: float  # rate, on each residual branch
+    dtype: str  # of activations and matrix products: "float32" | "bfloat16"
+
+    def __post_init__(self):
+        for field in ("vocab_size", "layers", "width"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field}: {getattr(self, field)}; must be at least 1")
+        if self.dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"dtype: {self.dtype!r}; allowed: float32, bfloat16")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout: {self.dropout}; must be in [0, 1)")
+
 
 GATES = ("input", "forget", "update", "output")
 

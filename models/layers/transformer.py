@@ -7,7 +7,7 @@ stay in float32.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -45,6 +45,22 @@ class Shape:
     dropout: float
     dtype: jnp.dtype  # of activations and matrix products
     quantize: str
+
+    @classmethod
+    def of(cls, config: Any, branches: int, *, causal: bool, **others: Any) -> "Shape":
+        """What a family's blocks are, by the fields of its config that have the same names.
+
+        Args:
+          config: of the family.
+          branches: residual ones in all: their sum keeps its scale at any depth (Radford et al.
+            2019).
+          causal: whether a token sees those before it alone.
+          others: fields that the config has not, or has for something else.
+        """
+        known = {"kv_heads": config.heads, "quantize": "none"}
+        known |= {f.name: getattr(config, f.name) for f in fields(cls) if hasattr(config, f.name)}
+        known |= {"dtype": jnp.dtype(config.dtype), "out_gain": branches**-0.5, "causal": causal}
+        return cls(**known | others)
 
 
 def check(config: Any, counts: Sequence[str]) -> None:
@@ -102,22 +118,6 @@ def dense(x: jax.Array, w: jax.Array, quantize: str = "none") -> jax.Array:
         return jnp.tensordot(x, w, axes=1)
     y = x.reshape(-1, x.shape[-1]) @ w.reshape(w.shape[0], -1)
     return y.reshape(*x.shape[:-1], *w.shape[1:])
-
-
-def unembed(x_BxLxD: jax.Array, head_DxV: jax.Array) -> jax.Array:
-    """Logits float32 [B, L, V], split over the vocabulary where that is split.
-
-    Every device holds an equal part of V, so V is rounded up to a multiple of the ways it is split:
-    what is added are no tokens and has logits of -1e30, which leaves any softmax as it was.
-    """
-    V = head_DxV.shape[1]
-    extra = -V % placement.ways("vocab")
-    if extra:
-        head_DxV = jnp.pad(head_DxV, ((0, 0), (0, extra)))
-    logits_BxLxV = dense(x_BxLxD, spread(head_DxV, None, "vocab")).astype(jnp.float32)
-    if extra:
-        logits_BxLxV += jnp.where(jnp.arange(V + extra) < V, 0.0, -1e30)[None, None]
-    return spread(logits_BxLxV, "batch", "length", "vocab")
 
 
 class RMSNorm(nn.Module):

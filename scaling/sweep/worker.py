@@ -19,6 +19,10 @@ from typing import Any
 
 from train.cli import never_fail_to_print
 
+# A fork of a process that has used JAX can deadlock; one of a server that has only imported it is
+# there at once, where a new process takes seconds.
+FORKSERVER = multiprocessing.get_context("forkserver")
+FORKSERVER.set_forkserver_preload(["train.run"])
 _SECONDS_BETWEEN_REPORTS = 0.25
 _SECONDS_BETWEEN_BEATS = 5.0
 _LEAST_USE = 0.25  # seconds of a processor between two beats that are work
@@ -42,11 +46,8 @@ class Processes:
     tries = 2
 
     def __init__(self, count: int):
-        # A fork of a process that has used JAX can deadlock; a forkserver has only imported it.
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["train.run"])
         with _deaf():  # this starts a process as well, which looks after the event
-            self._stop = self._context.Event()
+            self._stop = FORKSERVER.Event()
         # Small models run slower on two cores than on one, so a worker keeps to its share even
         # where runs are fewer than workers.
         self.workers = [self._worker(cores) for cores in _share_cores(count)]
@@ -96,7 +97,7 @@ class Processes:
                 worker.process.kill()
 
     def _worker(self, cores: list[int] | None) -> "_Process":
-        return _Process(self._context, self._stop, cores)
+        return _Process(self._stop, cores)
 
     def _replace(self, worker: "_Process") -> None:
         self.workers[self.workers.index(worker)] = self._worker(worker.cores)
@@ -118,10 +119,10 @@ class Processes:
 class _Process:
     """A worker process and the run it is at."""
 
-    def __init__(self, context, stop, cores: list[int] | None):
-        self.connection, theirs = context.Pipe()
+    def __init__(self, stop, cores: list[int] | None):
+        self.connection, theirs = FORKSERVER.Pipe()
         arguments = (theirs, stop, cores)
-        self.process = context.Process(target=_serve, args=arguments, daemon=True)
+        self.process = FORKSERVER.Process(target=_serve, args=arguments, daemon=True)
         with _deaf():
             self.process.start()
         theirs.close()
@@ -153,7 +154,7 @@ def _serve(connection: Connection, stop: Any, cores: list[int] | None) -> None:
     _die_with_parent()
     never_fail_to_print()
     if cores:
-        # Before JAX is imported: it sizes its thread pools by the cores it is allowed.
+        # Before JAX looks for devices: it sizes its thread pools by the cores it is allowed.
         os.sched_setaffinity(0, cores)
     one_at_a_time = threading.Lock()
 

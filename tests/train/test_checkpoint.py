@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.conftest import FORKSERVER
+from scaling.sweep.worker import FORKSERVER
 from train import before, checkpoint, metrics, run, step
 from train.cli import InputError
 from train.config import RunConfig

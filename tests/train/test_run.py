@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from configs import linear
-from tests.conftest import FORKSERVER
+from scaling.sweep.worker import FORKSERVER
 from train import before, cache, checkpoint, evaluation, metrics, record, run, step
 from train import config as configuration
 from train.cli import InputError

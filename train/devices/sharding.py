@@ -40,7 +40,7 @@ RULES = (
     ("experts", ("expert",)),
 )
 # A vocabulary is what the data make it. One that cannot be split evenly is copied as a parameter,
-# and rounded up where logits are made (models.layers.transformer.unembed).
+# and rounded up where logits are made (models.layers.vocabulary.unembed).
 ANY_SIZE = ("vocab",)
 
 

@@ -61,9 +61,6 @@ def derived(
 def examine(
     config: Config, model: Any, batch: dict[str, jax.Array], keys: jax.Array
 ) -> dict[str, jax.Array]:
-    """The loss of each token, [B, L]: how much those before it help, see benchmarks.positions.
-
-    Where sequences are split over devices it is in the order in which these hold them.
-    """
+    """The loss of each token, [B, L]: how much those before it help, see benchmarks.beside."""
     loss_BxL, _ = _of_each(model, batch)
     return {"nats": loss_BxL}

@@ -25,7 +25,7 @@ RANGE = {
 }
 PADDING = 0
 MOST = 700.0  # nats: e to more is no float
-NO_TOKEN = -1e29  # logits below are of no token (models.layers.transformer.unembed)
+NO_TOKEN = -1e29  # logits below are of no token (models.layers.vocabulary.unembed)
 
 
 @dataclasses.dataclass(frozen=True)

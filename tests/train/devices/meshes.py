@@ -13,7 +13,7 @@ from unittest import mock
 
 import jax
 
-from tests.conftest import FORKSERVER
+from scaling.sweep.worker import FORKSERVER
 from tests.train import toys
 from train import before, config, evaluation, step
 from train.devices import sharding

@@ -71,7 +71,7 @@ def test_smoothing_is_in_the_objective_and_not_in_the_loss(params):
 
 
 def test_smoothing_knows_logits_of_no_token():
-    """As `transformer.unembed` adds where it splits a vocabulary that cannot be split evenly."""
+    """As `vocabulary.unembed` adds where it splits a vocabulary that cannot be split evenly."""
     one = {name: array[:1] for name, array in batch().items()}
     logits = jax.random.normal(jax.random.key(1), (1, T, V))
     padded = jnp.pad(logits, ((0, 0), (0, 0), (0, 3)), constant_values=-1e30)
