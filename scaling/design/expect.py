@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scaling.design import STUDIES
-from scaling.fit import diagnosis, optimum, solve
+from scaling.fit import diagnosis, local, optimum, solve
 from scaling.fit.optimum import Surface
 from scaling.laws.at import At, double_precision
 from train.cli import LARGEST, InputError
@@ -126,7 +126,7 @@ def promise(
 def jacobian(prior: "Fit", N: np.ndarray, D: np.ndarray) -> np.ndarray:
     """Derivative [R, P] of log loss at (N, D) by the coordinates of the fit, at the prior."""
     problem, theta = _problem(prior, N, D)
-    at = solve.local(problem, np.ones(problem.runs), theta[None])[0]
+    at = local.evaluate(problem, np.ones(problem.runs), theta[None])[0]
     return np.asarray(at.jacobian)
 
 

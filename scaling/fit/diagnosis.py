@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scaling.fit import solve
+from scaling.fit import local, solve
 from scaling.fit.profiles import profile
 from scaling.laws.law import to_coordinate
 
@@ -43,7 +43,7 @@ class Diagnostics:
     seed_noise: float | None = None
 
 
-def condition_number(at: solve.Local, moves: np.ndarray) -> float:
+def condition_number(at: local.Local, moves: np.ndarray) -> float:
     """Condition number of the weighted Jacobian, columns scaled to unit length."""
     jacobian = at.jacobian[:, moves] * np.sqrt(at.curvature)[:, None]
     length = np.linalg.norm(jacobian, axis=0)
@@ -75,9 +75,8 @@ def diagnose(
     problem: solve.Problem,
     weights: np.ndarray,
     theta: np.ndarray,
-    at: solve.Local,
+    at: local.Local,
     free: np.ndarray,
-    centres: Mapping[str, float],
     level: float,
     share: float,
     redrawn: int,
@@ -87,10 +86,10 @@ def diagnose(
 ) -> Diagnostics:
     """Collects the numbers and turns them into sentences."""
     runs = problem.runs
-    moves = solve.movable(problem, at, theta, free)
+    moves = local.movable(problem, at, theta, free)
     condition = condition_number(at, moves)
     gradient = float(np.abs(at.gradient[moves]).max(initial=0.0) / max(at.value, 1e-30))
-    ends = profile(problem, weights, theta, at, free, level, centres)
+    ends = profile(problem, weights, theta, at, free, level)
     flat = tuple(name for name, sides in ends.items() if None in sides)
     edge = at_bound(problem, theta, free)
     warnings = [
@@ -112,7 +111,7 @@ def diagnose(
     )
 
 
-def _misfit(problem: solve.Problem, at: solve.Local, seed_noise: float | None) -> list[str]:
+def _misfit(problem: solve.Problem, at: local.Local, seed_noise: float | None) -> list[str]:
     """A sentence where the residuals are larger than seeds explain."""
     if seed_noise is None or not problem.objective.logarithmic:
         return []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import special
 
-from scaling.fit import LEVEL, RESAMPLES, bootstrap, diagnosis, solve
+from scaling.fit import LEVEL, RESAMPLES, bootstrap, diagnosis, local, solve
 from scaling.fit.fitted import Fit, load
 from scaling.fit.hindsight import hindsight
 from scaling.fit.noise import objective_for
@@ -24,7 +24,8 @@ from train.cli import SEED, InputError, nearest
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scaling.fit.solve import Local, Problem
+    from scaling.fit.local import Local
+    from scaling.fit.solve import Problem
     from scaling.laws import Law
 
 __all__ = ["Fit", "fit", "load"]
@@ -142,7 +143,7 @@ def _fit(
         raise InputError(
             f"--law: {entry.name!r} gives no finite loss for these runs from any start"
         )
-    best, at = solve.polish(problem, weight, found.theta[np.argmin(found.value)], free)
+    best, at = local.polish(problem, weight, found.theta[np.argmin(found.value)], free)
     if sweep is not None:
         notes += in_words(sweep, At.coordinates(entry, best, centres).predict(table), entry)
     clusters = replicates.clusters(table, entry)
@@ -160,7 +161,7 @@ def _fit(
     share = diagnosis.start_share(found.value, at.value)
     noise = None if entry.schedules else replicates.seed_noise(table, entry.columns, entry.target)
     report = diagnosis.diagnose(
-        problem, weight, best, at, free, centres, level, share, redrawn, refits, tuple(notes), noise
+        problem, weight, best, at, free, level, share, redrawn, refits, tuple(notes), noise
     )
     past = hindsight(entry, table, objective, seed) if backtest else None
     independent = clusters.point.max() + 1 if clusters and resample == "pairs" else len(table)

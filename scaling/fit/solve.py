@@ -2,7 +2,7 @@
 
 One problem is a lane: a start, a weight for every run, and which parameters may move. Random starts
 differ in the start, bootstrap refits in the weights (a resample is a vector of counts), points of a
-profile in what is held fixed; so all three are the same compiled program. Rows are padded with
+profile in what is held; so all three are the same compiled program. Rows are padded with
 weight zero and lanes come in chunks of one size, so that a program is compiled once for a law and
 not once for a table.
 
@@ -14,6 +14,7 @@ import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,8 @@ OBJECTIVES = ("huber_log", "mse_log", "mse", "quantile")
 _LANES = 64
 _MAX_CELLS = 2**19  # lanes x rows of one chunk: about 40 MB of Jacobian for ten parameters
 _ITERATIONS = 400
-_DIFFERENCE = 1e-6
+# As `to_coordinate`, where it is differentiated.
+_COORDINATE = {"log": jnp.log, "logit": jax.scipy.special.logit, "identity": lambda value: value}
 _SMALLEST_RESIDUAL = 1e-9  # below this the quantile loss counts as flat; it has a kink at 0
 
 
@@ -76,6 +78,7 @@ class Problem:
     objective: Objective
     columns: dict[str, np.ndarray]
     target: np.ndarray
+    centres: dict[str, float]  # what columns and target were divided by
     runs: int  # rows that are not padding
 
     def pad(self, weights: np.ndarray) -> np.ndarray:
@@ -115,6 +118,7 @@ def make_problem(
         objective,
         {name: pad(columns[name], centres[name]) for name in law.columns},
         pad(target, centres[law.target]),
+        centres,
         runs,
     )
 
@@ -131,6 +135,23 @@ def random_starts(law: Law, count: int, seed: int) -> np.ndarray:
     return np.random.default_rng([seed, 0]).uniform(low, high, (count, len(low)))
 
 
+class Held(NamedTuple):
+    """A parameter that stays where it is in natural units, while all others move."""
+
+    place: Any  # which; none: -1
+    value: Any  # its coordinate, in natural units
+
+
+def natural(law: Law, theta, centres):
+    """Coordinates [P] of the natural values at coordinates [P] of the fit.
+
+    A coefficient in natural units is one in centred units times powers of the centres:
+    A = a c^alpha; its coordinate is that of a, shifted by what the other parameters say.
+    """
+    values = law.natural(values_of(law, theta), centres)
+    return jnp.stack([_COORDINATE[p.transform](values[p.name]) for p in law.parameters])
+
+
 def _residual(law: Law, objective: Objective, columns, target, theta):
     prediction = law.form(values_of(law, theta), columns)
     if objective.logarithmic:
@@ -138,11 +159,19 @@ def _residual(law: Law, objective: Objective, columns, target, theta):
     return prediction - target
 
 
-def _descend(law: Law, objective: Objective, columns, target, weights, free, theta, low, high):
+def _descend(
+    law: Law, objective: Objective, columns, centres, target, weights, free, held: Held, theta
+):
     """Levenberg-Marquardt of one lane from `theta`; returns theta and value."""
+    low, high = map(jnp.asarray, bounds(law))
+    here = jnp.arange(len(law.parameters)) == held.place
+
+    def onto(t):
+        # Along this curve of coordinates the others take the one that is held with them.
+        return t + jnp.where(here, held.value - natural(law, t, centres), 0.0)
 
     def residual(t):
-        r = _residual(law, objective, columns, target, t)
+        r = _residual(law, objective, columns, target, onto(t))
         return r, r
 
     def evaluate(t):
@@ -156,11 +185,7 @@ def _descend(law: Law, objective: Objective, columns, target, weights, free, the
     def step(state):
         t, value, gradient, normal, damping, calm, count = state
         moves = free & ~((t <= low) & (gradient > 0)) & ~((t >= high) & (gradient < 0))
-        diagonal = jnp.diagonal(normal)
-        scale = damping * diagonal + 1e-12 * jnp.max(diagonal) + 1e-300
-        matrix = jnp.where(moves[:, None] & moves[None, :], normal, 0.0)
-        matrix = matrix + jnp.diag(jnp.where(moves, scale, 1.0))
-        move = _eliminate(matrix, jnp.where(moves, -gradient, 0.0))
+        move = _damped(gradient, normal, damping, moves)
         trial = jnp.clip(t + jnp.clip(move, -2.0, 2.0), low, high)
         new_value, new_gradient, new_normal = evaluate(trial)
         better = new_value < value
@@ -184,9 +209,24 @@ def _descend(law: Law, objective: Objective, columns, target, weights, free, the
     size = len(law.parameters)
     # The first step stands still and evaluates the start: one copy of `evaluate` to compile.
     nothing = (jnp.asarray(jnp.inf), jnp.zeros(size), jnp.eye(size))
-    start = (theta, *nothing, jnp.asarray(5e-3), jnp.asarray(0), jnp.asarray(0))
+    start = (
+        jnp.clip(theta, low, high),
+        *nothing,
+        jnp.asarray(5e-3),
+        jnp.asarray(0),
+        jnp.asarray(0),
+    )
     t, value, *_ = jax.lax.while_loop(going, step, start)
-    return t, value
+    return onto(t), value
+
+
+def _damped(gradient, normal, damping, moves):
+    """The damped step [P]; 0 where nothing moves."""
+    diagonal = jnp.diagonal(normal)
+    scale = damping * diagonal + 1e-12 * jnp.max(diagonal) + 1e-300
+    matrix = jnp.where(moves[:, None] & moves[None, :], normal, 0.0)
+    matrix = matrix + jnp.diag(jnp.where(moves, scale, 1.0))
+    return _eliminate(matrix, jnp.where(moves, -gradient, 0.0))
 
 
 def _eliminate(matrix, vector):
@@ -204,13 +244,8 @@ def _eliminate(matrix, vector):
 
 
 @functools.partial(jax.jit, static_argnames=("law", "objective"))
-def _solve_chunk(law, objective, columns, target, weights, free, theta):
-    low, high = map(jnp.asarray, bounds(law))
-
-    def lane(y, w, f, t):
-        return _descend(law, objective, columns, y, w, f, jnp.clip(t, low, high), low, high)
-
-    return jax.vmap(lane)(target, weights, free, theta)
+def _solve_chunk(law, objective, columns, centres, *lanes):
+    return jax.vmap(functools.partial(_descend, law, objective, columns, centres))(*lanes)
 
 
 def _chunks(problem: Problem, count: int) -> list[np.ndarray]:
@@ -227,6 +262,7 @@ def solve(
     theta: np.ndarray,
     free: np.ndarray | None = None,
     target: np.ndarray | None = None,
+    held: Held | None = None,
 ) -> Solution:
     """Minimises the weighted objective in every lane.
 
@@ -236,6 +272,7 @@ def solve(
       theta: starts [K, P] in the coordinates of the fit.
       free: [P] or [K, P], which parameters may move (default all).
       target: [K, runs] in centred units, where lanes differ in their data (residual bootstrap).
+      held: a parameter of each lane, places [K] and values [K].
 
     Returns:
       The end of every lane. `value` is the weighted sum of losses.
@@ -247,11 +284,13 @@ def solve(
     else:
         target = np.pad(target, [(0, 0), (0, len(problem.target) - problem.runs)], mode="edge")
     free = np.broadcast_to(np.ones(size, bool) if free is None else free, (count, size))
+    held = held or Held(np.full(count, -1), np.zeros(count))
+    fixed = problem.law, problem.objective, problem.columns, problem.centres
 
     def chunk(taken):
         with double_precision():
-            lane = (target[taken], weights[taken], free[taken], theta[taken])
-            out = _solve_chunk(problem.law, problem.objective, problem.columns, *lane)
+            lanes = (target, weights, free, held, theta)
+            out = _solve_chunk(*fixed, *jax.tree.map(lambda a: a[taken], lanes))
             return [np.asarray(a) for a in out]
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
@@ -312,67 +351,3 @@ def project(problem: Problem, weights: np.ndarray, theta: np.ndarray, free: np.n
     moved = theta.copy()
     moved[:, places] += np.log(np.maximum(factors, 1e-3))
     return np.clip(moved, *bounds(problem.law))
-
-
-@dataclass(frozen=True)
-class Local:
-    """The objective around one point: value, gradient [P], and the reweighted least-squares
-    problem: residuals [runs], Jacobian [runs, P], curvature weights [runs]."""
-
-    value: float
-    gradient: np.ndarray
-    residual: np.ndarray
-    jacobian: np.ndarray
-    curvature: np.ndarray
-
-
-def local(problem: Problem, weights: np.ndarray, theta: np.ndarray) -> list[Local]:
-    """Evaluates the objective and its gradient at points [K, P]."""
-    result = []
-    for r, jacobian in zip(*residuals(problem, theta)):
-        with double_precision():
-            loss = np.asarray(problem.objective.loss(r))
-            curvature = weights * np.asarray(problem.objective.curvature(r))
-        value = float(np.sum(weights * loss))
-        value = value if np.isfinite(value) else np.inf
-        result.append(Local(value, jacobian.T @ (curvature * r), r, jacobian, curvature))
-    return result
-
-
-def movable(problem: Problem, at: Local, theta: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """Which parameters [P] are free and not held by a bound that the objective pushes against."""
-    low, high = bounds(problem.law)
-    return free & ~((theta <= low) & (at.gradient > 0)) & ~((theta >= high) & (at.gradient < 0))
-
-
-def polish(
-    problem: Problem, weights: np.ndarray, theta: np.ndarray, free: np.ndarray
-) -> tuple[np.ndarray, Local]:
-    """Damped Newton from the end of `solve`: reweighting creeps where most residuals are large.
-
-    The Hessian is differences of exact gradients, so only its rate depends on their step.
-    """
-    low, high = bounds(problem.law)
-    size, damping = len(theta), 1e-6
-    near = _DIFFERENCE * np.concatenate([np.zeros((1, size)), np.eye(size), -np.eye(size)])
-    here, *around = local(problem, weights, theta + near)
-    for _ in range(40):
-        moves = np.flatnonzero(movable(problem, here, theta, free))
-        if not len(moves) or np.abs(here.gradient[moves]).max() <= 1e-15 or damping > 1e8:
-            break
-        change = [a.gradient - b.gradient for a, b in zip(around[:size], around[size:])]
-        hessian = np.array(change) / (2 * _DIFFERENCE)
-        squares = np.sum(here.curvature[:, None] * here.jacobian**2, axis=0)
-        matrix = (hessian + hessian.T)[np.ix_(moves, moves)] / 2
-        matrix = matrix + damping * np.diag(squares[moves] + 1e-300)
-        if not np.all(np.isfinite(matrix)):
-            break
-        step = np.linalg.lstsq(matrix, -here.gradient[moves], rcond=None)[0]
-        trial = theta.copy()
-        trial[moves] = np.clip(theta[moves] + step, low[moves], high[moves])
-        there, *beyond = local(problem, weights, trial + near)
-        if there.value < here.value:
-            theta, here, around, damping = trial, there, beyond, damping * 0.1
-        else:
-            damping = max(damping, 1e-12) * 10
-    return theta, here

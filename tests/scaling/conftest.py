@@ -11,9 +11,3 @@ def known_study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     make_study(folder, bad_name=EVIL)
     return folder
-
-
-@pytest.fixture
-def unprofiled(monkeypatch):
-    """Fits without profiles of their parameters, most of their time, for tests of many fits."""
-    monkeypatch.setattr("scaling.fit.diagnosis.profile", lambda *_: {})

@@ -86,7 +86,7 @@ def test_precision_does_not_depend_on_the_process():
 
 
 @pytest.mark.parametrize("resample", ["pairs", "residual"])
-def test_intervals_hold_the_truth_at_about_their_rate(resample, unprofiled):
+def test_intervals_hold_the_truth_at_about_their_rate(resample):
     # Hits are Binomial(50, .9) with standard deviation 2.1: 39 or fewer has probability 1%, 49 or
     # more 3%.
     size, data = 5e9, 1e11
