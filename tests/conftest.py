@@ -10,8 +10,9 @@ ROOT = Path(__file__).parent.parent
 # Started under nohup, all that tests start would ignore it too.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Most of what tests do is compiling programs that run a few times: LLVM's optimiser can do little.
-# (Without any, refits take three times as long.) Nor are there cores to compile parts on.
+# Most of what tests do is compiling programs that run a few times: LLVM's optimiser has little to
+# do, and in training none, see `pytest_runtest_setup`. Nor are there cores to compile parts on.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # of processes that tests start, too
 XLA_FLAGS = " --xla_backend_optimization_level=1 --xla_cpu_parallel_codegen_split_count=1"
 if metadata.version("jax").startswith("0.10."):  # later ones compile fast and have no such flag
     XLA_FLAGS += " --xla_cpu_use_fusion_emitters=false"
@@ -52,6 +53,13 @@ def tiny():
         return resolve(config.to_dict())
 
     return make
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Laws are fitted hundreds of times by one program: without optimisation, in twice the time."""
+    fits = "scaling" in item.path.relative_to(ROOT).parts
+    jax.config.update("jax_disable_most_optimizations", not fits)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
