@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import sys
 
 import jax
@@ -14,7 +15,12 @@ def use_cache() -> None:
     """Turns the cache on for this process, beside what `data.sources.cache` keeps.
 
     It is a convenience: where there is no such folder and none can be made, all is compiled anew.
+    So it is where the CPU is told to be several devices: of a program from the cache they may start
+    collectives in orders of their own, and wait for each other for good.
     """
+    told = re.search(r"xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
+    if max(jax.config.jax_num_cpu_devices, int(told[1]) if told else 1) > 1:
+        return
     try:
         programs = folder() / "xla"
         programs.mkdir(parents=True, exist_ok=True)

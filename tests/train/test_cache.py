@@ -16,6 +16,7 @@ def use_cache(monkeypatch):
     chosen: dict = {}
 
     def use() -> str | None:
+        chosen.clear()
         cache.use_cache.__wrapped__()
         return chosen.get("jax_compilation_cache_dir")
 
@@ -27,6 +28,12 @@ def test_a_tilde_is_the_home_folder(use_cache, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("ALLOMETRY_CACHE", "~/mine")
     assert use_cache() == str(tmp_path / "mine" / "xla")
+
+
+def test_several_devices_of_a_cpu_compile_anew(use_cache, monkeypatch):
+    assert use_cache()
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2 --xla_dump_to=x")
+    assert use_cache() is None
 
 
 def test_without_a_folder_all_goes_on_with_a_warning(use_cache, monkeypatch, tmp_path, capsys):
