@@ -11,18 +11,21 @@ import jax
 
 from train.config import RunConfig, evaluated_on
 from train.devices import hosts
-from train.step import Functions, Hyper, State
+from train.step import State
+
+_MOST = 32  # steps in one call
+_FLOPS = 3e8  # of matrix products in one call: tens of milliseconds of one core
 
 
 class Events(Protocol):
-    """What happens at a step, in this order; `taken` counts the steps with it."""
+    """What happens at steps, in this order; `taken` counts the steps with them."""
 
     def stepping(self, first: bool) -> AbstractContextManager[None]:
-        """Is entered while a step is given to the devices; the first one of a call compiles."""
+        """Is entered while steps are given to the devices; the first time that compiles."""
         ...
 
     def stepped(self, taken: int, values: dict[str, jax.Array], first: bool) -> None:
-        """It was given to them; its metrics come in time."""
+        """They were given to them; the metrics of the last one come in time."""
         ...
 
     def log(self, taken: int, values: dict[str, jax.Array]) -> None:
@@ -80,37 +83,53 @@ def due(config: RunConfig, taken: int) -> Due:
     )
 
 
+def at_once(config: RunConfig, flops: float) -> int:
+    """How many steps at most are worth one call, where a call may take many: 1 if none is saved.
+
+    What a call costs beside its steps is a millisecond or so; while one lasts, no signal is heard.
+
+    Args:
+      config: says when something is due, at which a call ends.
+      flops: of the matrix products of a step.
+    """
+    often = [config.log_every, config.checkpoint.every, config.steps]
+    often += [on.evaluation.every for on in evaluated_on(config).values()]
+    return max(1, min(_MOST, int(_FLOPS // flops), *filter(None, often)))
+
+
 def drive(
     config: RunConfig,
-    functions: Functions,
+    take: Callable[[State, Any, int], tuple[State, dict[str, jax.Array]]],
+    feed: Callable[[int, int], Any],
     state: State,
-    hyper: Hyper,
-    feed: Callable[[int], dict[str, Any]],
     begun: int,
+    most: int,
     events: Events,
 ) -> Driven:
     """Takes steps until the horizon, or until it is asked to stop.
 
     Args:
       config: says how many steps there are, and when what is due.
-      functions: see `step.compile_for`.
-      state: after `begun` steps; its buffers are given away.
-      hyper: the step's inputs, on the devices.
-      feed: gives the batch of a step, from 0, on the devices.
+      take: takes so many steps on what `feed` gave for them; gives the state, whose buffers before
+        are given away, and the metrics of the last one.
+      feed: gives the batches of the steps from one, counted from 0, up to another, on the devices.
+      state: after `begun` steps.
       begun: steps taken before.
-      events: what happens at each step.
+      most: steps to take at once, where nothing is due between.
+      events: what happens at steps.
     """
     taken = begun
     # What goes to a device or comes from one in the loop is asked for: a slip is an error.
     with jax.transfer_guard("disallow"):
-        for taken in range(begun + 1, config.steps + 1):
-            batch, first = feed(taken - 1), taken == begun + 1
+        while taken < config.steps:
+            before, first = taken, taken == begun
+            taken, now = _next(config, before, most)
+            batches = feed(before, taken)
             # All but the first call only dispatch, ahead of the last one's results.
             with events.stepping(first):
-                state, values = functions.train(state, batch, hyper)
+                state, values = take(state, batches, taken - before)
                 hosts.pace(values)
             events.stepped(taken, values, first)
-            now = due(config, taken)
             if now.log:
                 events.log(taken, values)
             found = events.evaluate(state, now.evaluate) if now.evaluate else None
@@ -121,6 +140,14 @@ def drive(
             if stop:
                 return Driven(state, taken, True)
     return Driven(state, taken, False)
+
+
+def _next(config: RunConfig, taken: int, most: int) -> tuple[int, Due]:
+    """The next step after which something is due, or `most` steps have been taken."""
+    for until in range(taken + 1, taken + most):
+        if any(now := due(config, until)):
+            return until, now
+    return taken + most, due(config, taken + most)
 
 
 def _every(taken: int, every: int) -> bool:

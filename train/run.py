@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from train import before, evaluation, metrics, pace, record, start, step, tasks
 from train import workdir as workdirs
@@ -30,7 +31,7 @@ from train.checkpoint import Checkpoints
 from train.clock import Clock
 from train.config import RunConfig
 from train.devices import hosts, sharding
-from train.drive import drive
+from train.drive import at_once, drive
 from train.evaluation import Diverged
 from train.workdir import locked
 
@@ -70,7 +71,7 @@ def run(
       name: of the run in its record; the folder's name if None.
       data_sha256: digest of the data that the run was planned on; "" = any.
       progress: called in process 0 with the steps taken, the latest training loss and the pace.
-      should_stop: polled after every step; True saves a checkpoint and raises Interrupted.
+      should_stop: polled every few steps; True saves a checkpoint and raises Interrupted.
       resumed: called with the step that an earlier call's checkpoint is of, if there is one.
       saved: called once all steps are taken and on disk: what is left can be done by another call.
       tell: called with one line on the data, "" if there is nothing to say.
@@ -172,12 +173,15 @@ class _Run:
         self.tell(self.dataset.note)
         self.functions = step.compile_for(self.config, self.dataset.eval_batch(0, 1))
         mesh = self.functions.mesh
-        self.hyper = jax.device_put(step.hyper_of(self.config), sharding.copied(mesh))
+        self.copied = sharding.copied(mesh)
+        self.hyper = jax.device_put(step.hyper_of(self.config), self.copied)
         used = mesh.devices.flat
         self.batches = sharding.of_batch(mesh)
         self.evaluators = evaluation.evaluators(self.config, self.dataset, self.functions)
         whole = before.account(self.config, self.dataset)
         rows = {name: evaluator.dataset.eval_rows for name, evaluator in self.evaluators.items()}
+        flops = whole.C["forward"] / self.config.steps
+        self.at_once = at_once(self.config, flops) if self.functions.many else 1
         self.pace = pace.Pace(self.config, whole, rows, used)
 
     def begin_or_resume(self) -> tuple[step.State, int]:
@@ -202,7 +206,8 @@ class _Run:
         """What the run itself came to, up to a step."""
         return before.account(self.config, self.dataset, taken - self.first_step())
 
-    def train_batch(self, now: int) -> dict[str, Any]:
+    def batch(self, now: int) -> dict[str, Any]:
+        """The batch of a step, on the devices."""
         seed, size = self.config.seed, self.config.batch_size
         return hosts.batch(
             lambda k, parts: self.dataset.train_batch(seed, now, size, (k, parts)),
@@ -210,11 +215,28 @@ class _Run:
             self.batches,
         )
 
+    def several(self, begun: int, until: int) -> dict[str, Any]:
+        """Those of some steps, stacked; as many rows as the most that are taken at once."""
+        seed, size = self.config.seed, self.config.batch_size
+        read = [self.dataset.train_batch(seed, now, size) for now in range(begun, until)]
+        read += read[-1:] * (self.at_once - len(read))
+        return jax.device_put(
+            {name: np.stack([x[name] for x in read]) for name in read[0]}, self.copied
+        )
+
     def train(self, state: step.State, begun: int) -> step.State:
         """Takes all steps that are left. Raises Interrupted."""
-        state, taken, stopped = drive(
-            self.config, self.functions, state, self.hyper, self.train_batch, begun, self
-        )
+        functions, hyper, most = self.functions, self.hyper, self.at_once
+
+        def take(state, batches, count):
+            if most == 1:
+                return functions.train(state, batches, hyper)
+            return functions.many(
+                state, batches, jax.device_put(np.int32(count), self.copied), hyper
+            )
+
+        feed = self.several if most > 1 else lambda begun, until: self.batch(begun)
+        state, taken, stopped = drive(self.config, take, feed, state, begun, most, self)
         with self.clock("checkpoint"):
             self.checkpoints.wait()
         if stopped:

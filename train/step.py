@@ -54,6 +54,7 @@ class Functions(NamedTuple):
 
     init: Any  # hyper -> State
     train: Any  # (State, batch, hyper) -> (State, metrics); donates State
+    many: Any  # (State, K batches, how many, hyper) -> the same of the last; None: costs nothing
     evaluate: Any  # (State, evaluation batch, its index) -> (sums {name: [B]}, units [B])
     examine: Any  # the same -> {name: [B, ...]}, what the task keeps of each row; None: nothing
     abstract: State  # ShapeDtypeStructs with shardings, for restoring
@@ -255,6 +256,23 @@ class _Program:
         metrics = means | {"grad_norm": optax.tree.norm(grads), "learning_rate": rate}
         return State(state.step + 1, params, extra, opt_state), metrics
 
+    def many(
+        self, state: State, batches, count, hyper: Hyper
+    ) -> tuple[State, dict[str, jax.Array]]:
+        """The first `count` steps of a stack of batches [K, B, ...], and the last one's metrics.
+
+        The count is an input, so that one program takes any number of steps, all in one way.
+        """
+
+        def step(now, carry):
+            batch = jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, now, 0, False), batches)
+            return self.train(carry[0], batch, hyper)
+
+        first = jax.tree.map(lambda a: a[0], batches)
+        metrics = jax.eval_shape(self.train, state, first, hyper)[1]
+        none = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), metrics)
+        return jax.lax.fori_loop(0, count, step, (state, none))
+
     def rows(self, batch, index) -> tuple[jax.Array, jax.Array]:
         """Key and row numbers of evaluation batch `index`: its place in the set, at any size."""
         B = len(batch["weight"])
@@ -300,6 +318,10 @@ def _functions(
             out_shardings=(of_state, copied),
             donate_argnums=0,
         ),
+        # Elsewhere the host would have to be asked at each step whether it is the last one.
+        many=jax.jit(program.many, donate_argnums=0)
+        if mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"
+        else None,
         evaluate=jax.jit(
             program.evaluate, in_shardings=(of_state, of_batch, copied), out_shardings=copied
         ),

@@ -7,6 +7,7 @@ import signal
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
+from unittest import mock
 
 import jax
 import numpy as np
@@ -153,9 +154,10 @@ def test_a_stop_at_the_last_step_saves_it(tiny, unbroken, tmp_path):
 
 
 def stop_at(config, workdir: Path, step: int) -> None:
-    """Leaves a run as a stop after some steps does."""
+    """Leaves a run as a stop after some steps does, taken one by one."""
     polls = []
-    with pytest.raises(run.Interrupted):
+    one = mock.patch.object(run, "at_once", return_value=1)
+    with one, pytest.raises(run.Interrupted):
         run.run(config, workdir, should_stop=lambda: polls.append(1) or len(polls) == step)
 
 
