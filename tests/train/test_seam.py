@@ -45,6 +45,28 @@ def test_what_a_model_keeps_is_a_part_of_the_state(tmp_path):
     assert np.all(mean != 0)
 
 
+def test_runs_of_one_shape_are_packed_by_one_more_axis():
+    """Statistics, two players and all, by rates and seeds of their own."""
+    dataset, functions = functions_of(duel())
+    of_run, batch = step.hyper_of(duel()), dataset.train_batch(0, 0, 8)
+    hypers = [
+        of_run._replace(seed=np.uint32(seed), learning_rate=np.float32(rate))
+        for seed, rate in ((0, 0.01), (1, 0.01), (1, 0.1))
+    ]
+    together = jax.tree.map(lambda *x: np.stack(x), *hypers)
+    states = jax.vmap(functions.init)(together)
+    states, values = jax.vmap(functions.train, in_axes=(0, None, 0))(states, batch, together)
+    alone = [functions.train(functions.init(hyper), batch, hyper) for hyper in hypers]
+    expected = jax.tree.map(lambda *x: np.stack(x), *alone)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+        *((states, values), expected),
+    )
+    weights = jax.tree.leaves(states.params)[0]
+    assert not np.array_equal(weights[0], weights[1])
+    assert not np.array_equal(weights[1], weights[2])
+
+
 def test_every_player_goes_down_its_own_objective():
     chosen = duel(**{"optimizer.name": "sgd", "optimizer.b1": 0.0, "optimizer.clip_norm": 0.0})
     dataset, functions = functions_of(chosen)
