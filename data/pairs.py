@@ -59,7 +59,7 @@ class PairsDataset:
 
     unit = "token"
 
-    def __init__(self, config: Config, encoded: Encoded, rule: str):
+    def __init__(self, config: Config, encoded: Encoded, notes: tuple[str, ...]):
         self._tokens, self._size = encoded.tokens, (config.source_length, config.target_length)
         ends = np.cumsum(encoded.lengths, dtype=np.int64).reshape(-1, 2)
         self._starts, self._lengths = ends - encoded.lengths, encoded.lengths
@@ -88,8 +88,8 @@ class PairsDataset:
             "decode": tokens.decoder(sizes, encoded.piece_bytes, {}, EDGE),
         }
         self.note = (
-            f"{config.source}: held out {rule}; in {self._size[0]} and {self._size[1]} tokens fit "
-            f"{train_note} and {held_out_note}"
+            f"{config.source}: {'; '.join(notes)}; in {self._size[0]} and {self._size[1]} tokens "
+            f"fit {train_note} and {held_out_note}"
         )
         decided = [_digest(encoded), *self._size, config.evaluation, self.eval_rows, config.unique]
         self.digest = hashlib.sha256(f"pairs {order.VERSION} {decided}".encode()).hexdigest()
@@ -144,8 +144,8 @@ def open(config: Config) -> PairsDataset:
     cleaned = config.cleaning.identity()
     identity = json.dumps([FORMAT, pairs.fingerprint, config.tokenizer, *cleaned])
     name = f"pairs-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
-    encoded = cache.entry(name, _read, lambda folder: _build(folder, pairs, config))
-    return PairsDataset(config, encoded, pairs.rule)
+    encoded, left_out = cache.entry(name, _read, lambda folder: _build(folder, pairs, config))
+    return PairsDataset(config, encoded, (f"held out {pairs.rule}", *left_out))
 
 
 def facts(config: Config) -> dict[str, Any]:
@@ -176,27 +176,30 @@ def _empty(rows: int, source_length: int, target_length: int) -> dict[str, np.nd
     }
 
 
-def _cleaned(pairs: Pairs, how: Cleaning) -> list[Pair]:
-    """Of pairs that are alike the first one."""
+def _cleaned(pairs: Pairs, how: Cleaning) -> tuple[list[Pair], str]:
+    """Of pairs that are alike the first one, and how many are left out in words."""
     found = [Pair(pair.side, *map(how.normal, pair[1:])) for pair in pairs]
     if how == cleaning.NOTHING:
-        return found
-    stays, _ = how.kept(pair[1:] for pair in found)
-    return list(itertools.compress(found, stays))
+        return found, ""
+    stays, left_out = how.kept(pair[1:] for pair in found)
+    return list(itertools.compress(found, stays)), left_out
 
 
-def _apart(found: list[Pair]) -> list[Pair]:
-    """All pairs, but for those to train on of which a held-out pair has a text."""
+def _apart(found: list[Pair]) -> tuple[list[Pair], str]:
+    """All pairs, but for those to train on of which a held-out pair has a text; and how many."""
     held_out = {same(text) for pair in found if pair.side != TRAIN for text in pair[1:]}
-    return [
+    stays = [
         pair
         for pair in found
         if pair.side != TRAIN or held_out.isdisjoint((same(pair.source), same(pair.target)))
     ]
+    out = len(found) - len(stays)
+    return stays, f"{out:,} training pairs left out that have a held-out text" if out else ""
 
 
 def _build(folder: Path, pairs: Pairs, config: Config) -> None:
-    found = _apart(_cleaned(pairs, config.cleaning))
+    cleaned, alike = _cleaned(pairs, config.cleaning)
+    found, leaking = _apart(cleaned)
     texts = (text.encode() for pair in found if pair.side == TRAIN for text in pair[1:])
     with tokens.encoder(config.tokenizer, texts, SPECIAL) as (encode, pieces):
         ids = []
@@ -211,18 +214,20 @@ def _build(folder: Path, pairs: Pairs, config: Config) -> None:
         piece_lengths=np.array([len(piece) for piece in pieces], np.int32),
     )
     np.savez(folder / "pairs.npz", **encoded._asdict())
+    (folder / "left_out").write_text("\n".join(filter(None, (alike, leaking))))
     (folder / "sha256").write_text(_digest(encoded))
 
 
-def _read(entry: Path) -> Encoded | None:
-    """What is in a cache's entry, None where it is absent or damaged."""
+def _read(entry: Path) -> tuple[Encoded, list[str]] | None:
+    """What is in a cache's entry, and what was left out; None where it is absent or damaged."""
     try:
         expected = (entry / "sha256").read_text()
+        left_out = (entry / "left_out").read_text().splitlines()
         with np.load(entry / "pairs.npz") as arrays:
             encoded = Encoded(**{name: arrays[name] for name in Encoded._fields})
     except (*tokens.DAMAGES, zipfile.BadZipFile):
         return None
-    return encoded if _digest(encoded) == expected else None
+    return (encoded, left_out) if _digest(encoded) == expected else None
 
 
 def _digest(encoded: Encoded) -> str:

@@ -133,7 +133,7 @@ def test_no_text_is_on_both_sides(tmp_path, empty_cache):
     made += [(f"one of its own {i}", f"Target {i}") for i in range(300)]
     lines = [json.dumps({"source": a, "target": b}) for a, b in made]
     path.write_text("\n".join(lines))
-    found = pairs._apart(list(bitexts.find_pairs(f"jsonl:{path}")))
+    found, left_out = pairs._apart(list(bitexts.find_pairs(f"jsonl:{path}")))
     sides = {side: [p for p in found if p.side == side] for side in (TRAIN, VALIDATION, TEST)}
     assert min(map(len, sides.values())) > 5
     by_source = {(bitexts.same(p.source), p.side) for p in found}
@@ -143,6 +143,7 @@ def test_no_text_is_on_both_sides(tmp_path, empty_cache):
         assert of_training.isdisjoint(bitexts.same(text) for p in sides[side] for text in p[1:])
     # Only what has a text that is held out was dropped, and only from training.
     assert len(found) < len(made)
+    assert left_out.startswith(f"{len(made) - len(found)} training pairs left out")
     assert len(found) + sum(f"target {i}" not in of_training for i in range(300)) >= len(made)
 
 
@@ -155,6 +156,9 @@ def test_pairs_are_cleaned_before_they_are_split(options, tmp_path):
     cleaned = data.open_dataset("pairs", options | {"cleaning": cleaning})
     assert cleaned.train_rows == plain.train_rows < changed.train_rows
     assert len({d.digest for d in (plain, changed, cleaned)}) == 2  # the content decides
+    copies = lines.count("\n")
+    assert f"{copies} of {2 * copies} left out: {copies} like others; in" in cleaned.note
+    assert "left out" not in plain.note
     cleaning = dataclasses.replace(NOTHING, shortest=12)
     longer = data.open_dataset("pairs", options | {"cleaning": cleaning})
     found = rows(longer, longer.train_batch(0, 0, longer.train_rows))
