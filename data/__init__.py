@@ -32,7 +32,10 @@ class Dataset(Protocol):
     train_rows: int | None  # rows in one epoch; None: endless
     eval_rows: int
     # What models and tasks may ask: "vocab_size", "classes", "eval_bytes" (bytes of text behind the
-    # evaluation targets), ... All that `facts` of the module knows is among them.
+    # evaluation targets), ... All that `facts` of the module knows is among them. Where texts can
+    # be written: "decode" (token ids to text), "end" (the id that ends one) and "prompt" (texts to
+    # go on from, to a batch whose `tokens`, int32 [n, L], have room for what is written, and how
+    # many of them are given, int32 [n]).
     facts: dict[str, Any]
     digest: str  # sha256 over the content and all that decides batches, but for the seed
     note: str  # one line on what was read and how it was split; "" = nothing to say

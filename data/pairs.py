@@ -6,10 +6,12 @@ evaluation set is in one fixed order, so that a capped evaluation is a sample of
 """
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
 import zipfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,7 +61,13 @@ class PairsDataset:
 
     unit = "token"
 
-    def __init__(self, config: Config, encoded: Encoded, notes: tuple[str, ...]):
+    def __init__(
+        self,
+        config: Config,
+        encoded: Encoded,
+        notes: tuple[str, ...],
+        encode: Callable[[list[str]], list[np.ndarray]],
+    ):
         self._tokens, self._size = encoded.tokens, (config.source_length, config.target_length)
         ends = np.cumsum(encoded.lengths, dtype=np.int64).reshape(-1, 2)
         self._starts, self._lengths = ends - encoded.lengths, encoded.lengths
@@ -86,6 +94,8 @@ class PairsDataset:
             "eval_tokens": int(self._lengths[self._eval, 1].sum() + self.eval_rows),
             "eval_bytes": int(sum(sizes[self._text(row, 1)].sum() for row in self._eval)),
             "decode": tokens.decoder(sizes, encoded.piece_bytes, {}, EDGE),
+            "end": EDGE,
+            "prompt": functools.partial(_prompt, encode, self._size),
         }
         self.note = (
             f"{config.source}: {'; '.join(notes)}; in {self._size[0]} and {self._size[1]} tokens "
@@ -145,7 +155,16 @@ def open(config: Config) -> PairsDataset:
     identity = json.dumps([FORMAT, pairs.fingerprint, config.tokenizer, *cleaned])
     name = f"pairs-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
     encoded, left_out = cache.entry(name, _read, lambda folder: _build(folder, pairs, config))
-    return PairsDataset(config, encoded, (f"held out {pairs.rule}", *left_out))
+
+    def encode(texts: list[str]) -> list[np.ndarray]:
+        def learnt_from() -> Iterator[bytes]:  # not read for a tokenizer that learns nothing
+            yield from _learnt_from(_apart(_cleaned(pairs, config.cleaning)[0])[0])
+
+        texts = [config.cleaning.normal(text) for text in texts]
+        pieces = encoded.piece_bytes
+        return tokens.encode(config.tokenizer, learnt_from(), pieces, texts, SPECIAL)
+
+    return PairsDataset(config, encoded, (f"held out {pairs.rule}", *left_out), encode)
 
 
 def facts(config: Config) -> dict[str, Any]:
@@ -176,6 +195,17 @@ def _empty(rows: int, source_length: int, target_length: int) -> dict[str, np.nd
     }
 
 
+def _prompt(
+    encode: Callable[[list[str]], list[np.ndarray]], size: tuple[int, int], texts: list[str]
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Sources to translate, see data.Dataset: `source` int32 [n, S], and `tokens` int32 [n, T], of
+    which the edge is given."""
+    batch = _empty(len(texts), *size)
+    batch["source"][:] = tokens.padded(texts, encode(texts), size[0], SPECIAL)
+    batch["tokens"][:, 0] = EDGE
+    return {name: batch[name] for name in ("source", "tokens")}, np.ones(len(texts), np.int32)
+
+
 def _cleaned(pairs: Pairs, how: Cleaning) -> tuple[list[Pair], str]:
     """Of pairs that are alike the first one, and how many are left out in words."""
     found = [Pair(pair.side, *map(how.normal, pair[1:])) for pair in pairs]
@@ -197,10 +227,14 @@ def _apart(found: list[Pair]) -> tuple[list[Pair], str]:
     return stays, f"{out:,} training pairs left out that have a held-out text" if out else ""
 
 
+def _learnt_from(found: Iterable[Pair]) -> Iterator[bytes]:
+    return (text.encode() for pair in found if pair.side == TRAIN for text in pair[1:])
+
+
 def _build(folder: Path, pairs: Pairs, config: Config) -> None:
     cleaned, alike = _cleaned(pairs, config.cleaning)
     found, leaking = _apart(cleaned)
-    texts = (text.encode() for pair in found if pair.side == TRAIN for text in pair[1:])
+    texts = _learnt_from(found)
     with tokens.encoder(config.tokenizer, texts, SPECIAL) as (encode, pieces):
         ids = []
         for start in range(0, len(found), GROUP):

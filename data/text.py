@@ -9,6 +9,7 @@ document ends, though it is no byte of text.
 """
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Callable
 from typing import Any
@@ -40,7 +41,14 @@ class Config:
 class TextDataset:
     """Windows of token streams; see data.Dataset."""
 
-    def __init__(self, config: Config, known: dict[str, Any], streams: Streams, note: str):
+    def __init__(
+        self,
+        config: Config,
+        known: dict[str, Any],
+        streams: Streams,
+        note: str,
+        encode: Callable[[list[str]], list[np.ndarray]],
+    ):
         length, self.note = config.sequence_length, note
         self._train = _windows(streams.train, length, "training")
         self._eval = _windows(streams.validation, length, "validation")
@@ -59,6 +67,8 @@ class TextDataset:
             "eval_tokens": self.eval_rows * length,
             "eval_bytes": eval_bytes,
             "decode": _decoder(streams),
+            "end": len(streams.token_bytes) - 1,  # the separator: here another document begins
+            "prompt": functools.partial(_prompt, encode, length),
         }
         decided = f"text {order.VERSION} {streams.digest} {length} {self.eval_rows}"
         self.digest = hashlib.sha256(decided.encode()).hexdigest()
@@ -87,7 +97,14 @@ def open(config: Config) -> TextDataset:
     documents = find_documents(config.source, config.cleaning)
     streams = token_streams(documents, config.tokenizer)
     note = "; ".join(filter(None, [streams.note, documents.note]))
-    return TextDataset(config, known, streams, f"{config.source}: {note}" if note else "")
+    note = f"{config.source}: {note}" if note else ""
+
+    def encode(texts: list[str]) -> list[np.ndarray]:
+        texts = [config.cleaning.normal(text) for text in texts]
+        learnt_from = (text for held_out, text in documents if not held_out)
+        return tokens.encode(config.tokenizer, learnt_from, streams.pieces, texts, special=1)
+
+    return TextDataset(config, known, streams, note, encode)
 
 
 def facts(config: Config) -> dict[str, Any]:
@@ -119,6 +136,15 @@ def _windows(stream: np.ndarray, length: int, side: str) -> np.ndarray:
 def _decoder(streams: Streams) -> Callable[[np.ndarray], str]:
     separator = len(streams.token_bytes) - 1
     return tokens.decoder(streams.token_bytes, streams.pieces, {separator: SEPARATOR})
+
+
+def _prompt(
+    encode: Callable[[list[str]], list[np.ndarray]], length: int, texts: list[str]
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Texts that are gone on with, see data.Dataset: `tokens` int32 [n, L]."""
+    ids = encode(texts)
+    given = np.array([len(own) for own in ids], np.int32)
+    return {"tokens": tokens.padded(texts, ids, length)}, given
 
 
 def _batch(windows: np.ndarray) -> dict[str, np.ndarray]:

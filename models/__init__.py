@@ -3,10 +3,14 @@ linen).
 
 `Model(config).apply(variables, batch, train=False)` maps a batch (dict of arrays) to the output
 that the family's task scores; a task may call other methods too, each with its own arguments and
-`train`. What a model keeps beside its parameters (statistics of batches) lies in collections of
-its own. What it wants minimised beside the task's objective it adds to the collection "losses",
-and what it measures of itself to "metrics": float32 [B], per unit. A model knows no data source, no
-optimizer and no flags.
+`train`. One that can write texts (`train.generate`) has two: `begin(batch)`, what it remembers of
+no token, with room for as many as batch["tokens"] has, and `step(memory, tokens [B, L])`, what it
+remembers then and the logits [B, L, V] of a whole pass there.
+
+What a model keeps beside its parameters (statistics of batches) lies in collections of its own.
+What it wants minimised beside the task's objective it adds to the collection "losses", and what it
+measures of itself to "metrics": float32 [B], per unit. A model knows no data source, no optimizer
+and no flags.
 
 Each parameter is declared by `models.layers.weights`, and so carries names of its axes, which
 `train.devices.sharding` maps to a mesh, and its role as a model gets wider. A family

@@ -45,24 +45,41 @@ class Config:
 class Model(nn.Module):
     """batch["tokens"] int [B, L] -> logits float32 [B, L, V].
 
-    On devices that split the vocabulary V is rounded up, see `vocabulary.unembed`.
+    To write a text, `begin` and then `step`, one token at a time or several. On devices that split
+    the vocabulary V is rounded up, see `vocabulary.unembed`.
     """
 
     config: Config
 
-    @nn.compact
     def __call__(self, batch: dict[str, jax.Array], *, train: bool = False) -> jax.Array:
+        return self._read(batch["tokens"], None, train)[1]
+
+    def begin(self, batch: dict[str, jax.Array], *, train: bool = False) -> transformer.Cache:
+        """Nothing written yet, and room for as many tokens as batch["tokens"] has."""
+        c, (B, L) = self.config, batch["tokens"].shape
+        return transformer.Cache.empty(c.layers, B, L, c.width, self.shape())
+
+    def step(
+        self, cache: transformer.Cache, tokens_BxL: jax.Array, *, train: bool = False
+    ) -> tuple[transformer.Cache, jax.Array]:
+        """Writes tokens; the logits [B, L, V] are those of `__call__` at their places."""
+        return self._read(tokens_BxL, cache, train)
+
+    @nn.compact
+    def _read(
+        self, tokens_BxL: jax.Array, cache: transformer.Cache | None, train: bool
+    ) -> tuple[transformer.Cache | None, jax.Array]:
         c, dtype = self.config, jnp.dtype(self.config.dtype)
         table_VxD = vocabulary.embedding(self, c.vocab_size, c.width)
-        x_BxLxD = vocabulary.embed(table_VxD, batch["tokens"])
+        x_BxLxD = vocabulary.embed(table_VxD, tokens_BxL)
         x_BxLxD = transformer.RMSNorm(dtype, name="in_norm")(x_BxLxD)
         blocks = transformer.stack(
             c.layers, self.shape(), remat=c.remat, train=train, perceptron=self.perceptron()
         )
-        x_BxLxD, _ = blocks(x_BxLxD, None, None)
+        x_BxLxD, cache = blocks(x_BxLxD, cache, None)
         x_BxLxD = transformer.RMSNorm(dtype, name="out_norm")(x_BxLxD)
         head_DxV = table_VxD.T if c.tied else vocabulary.head(self, c.vocab_size, c.width)
-        return vocabulary.unembed(x_BxLxD, head_DxV)
+        return cache, vocabulary.unembed(x_BxLxD, head_DxV)
 
     def shape(self) -> transformer.Shape:
         """What its blocks are."""

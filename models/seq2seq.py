@@ -53,8 +53,8 @@ class Model(nn.Module):
     """batch["source"] int [B, S] and batch["tokens"] int [B, T] -> logits float32 [B, T, V].
 
     Those of place t are of the token that follows tokens[:, :t + 1]. To write a target, `begin` and
-    then `step` once a token. On devices that split the vocabulary V is rounded up, see
-    `vocabulary.unembed`.
+    then `step`, one token at a time or several. On devices that split the vocabulary V is rounded
+    up, see `vocabulary.unembed`.
     """
 
     config: Config
@@ -78,19 +78,18 @@ class Model(nn.Module):
         """Reads batch["source"] and makes room for as many tokens as batch["tokens"] has."""
         c, (B, T) = self.config, batch["tokens"].shape
         read, keep_BxS = self._read(batch["source"], train)
-        room = jnp.zeros((c.decoder_layers, B, c.heads, T, c.width // c.heads), c.dtype)
-        places_N = jnp.zeros(c.decoder_layers, jnp.int32)
-        return Writing(read, keep_BxS, transformer.Cache(room, room, places_N))
+        cache = transformer.Cache.empty(c.decoder_layers, B, T, c.width, _of_decoder(c))
+        return Writing(read, keep_BxS, cache)
 
     def step(
-        self, writing: Writing, token_B: jax.Array, *, train: bool = False
+        self, writing: Writing, tokens_BxL: jax.Array, *, train: bool = False
     ) -> tuple[Writing, jax.Array]:
-        """Writes a token; the logits [B, V] are of the next one, those of `__call__` there."""
-        x_Bx1xD = vocabulary.embed(self.embedding_VxD, token_B[:, None])
-        x_Bx1xD, caches = self.decoder(
-            x_Bx1xD, writing.read, writing.caches, writing.keep_BxS, train
+        """Writes tokens; the logits [B, L, V] are those of `__call__` at their places."""
+        x_BxLxD = vocabulary.embed(self.embedding_VxD, tokens_BxL)
+        x_BxLxD, caches = self.decoder(
+            x_BxLxD, writing.read, writing.caches, writing.keep_BxS, train
         )
-        return writing._replace(caches=caches), self._unembed(x_Bx1xD)[:, 0]
+        return writing._replace(caches=caches), self._unembed(x_BxLxD)
 
     def _read(self, source_BxS: jax.Array, train: bool) -> tuple[decoder.Memory, jax.Array]:
         keep_BxS = source_BxS != PADDING

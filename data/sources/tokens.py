@@ -97,6 +97,42 @@ def encoder(
     return bpe.trained(_first(texts), size - special)
 
 
+def encode(
+    tokenizer: str, learnt_from: Iterable[bytes], pieces: np.ndarray, texts: list[str], special: int
+) -> list[np.ndarray]:
+    """Texts in the tokens of data that were encoded before, [T] each, the `special` ids left free.
+
+    Args:
+      tokenizer: "bytes" or "bpe:SIZE", which is trained again.
+      learnt_from: what it was trained on.
+      pieces: uint8, the bytes of all its tokens, one after the other.
+      texts: to encode.
+      special: as in `encoder`.
+
+    Raises:
+      ValueError: the tokenizer is no longer that of the data.
+    """
+    with encoder(tokenizer, learnt_from, special) as (encode, found):
+        if b"".join(found) != pieces.tobytes():
+            raise ValueError(f"data.tokenizer: {tokenizer}: trained again it has other tokens")
+        return encode([text.encode() for text in texts])
+
+
+def padded(texts: list[str], ids: list[np.ndarray], length: int, first: int = 0) -> np.ndarray:
+    """Prompts as rows int32 [n, length], `first` added to their ids; 0 behind them.
+
+    Raises:
+      ValueError: one has no token, or too many.
+    """
+    rows = np.zeros((len(ids), length), np.int32)
+    for text, row, own in zip(texts, rows, ids):
+        if not 1 <= len(own) <= length:
+            shown = text if len(text) <= 40 else f"{text[:40]}..."
+            raise ValueError(f"prompt: {shown!r} has {len(own)} tokens; allowed: 1 to {length}")
+        row[: len(own)] = own.astype(np.int32) + first
+    return rows
+
+
 def decoder(
     sizes: np.ndarray, pieces: np.ndarray, says: dict[int, bytes], end: int | None = None
 ) -> Callable[[np.ndarray], str]:

@@ -19,24 +19,28 @@ def attend(
     *,
     causal: bool,
     keep_BxM: jax.Array | None = None,
+    first: jax.Array | None = None,
 ) -> jax.Array:
     """Softmax attention, [B, H, L, K] -> [B, H, L, K], on whatever devices are traced for.
 
     Args:
       q_BxHxLxK: queries.
       k_BxGxMxK, v_BxGxMxK: keys and values.
-      causal: whether a query sees those up to its own place alone; then M = L.
+      causal: whether a query sees those up to its own place alone.
       keep_BxM: bool, which of them are there at all; None = all. The others are padding.
+      first: int [], the place of the first query among the keys; None: 0, and then M = L where
+        causal.
 
     Raises:
       ValueError: attention that is not causal, over a sequence that is split over devices.
     """
     if placement.ways("length") > 1:
-        if not causal or keep_BxM is not None:
+        if not causal or keep_BxM is not None or first is not None:
             raise ValueError("causal: False; a sequence split over devices needs causal attention")
         return ring.attend(q_BxHxLxK, k_BxGxMxK, v_BxGxMxK)
-    if keep_BxM is not None:
-        return xla(q_BxHxLxK, k_BxGxMxK, v_BxGxMxK, causal=causal, keep_BxM=keep_BxM)
+    if keep_BxM is not None or first is not None:
+        masks = {"causal": causal, "keep_BxM": keep_BxM, "first": 0 if first is None else first}
+        return xla(q_BxHxLxK, k_BxGxMxK, v_BxGxMxK, **masks)
     L, K = q_BxHxLxK.shape[-2:]
     backend = BACKENDS[choose(placement.platform(), q_BxHxLxK.dtype, L, K)]
     return backend(q_BxHxLxK, k_BxGxMxK, v_BxGxMxK, causal=causal)
@@ -53,7 +57,7 @@ def choose(platform: str, dtype: jnp.dtype, length: int, width: int) -> str:
     return "xla"
 
 
-def xla(q_BxHxLxK, k_BxGxMxK, v_BxGxMxK, *, causal: bool, keep_BxM=None) -> jax.Array:
+def xla(q_BxHxLxK, k_BxGxMxK, v_BxGxMxK, *, causal, keep_BxM=None, first=0) -> jax.Array:
     """Two matrix products and a softmax: runs anywhere, and holds all L x M scores.
 
     Head-major operands make both products plain batched matrix products, which is what XLA:CPU runs
@@ -67,7 +71,9 @@ def xla(q_BxHxLxK, k_BxGxMxK, v_BxGxMxK, *, causal: bool, keep_BxM=None) -> jax.
         "bhlk,bhmk->bhlm", q_BxHxLxK * K**-0.5, k_BxHxMxK, preferred_element_type=jnp.float32
     )
     if causal:
-        mask_LxM = jnp.where(jnp.tri(L, dtype=bool), 0.0, -1e30).astype(jnp.float32)
+        M = k_BxHxMxK.shape[2]
+        seen_LxM = jnp.arange(M)[None] <= first + jnp.arange(L)[:, None]
+        mask_LxM = jnp.where(seen_LxM, 0.0, -1e30).astype(jnp.float32)
         scores_BxHxLxM += mask_LxM[None, None]
     if keep_BxM is not None:
         mask_BxM = jnp.where(keep_BxM, 0.0, -1e30).astype(jnp.float32)

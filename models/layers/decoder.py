@@ -93,8 +93,8 @@ class CrossAttention(nn.Module):
 class Block(nn.Module):
     """Pre-norm residual block: attention to what was written, then to what was read, then an MLP.
 
-    Takes and returns, as `nn.scan` wants, a carry, and of each layer its memory and, where x is one
-    token to write, its cache.
+    Takes and returns, as `nn.scan` wants, a carry, and of each layer its memory and, where x are
+    tokens to write, its cache.
     """
 
     shape: Shape

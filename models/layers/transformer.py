@@ -153,26 +153,27 @@ class Cache(NamedTuple):
     value_BxGxMxK: jax.Array
     place: jax.Array  # int32 [], how many were written
 
-    def write(self, k_BxGx1xK: jax.Array, v_BxGx1xK: jax.Array) -> "Cache":
-        """The cache with one token more."""
+    @classmethod
+    def empty(cls, layers: int, rows: int, room: int, width: int, of: Shape) -> "Cache":
+        """Of all layers: its arrays have an axis before those of one. `room` is M."""
+        none = jnp.zeros((layers, rows, of.kv_heads, room, width // of.heads), of.dtype)
+        return cls(none, none, jnp.zeros(layers, jnp.int32))
+
+    def write(self, k_BxGxLxK: jax.Array, v_BxGxLxK: jax.Array) -> "Cache":
+        """The cache with L tokens more."""
         put = jax.lax.dynamic_update_slice_in_dim
         return Cache(
-            put(self.key_BxGxMxK, k_BxGx1xK, self.place, axis=2),
-            put(self.value_BxGxMxK, v_BxGx1xK, self.place, axis=2),
-            self.place + 1,
+            put(self.key_BxGxMxK, k_BxGxLxK, self.place, axis=2),
+            put(self.value_BxGxMxK, v_BxGxLxK, self.place, axis=2),
+            self.place + k_BxGxLxK.shape[2],
         )
-
-    def written_BxM(self) -> jax.Array:
-        """Which places hold a token, bool [B, M]."""
-        B, _, M, _ = self.key_BxGxMxK.shape
-        return jnp.broadcast_to(jnp.arange(M)[None] < self.place, (B, M))
 
 
 class Attention(nn.Module):
     """Self-attention with rotary positions, grouped key/value heads and optional QK-norm.
 
-    `keep_BxL` (bool; None = all) says which tokens are no padding. With a `cache` x is the next
-    token, [B, 1, D], which is written there and looks at all that were.
+    `keep_BxL` (bool; None = all) says which tokens are no padding. With a `cache` x are the
+    next tokens, which are written there and look at those before them too.
     """
 
     shape: Shape
@@ -207,13 +208,9 @@ class Attention(nn.Module):
         if cache is None:
             a_BxHxLxK = attend(q_BxHxLxK, k_BxGxLxK, v_BxGxLxK, causal=of.causal, keep_BxM=keep_BxL)
         else:
-            cache = cache.write(k_BxGxLxK, v_BxGxLxK)
+            first, cache = cache.place, cache.write(k_BxGxLxK, v_BxGxLxK)
             a_BxHxLxK = attend(
-                q_BxHxLxK,
-                cache.key_BxGxMxK,
-                cache.value_BxGxMxK,
-                causal=False,
-                keep_BxM=cache.written_BxM(),
+                q_BxHxLxK, cache.key_BxGxMxK, cache.value_BxGxMxK, causal=True, first=first
             )
         a_BxLxD = a_BxHxLxK.swapaxes(1, 2).reshape(x_BxLxD.shape)
         y_BxLxD = dense(a_BxLxD, o_HxKxD.reshape(D, D), of.quantize)
@@ -245,8 +242,9 @@ class Block(nn.Module):
     """Pre-norm residual block: x + attention(norm(x)), then x + mlp(norm(x)).
 
     `perceptron` makes, of a Shape, what stands in its place: a module from and to [B, L, D].
-    Takes and returns a carry and nothing, as `nn.scan` wants, and what all layers share: which
-    tokens are no padding (None = all).
+    Takes and returns, as `nn.scan` wants, a carry, and of each layer its cache where x are tokens
+    to write (None: they are a whole text); and what all layers share: which tokens are no padding
+    (None = all).
     """
 
     shape: Shape
@@ -255,8 +253,11 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x_BxLxD: jax.Array, _=None, keep_BxL: jax.Array | None = None
-    ) -> tuple[jax.Array, None]:
+        self,
+        x_BxLxD: jax.Array,
+        cache: Cache | None = None,
+        keep_BxL: jax.Array | None = None,
+    ) -> tuple[jax.Array, Cache | None]:
         x_BxLxD = spread(x_BxLxD, "batch", "length", None)
 
         def drop(y):
@@ -267,10 +268,10 @@ class Block(nn.Module):
 
         attention = Attention(self.shape, name="attention")
         mlp = self.perceptron(self.shape, name="mlp")
-        y_BxLxD, _ = attention(norm("attention_norm")(x_BxLxD), keep_BxL)
+        y_BxLxD, cache = attention(norm("attention_norm")(x_BxLxD), keep_BxL, cache)
         x_BxLxD = x_BxLxD + drop(y_BxLxD)
         x_BxLxD = x_BxLxD + drop(mlp(norm("mlp_norm")(x_BxLxD)))
-        return x_BxLxD, None
+        return x_BxLxD, cache
 
 
 def scanned(block: type[nn.Module], layers: int, remat: str) -> Callable[..., nn.Module]:

@@ -55,6 +55,11 @@ def test_an_epoch_has_every_pair_to_train_on_once(options):
     assert {x.dtype for x in batch.values()} == {np.dtype(np.int32), np.dtype(np.float32)}
     found = rows(dataset, batch)
     assert len(set(found)) == len(found) == dataset.train_rows
+    asked, given = dataset.facts["prompt"]([source for source, _ in found[:3]])
+    np.testing.assert_array_equal(asked["source"], batch["source"][:3])
+    np.testing.assert_array_equal(asked["tokens"][:, 0], given * dataset.facts["end"])
+    with pytest.raises(ValueError, match="has 25 tokens; allowed: 1 to 24"):
+        dataset.facts["prompt"](["x" * 25])
     units = (batch["targets"] != pairs.PADDING).sum()
     assert dataset.units_per_row == pytest.approx(units / dataset.train_rows, rel=1e-12)
     again = rows(dataset, dataset.train_batch(3, 1, dataset.train_rows))

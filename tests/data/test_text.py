@@ -117,6 +117,18 @@ def test_bpe_covers_every_byte_and_says_how_many(empty_cache, text_options, fold
     assert dataset.facts["vocab_size"] == vocabulary
     targets = dataset.eval_batch(0, dataset.eval_rows)["targets"]
     assert dataset.facts["eval_bytes"] == streams.token_bytes[targets].sum()
+    # A prompt has the tokens that it has in the stream, from a tokenizer that is trained again.
+    dataset = data.open_dataset("text", options | {"sequence_length": 600})
+    batch, given = dataset.facts["prompt"]([chosen[0].decode(), "é"])
+    assert batch["tokens"].shape == (2, 600)
+    np.testing.assert_array_equal(
+        batch["tokens"][0, : given[0]], streams.validation[1:][: given[0]]
+    )
+    assert streams.validation[1:][given[0]] == dataset.facts["end"]
+    with pytest.raises(
+        ValueError, match=r"prompt: 'file .*\.\.\.' has \d+ tokens; allowed: 1 to 600"
+    ):
+        dataset.facts["prompt"]([chosen[0].decode() * 9])
 
 
 @pytest.mark.parametrize("tokenizer", ["bytes", "bpe:400"])

@@ -63,7 +63,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess:
 def entry_points() -> list[str]:
     found = [f"scaling.{path.parent.name}" for path in sorted(ROOT.glob("scaling/*/__main__.py"))]
     assert {"scaling.plan", "scaling.sweep", "scaling.fit", "scaling.study"} <= set(found)
-    return ["train", "train.compile", "train.examine", *found]
+    return ["train", "train.compile", "train.examine", "train.generate", *found]
 
 
 @pytest.mark.parametrize("module", entry_points())

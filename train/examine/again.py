@@ -1,6 +1,5 @@
 """A run's checkpoint, evaluated as the run itself did; and whether that gives what it gave then."""
 
-import contextlib
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,14 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-import data
-from train import before, evaluation, metrics, record, step
-from train import checkpoint as checkpoints
-from train import config as configuration
-from train import workdir as workdirs
+from train import evaluation, metrics, record, saved, step
 from train.cli import InputError, nearest
-from train.config import Mesh, RunConfig
-from train.devices import sharding
+from train.config import RunConfig
 from train.evaluation import Measured
 
 _ROUNDING = 1e-5  # relative; float32 sums in another order come within it
@@ -61,35 +55,11 @@ def evaluate(
     Raises:
       InputError: no such checkpoint or column, or the data are not those of the run.
     """
-    there = checkpoints.saved_steps(workdir)
-    if not there:
-        raise InputError(f"--workdir: {str(workdir)!r}; it has no checkpoint")
-    if step_number and step_number not in there:
-        steps = ", ".join(map(str, there))
-        raise InputError(f"--step: {step_number}; there are checkpoints of {steps}")
-    config = _here(configuration.resolve(workdirs.read(workdir)["config"]))
-    dataset = before.open_data(config)
-    workdirs.check(workdir, config, dataset.digest)
-    functions = step.compile_for(config, dataset.eval_batch(0, 1))
+    run = saved.open_run(workdir, step_number)
     if column:
-        _check_column(column, functions, dataset.eval_batch(0, config.evaluation.batch_size))
-    saved = checkpoints.Checkpoints(workdir, config, dataset.digest)
-    with contextlib.closing(saved):
-        if step_number:
-            state = saved.restore(step_number, functions.abstract)
-        else:
-            state, _ = saved.restore_newest(functions.abstract)
-    return _evaluate(config, dataset, functions, state, rows)
-
-
-def _here(config: RunConfig) -> RunConfig:
-    """On the run's own mesh, or on one of what devices there are: no number depends on it."""
-    try:
-        sharding.make_mesh(config.mesh)
-    except InputError:
-        alone = Mesh(**dict.fromkeys(sharding.AXES, 1) | {"data": -1})
-        return dataclasses.replace(config, mesh=alone, microbatches=0, accumulate=1)
-    return config
+        batch = run.dataset.eval_batch(0, run.config.evaluation.batch_size)
+        _check_column(column, run.functions, batch)
+    return _evaluate(run, run.state(), rows)
 
 
 def _check_column(name: str, functions: step.Functions, batch: dict[str, np.ndarray]) -> None:
@@ -106,13 +76,8 @@ def _check_column(name: str, functions: step.Functions, batch: dict[str, np.ndar
         raise InputError(f"--slices: {name!r}; {there}")
 
 
-def _evaluate(
-    config: RunConfig,
-    dataset: data.Dataset,
-    functions: step.Functions,
-    state: step.State,
-    rows: int,
-) -> Evaluated:
+def _evaluate(run: saved.Run, state: step.State, rows: int) -> Evaluated:
+    config, dataset, functions = run.config, run.dataset, run.functions
     evaluators = evaluation.evaluators(config, dataset, functions)
     evaluator = evaluators.pop("")
     sums, units, kept = evaluator.rows(state, whole=True)

@@ -1,20 +1,14 @@
 """What `python -m train.examine` does with its flags."""
 
-from pathlib import Path
 from typing import Any
 
-from train import cache, record, workdir
-from train.cli import InputError
+from train import cache, record, saved, workdir
 from train.examine import again, examples, show, slices
 
 
 def run(given: Any) -> int:
     """Entry point: evaluates a run again. Gives the exit code."""
-    if not given.workdir:
-        raise InputError("--workdir: missing; give the folder of a run")
-    folder = Path(given.workdir)
-    if not workdir.read(folder):
-        raise InputError(f"--workdir: {given.workdir!r}; it holds no run")
+    folder = saved.folder(given.workdir)
     cache.use_cache()
     with workdir.locked(folder):
         found = again.evaluate(folder, given.step, given.slices, given.rows)

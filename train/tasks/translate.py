@@ -86,8 +86,8 @@ def examine(
 
     def write(carry, _):
         writing, token_B = carry
-        writing, logits_BxV = model(writing, token_B, method="step")
-        token_B = jnp.argmax(logits_BxV, axis=-1).astype(tokens_BxT.dtype)
+        writing, logits_Bx1xV = model(writing, token_B[:, None], method="step")
+        token_B = jnp.argmax(logits_Bx1xV[:, 0], axis=-1).astype(tokens_BxT.dtype)
         return (writing, token_B), token_B
 
     start = model(batch, method="begin"), tokens_BxT[:, 0]

@@ -1,0 +1,1 @@
+"""Texts written by a trained model, token by token."""

@@ -1,0 +1,99 @@
+"""What `python -m train.generate` does with its flags."""
+
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from train import cache, saved, step, workdir
+from train.cli import InputError, Unavailable
+from train.generate import rules, show, writing
+
+MOST_PROMPTS, MOST_BYTES = 1024, 16 << 20  # of one call
+
+
+def run(given: Any) -> int:
+    """Entry point: writes texts. Gives the exit code."""
+    folder = saved.folder(given.workdir)
+    try:
+        rule = _rule(given)
+    except ValueError as error:
+        raise InputError(f"--{error}") from None
+    prompts = _prompts(given.prompt, given.prompts_file)
+    cache.use_cache()
+    with workdir.locked(folder):
+        run = saved.open_run(folder, given.step)
+        batch, lengths = _batch(run, prompts)
+        state = run.state()
+    facts, model = run.dataset.facts, step.build_model(run.config)
+    writer = writing.Writer(model, rule, facts.get("end", -1))
+    variables = {"params": state.params, **state.extra}
+    asked = {"tokens": given.tokens, "seed": given.seed}
+    parts = writing.written(writer, variables, batch, lengths, **asked)
+    if given.beams or len(prompts) > 1:  # what beams find best may change to the last
+        parts = deque(parts, maxlen=1)
+    begun = [facts["decode"](row[:n]) for row, n in zip(batch["tokens"], lengths)]
+    last = show.show_texts(begun, parts, facts["decode"])
+    show.show_full(last, batch["tokens"].shape[1], given.tokens)
+    return 0
+
+
+def _rule(given: Any) -> rules.Sampling | rules.Beams:
+    """Raises ValueError that begins with the name of a flag."""
+    sampling = rules.Sampling(given.temperature, given.top_k, given.top_p)
+    if not given.beams:
+        return sampling
+    if given.temperature:
+        raise ValueError(f"temperature: {given.temperature}; beams draw nothing: give one of both")
+    return rules.Beams(given.beams, given.length_penalty)
+
+
+def _prompts(given: list[str], path: str | None) -> list[str]:
+    named = [(f"--prompt: {text!r}", text) for text in given]
+    if path:
+        lines = _text(Path(path)).removesuffix("\n").split("\n")
+        named += [(f"--prompts_file: {path} line {n}", x) for n, x in enumerate(lines, 1)]
+    if not named:
+        raise InputError("--prompt: missing; give a text, or --prompts_file")
+    if len(named) > MOST_PROMPTS:
+        raise InputError(f"--prompt: {len(named)} of them; allowed: at most {MOST_PROMPTS}")
+    for name, text in named:
+        if not text:
+            raise InputError(f"{name}: empty; give some text to go on from")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{name}: allowed: text in UTF-8") from None
+    return [text for _, text in named]
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"--prompts_file: {path}: {error.strerror}") from None
+    if len(content) > MOST_BYTES:
+        raise InputError(f"--prompts_file: {path}; allowed: at most {MOST_BYTES} bytes")
+    try:
+        return content.decode().replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        where = f"--prompts_file: {path}"
+        raise InputError(f"{where} is not UTF-8 text (byte {error.start})") from None
+
+
+def _batch(run: saved.Run, prompts: list[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """What the model reads of the prompts, and how many tokens are given."""
+    name, of_data = run.config.model.name, run.config.data.name
+    if not hasattr(step.build_model(run.config), "begin"):
+        raise InputError(f"--workdir: its run is of {name}, which writes no text")
+    if "prompt" not in run.dataset.facts:
+        raise InputError(f"--workdir: its run is of data {of_data!r}, which take no prompt")
+    try:
+        return run.dataset.facts["prompt"](prompts)
+    except ValueError as error:
+        field = "--" if str(error).startswith("prompt:") else "config."
+        raise InputError(f"{field}{error}") from None
+    except OSError as error:
+        raise Unavailable(f"config.{error}") from None
