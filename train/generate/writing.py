@@ -19,7 +19,7 @@ import numpy as np
 
 from train.generate.rules import Beams, Row, Sampling
 
-CHUNKS = (64, 8)  # tokens of a prompt that are read at a time
+CHUNKS = (64, 16, 4)  # tokens of a prompt that are read at a time
 BLOCK = 16  # tokens that are written between two looks at them
 
 

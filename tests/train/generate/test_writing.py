@@ -82,7 +82,7 @@ def test_what_is_written_in_parts_is_what_a_whole_pass_gives(name):
     np.testing.assert_allclose(np.concatenate(found, axis=1), taught, atol=1e-5)
 
 
-# Read in chunks of 64 and 8 and by single tokens, as far as the shortest prompt goes.
+# Read in chunks of 64, 16 and 4 and by single tokens, as far as the shortest prompt goes.
 @pytest.mark.parametrize(
     ("name", "given"),
     [
