@@ -177,8 +177,8 @@ def test_the_same_seed_draws_the_same_text_alone_or_among_others():
 
 
 def test_one_beam_is_greedy_and_more_score_no_worse():
-    model = FAMILIES["seq2seq"]
-    asked, given, end = batch(model, 7), np.array([1, 4, 2], np.int32), 3
+    model = FAMILIES["lstm"]
+    asked, given, end = batch(model, 9), np.array([1, 4, 2], np.int32), 3
     greedy, *beams = (
         last(Writer(model, rule, end), begun(model), asked, given)
         for rule in (Sampling(), Beams(1, 0.6), Beams(4, 0.0))
@@ -189,17 +189,23 @@ def test_one_beam_is_greedy_and_more_score_no_worse():
     assert np.any(beams[1].score > greedy.score + 1e-3)
 
 
-@pytest.mark.parametrize("penalty", [0.0, 2.0])
-def test_as_many_beams_as_there_are_texts_find_the_best_of_all(penalty):
+@pytest.mark.parametrize(
+    ("model", "read", "penalty"),
+    [
+        (lstm.Model(test_lstm.config(vocab_size=4)), {}, 0.0),
+        (seq2seq.Model(test_seq2seq.config(vocab_size=4)), {"source": np.array([[3, 1]])}, 2.0),
+    ],
+    ids=["lstm", "seq2seq"],
+)
+def test_as_many_beams_as_there_are_texts_find_the_best_of_all(model, read, penalty):
     V, T, end = 4, 3, 2
-    model = lstm.Model(test_lstm.config(vocab_size=V))
     rule = Beams(V ** (T - 1), penalty)
-    tokens = np.array([[1, 0, 0]], np.int32)
-    found = last(Writer(model, rule, end), begun(model), {"tokens": tokens}, np.array([1]))
+    asked = read | {"tokens": np.array([[1, 0, 0]], np.int32)}
+    found = last(Writer(model, rule, end), begun(model), asked, np.array([1]))
     best = {}
     for text in itertools.product(range(V), repeat=T):
         length = text.index(end) + 1 if end in text else T
-        inputs = {"tokens": np.array([[1, *text[:-1]]], np.int32)}
+        inputs = read | {"tokens": np.array([[1, *text[:-1]]], np.int32)}
         log_p = jax.nn.log_softmax(whole(model)(begun(model), inputs)[0])
         score = float(sum(log_p[t, text[t]] for t in range(length)))
         best[text[:length]] = score / ((5 + length) / 6) ** penalty
