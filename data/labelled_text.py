@@ -33,7 +33,8 @@ class Config:
     # "vader", "vader:DOMAIN", "csv:PATH", "jsonl:PATH" (columns or fields text and label) or
     # "tfds:NAME[/CONFIG][:LABEL_KEY]", see data.sources.sentences
     source: str
-    tokenizer: str  # "bytes", or "bpe:VOCABULARY", trained on all texts to train on
+    # "bytes", "bpe:VOCABULARY", trained on all texts to train on, or "json:PATH", a tokenizer.json
+    tokenizer: str
     length: int  # L, tokens of a row
     evaluation: str  # "test", or "validation", to tune on; neither is trained on
     eval_rows: int  # evaluate on at most this many texts; 0 = all

@@ -37,7 +37,9 @@ class Config:
     """Which pairs, in which tokens."""
 
     source: str  # "bible:FROM-TO", "tsv:PATH" or "jsonl:PATH"
-    tokenizer: str  # "bytes", or "bpe:VOCABULARY", trained on both texts of the training side
+    # "bytes", "bpe:VOCABULARY", trained on both texts of the training side, or "json:PATH", a
+    # tokenizer.json
+    tokenizer: str
     source_length: int  # S, most tokens of a source
     target_length: int  # T, most tokens of a target, its end among them
     evaluation: str  # "test", or "validation", to tune on; neither is trained on
@@ -152,7 +154,7 @@ def open(config: Config) -> PairsDataset:
     facts(config)
     pairs = find_pairs(config.source)
     cleaned = config.cleaning.identity()
-    identity = json.dumps([FORMAT, pairs.fingerprint, config.tokenizer, *cleaned])
+    identity = json.dumps([FORMAT, pairs.fingerprint, tokens.named(config.tokenizer), *cleaned])
     name = f"pairs-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
     encoded, left_out = cache.entry(name, _read, lambda folder: _build(folder, pairs, config))
 

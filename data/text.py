@@ -32,7 +32,8 @@ class Config:
     """Which text, in which tokens."""
 
     source: str  # "embedded", "folder:PATH" or "tfds:NAME[/CONFIG][:TEXT_KEY]"
-    tokenizer: str  # "bytes", or "bpe:VOCABULARY", trained on the training side
+    # "bytes", "bpe:VOCABULARY", trained on the training side, or "json:PATH", a tokenizer.json
+    tokenizer: str
     sequence_length: int  # L, targets in one example
     eval_tokens: int  # evaluate on this many targets, in whole windows; 0 = all
     cleaning: Cleaning  # of documents, before they are split

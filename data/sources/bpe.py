@@ -7,6 +7,7 @@ What passes between the two is a sequence of byte strings, each behind its lengt
 """
 
 import contextlib
+import functools
 import os
 import select
 import struct
@@ -15,7 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -35,22 +36,36 @@ def trained(
     Yields its encoder (a list of texts to one uint32 [T] each), and the bytes of each token. Raises
     OSError where its process ends, for example for want of memory.
     """
+    with _process(str(size)) as process:
+        _send(process.stdin, texts)
+        pieces = list(_receive(process.stdout))
+        yield functools.partial(_encode, process), pieces
+
+
+@contextlib.contextmanager
+def loaded(path: Path) -> Iterator[Callable[[list[bytes]], list[np.ndarray]]]:
+    """The encoder of a tokenizer.json, as `trained` gives one."""
+    with _process(f"{path}") as process:
+        yield functools.partial(_encode, process)
+
+
+def _encode(process: subprocess.Popen, texts: list[bytes]) -> list[np.ndarray]:
+    _send(process.stdin, texts)
+    return [np.frombuffer(ids, np.uint32) for ids in _receive(process.stdout)]
+
+
+@contextlib.contextmanager
+def _process(argument: str) -> Iterator[subprocess.Popen]:
+    """The process that trains or loads a tokenizer. Raises OSError where it ends."""
     process = subprocess.Popen(
-        [*COMMAND, str(size)],
+        [*COMMAND, argument],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=ROOT,  # where this package is found, and no other of its name
         start_new_session=True,  # a signal to all processes of a terminal is ours to judge
     )
-
-    def encode(texts: list[bytes]) -> list[np.ndarray]:
-        _send(process.stdin, texts)
-        return [np.frombuffer(ids, np.uint32) for ids in _receive(process.stdout)]
-
     try:
-        _send(process.stdin, texts)
-        pieces = list(_receive(process.stdout))
-        yield encode, pieces
+        yield process
     except (EOFError, BrokenPipeError):
         raise OSError(
             f"data.tokenizer: its process ended with exit code {process.wait()}"
@@ -91,7 +106,7 @@ def _end_with(pipe: BinaryIO) -> None:
     os._exit(1)
 
 
-def _byte_of_character() -> dict[str, int]:
+def byte_of_character() -> dict[str, int]:
     """In a byte-level vocabulary every byte is written as one character: itself where that can be
     seen, else the next one from 256 on (Radford et al. 2019)."""
     seen = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), BYTES)]
@@ -99,12 +114,28 @@ def _byte_of_character() -> dict[str, int]:
     return {chr(b): b for b in seen} | {chr(BYTES + i): b for i, b in enumerate(rest)}
 
 
-def _serve(size: int) -> None:
-    """Trains, then encodes until this process is ended."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+def _serve(argument: str) -> None:
+    """Trains or loads, then encodes until this process is ended."""
+    from tokenizers import Tokenizer
 
     asked, answer = sys.stdin.buffer, sys.stdout.buffer
     threading.Thread(target=_end_with, args=[asked], daemon=True).start()
+    if argument.isdecimal():
+        tokenizer = _train(int(argument), asked, answer)
+    else:
+        try:
+            tokenizer = Tokenizer.from_file(argument)
+        except Exception as error:  # which is what the library raises
+            sys.exit(f"data.tokenizer: {argument}: {error}")
+    while True:
+        texts = [text.decode() for text in _receive(asked)]
+        encoded = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        _send(answer, (np.asarray(one.ids, np.uint32).tobytes() for one in encoded))
+
+
+def _train(size: int, asked: BinaryIO, answer: BinaryIO) -> Any:
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.train_from_iterator(
@@ -115,15 +146,12 @@ def _serve(size: int) -> None:
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         ),
     )
-    byte_of = _byte_of_character()
+    byte_of = byte_of_character()
     tokens = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     _send(answer, (bytes(byte_of[character] for character in token) for token, _ in tokens))
-    while True:
-        texts = [text.decode() for text in _receive(asked)]
-        encoded = tokenizer.encode_batch_fast(texts)
-        _send(answer, (np.asarray(one.ids, np.uint32).tobytes() for one in encoded))
+    return tokenizer
 
 
 if __name__ == "__main__":
     with contextlib.suppress(EOFError, BrokenPipeError):  # the other process is gone
-        _serve(int(sys.argv[1]))
+        _serve(sys.argv[1])

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data.sources import bpe, cache
+from data.sources import bpe, cache, tokenizer_file
 from data.sources.bpe import BYTES
 from data.sources.documents import Documents
 
@@ -56,37 +56,48 @@ class Streams(NamedTuple):
 
 
 def token_streams(documents: Documents, tokenizer: str) -> Streams:
-    """The streams of `documents` under "bytes" or "bpe:VOCABULARY", cached.
+    """The streams of `documents` under "bytes", "bpe:VOCABULARY" or "json:PATH", cached.
 
     Raises ValueError on another tokenizer, OSError where the cache cannot be read or written.
     """
     vocabulary(tokenizer)
-    identity = json.dumps([FORMAT, documents.fingerprint, tokenizer])
+    identity = json.dumps([FORMAT, documents.fingerprint, named(tokenizer)])
     name = f"text-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
     return cache.entry(name, _open, lambda folder: _build(folder, documents, tokenizer))
 
 
 def vocabulary(tokenizer: str, special: int = 1) -> int:
-    """How many tokens "bytes" or "bpe:SIZE" has at most, the `special` ones included.
+    """How many tokens "bytes", "bpe:SIZE" or "json:PATH" (data.sources.tokenizer_file) has at most,
+    the `special` ones included.
 
     Raises ValueError on another tokenizer.
     """
     least = BYTES + special
     if tokenizer == "bytes":
         return least
+    if tokenizer.startswith(tokenizer_file.KIND):
+        return len(tokenizer_file.pieces(tokenizer)) + special
     found = re.fullmatch(r"bpe:(\d{1,9})", tokenizer)
     if not found or not least < int(found[1]) <= MAX_VOCABULARY:
         raise ValueError(
             f"data.tokenizer: {tokenizer!r}; allowed: bytes, bpe:VOCABULARY "
-            f"with a vocabulary of {least + 1} to {MAX_VOCABULARY}"
+            f"with a vocabulary of {least + 1} to {MAX_VOCABULARY}, json:PATH of a tokenizer.json"
         )
     return int(found[1])
+
+
+def named(tokenizer: str) -> str:
+    """What the name of a cache's entry says of a tokenizer: of a file its content."""
+    if tokenizer.startswith(tokenizer_file.KIND):
+        return tokenizer_file.KIND + tokenizer_file.digest(tokenizer)
+    return tokenizer
 
 
 def encoder(
     tokenizer: str, texts: Iterable[bytes], special: int = 1
 ) -> AbstractContextManager[Encoder]:
-    """What encodes under "bytes" or "bpe:SIZE", of which `texts` (their first 64 MiB) decide.
+    """What encodes under "bytes", "json:PATH" or "bpe:SIZE", of which `texts` (their first 64 MiB)
+    decide.
 
     Raises ValueError on another tokenizer; in use, OSError where its process ends.
     """
@@ -94,7 +105,15 @@ def encoder(
     if tokenizer == "bytes":
         pieces = [bytes([byte]) for byte in range(BYTES)]
         return contextlib.nullcontext((_bytes_of, pieces))
+    if tokenizer.startswith(tokenizer_file.KIND):
+        return _loaded(tokenizer)
     return bpe.trained(_first(texts), size - special)
+
+
+@contextlib.contextmanager
+def _loaded(tokenizer: str) -> Iterator[Encoder]:
+    with bpe.loaded(tokenizer_file.path(tokenizer)) as encode:
+        yield encode, tokenizer_file.pieces(tokenizer)
 
 
 def encode(
@@ -103,7 +122,7 @@ def encode(
     """Texts in the tokens of data that were encoded before, [T] each, the `special` ids left free.
 
     Args:
-      tokenizer: "bytes" or "bpe:SIZE", which is trained again.
+      tokenizer: of `encoder`; one that was trained is trained again.
       learnt_from: what it was trained on.
       pieces: uint8, the bytes of all its tokens, one after the other.
       texts: to encode.
