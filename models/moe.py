@@ -11,7 +11,9 @@ are the same on any mesh and however a batch is divided. An expert takes the fir
 / E tokens of a row that chose it, rounded up; what comes later skips that expert. So no token
 displaces an earlier one, and logits stay causal at any capacity. From a capacity of E / k on
 nothing is dropped; but all slots are computed, filled or not, so a token costs capacity x k experts
-(never more than E), and that is what is counted as FLOPs.
+(never more than E), and that is what is counted as FLOPs. A token that is written alone finds its
+experts free, and of a prompt each part that is read at a time has slots of its own: where a pass
+over the whole text drops some, its logits are others.
 
 Shape letters: B rows, L length, D model width, F hidden width of an expert, E experts, k choices of
 a token, C slots of an expert for a row.
