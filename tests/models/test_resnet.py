@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from models import resnet
+from models.layers import residual
 from tests.models.layers.test_convolution import images, reference
 
 VALUES = {
@@ -58,7 +59,7 @@ def test_a_pass_is_what_its_layers_are_one_by_one():
 
 @pytest.mark.parametrize("norm", ["batch", "group"])
 def test_a_block_starts_as_its_short_cut(norm):
-    block = resnet.Block(4, 1, norm)
+    block = residual.Block(4, 1, norm)
     x = images((2, 8, 8, 4))
     y, _ = block.init_with_output(jax.random.key(0), x, False)
     np.testing.assert_array_equal(y, np.maximum(x, 0))

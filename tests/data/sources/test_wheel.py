@@ -150,6 +150,30 @@ def test_a_debian_package_comes_by_apt(empty_cache, tmp_path, monkeypatch):
     assert wheel.read("colours", "./usr/share/colours/data.csv") == CONTENT
 
 
+def test_an_npm_package_comes_by_npm_and_its_scripts_do_not_run(empty_cache, tmp_path, monkeypatch):
+    archive = tmp_path / "data-colours-1.2.tgz"
+    archive.write_bytes(packed_tar("package/img/red.csv", "gz"))
+    pin = pin_of(archive)
+    assert pin.package == ("data-colours", "1.2")
+    monkeypatch.setitem(wheel.PINS, "colours", pin)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(OSError, match="there is no npm here"):
+        wheel.path("colours")
+    npm = tmp_path / "npm"
+    npm.write_text('#!/bin/sh\necho "npm error code E404" >&2\nexit 1\n')
+    npm.chmod(0o755)
+    with pytest.raises(OSError, match="npm error code E404"):
+        wheel.path("colours")
+    npm.write_text(
+        f'#!/bin/sh\n[ "$*" = "pack --ignore-scripts data-colours@1.2" ] && /bin/cp {archive} .\n'
+    )
+    assert dict(wheel.members("colours", "package/img")) == {"red.csv": CONTENT}
+    assert not dict(wheel.members("colours", "package/im"))
+    monkeypatch.setattr(wheel.files, "MAX_BYTES", 100)
+    with pytest.raises(ValueError, match=r"red\.csv has too many bytes; allowed: .* 100"):
+        list(wheel.members("colours", "package/img"))
+
+
 def test_too_much_is_not_read_at_once(index, monkeypatch):
     monkeypatch.setitem(wheel.PINS, "colours", pin_of(make_wheel(index)))
     monkeypatch.setattr(wheel.files, "MAX_BYTES", 100)
