@@ -38,6 +38,14 @@ def cutout(rng: np.random.Generator, image: np.ndarray, side: int) -> np.ndarray
     return image
 
 
+def tint(rng: np.random.Generator, image: np.ndarray, strength: float) -> np.ndarray:
+    """The image with other colours: each channel is stretched by a factor of up to 1 + strength or
+    down to its inverse, and moved by up to `strength` standard deviations."""
+    channels = image.shape[-1]
+    gain = (1 + strength) ** rng.uniform(-1, 1, channels)
+    return (image * gain + rng.uniform(-strength, strength, channels)).astype(np.float32)
+
+
 def share(rng: np.random.Generator, alpha: float) -> np.float32:
     """How much of an image stays where it is mixed with another: Beta(alpha, alpha).
 

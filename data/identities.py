@@ -23,6 +23,7 @@ TEST_SHARE = 0.25
 VALIDATION_SHARE = 0.25  # of the others
 NOBODY = -1  # the label of an identity that is not trained on
 MOST_SIDE = 512
+STEPS = ("crop", "tint", "cutout")  # of augmentation, each image by itself, in this order
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Config:
     side: int  # images are made this many pixels wide and high
     flip: bool  # mirror both images of half of the pairs
     crop: int  # move images by up to this many pixels each way; 0 = not
+    cutout: int  # blank a square of this side; 0 = not
+    tint: float  # change colours by up to this, see data.augment; 0 = not
 
 
 class IdentityDataset:
@@ -48,7 +51,9 @@ class IdentityDataset:
     unit = "pair"
 
     def __init__(self, config: Config, found: Identities):
-        self._found, self._crop, self._flip = found, config.crop, config.flip
+        self._found, self._flip = found, config.flip
+        steps = [(getattr(augment, name), getattr(config, name)) for name in STEPS]
+        self._steps = [step for step in steps if step[1]]
         self._train, held_out, self.note = _chosen(config, found)
         self._trial = self.units_per_row = config.trial
         self.train_rows, self.eval_rows = (len(x) // self._trial for x in (self._train, held_out))
@@ -56,7 +61,8 @@ class IdentityDataset:
         self._eval = held_out[dealt[: self.eval_rows * self._trial]]
         self._mean, self._spread = pictures.statistics(self._images_of(self._train))
         self.facts = facts(config) | {"train_identities": len(self._train)}
-        decided = f"identities {order.VERSION} {config.trial} {config.flip} {config.crop}"
+        decided = f"identities {order.VERSION} {config.trial} {config.flip} "
+        decided += " ".join(f"{getattr(config, name)}" for name in STEPS)
         digest = hashlib.sha256(decided.encode())
         for side in (self._train, self._eval):
             images = self._images_of(side)
@@ -105,13 +111,17 @@ class IdentityDataset:
     def _pairs(self, rng: np.random.Generator, chosen: np.ndarray) -> np.ndarray:
         """Two different images of each identity [trial, 2, side, side, 3], augmented."""
         starts, counts = self._found.first[chosen], np.diff(self._found.first)[chosen]
-        two = np.stack([rng.choice(count, 2, replace=False) for count in counts])
-        images = self._standard(starts[:, None] + two)
-        for pair in images:
-            if self._flip and rng.random() < 0.5:
-                pair[:] = pair[:, :, ::-1].copy()
-            for one in pair if self._crop else ():
-                one[:] = augment.crop(rng, one, self._crop)
+        one = rng.integers(counts)
+        other = (one + rng.integers(1, counts)) % counts
+        images = self._standard(starts[:, None] + np.stack([one, other], axis=1))
+        if self._flip:
+            mirrored = rng.random(len(chosen)) < 0.5
+            images[mirrored] = images[mirrored][..., ::-1, :]
+        whole = images.reshape(-1, *images.shape[2:])
+        for place, image in enumerate(whole if self._steps else ()):
+            for function, size in self._steps:
+                image = function(rng, image, size)
+            whole[place] = image
         return images
 
     def _standard(self, places: np.ndarray) -> np.ndarray:
@@ -162,6 +172,8 @@ def _check(config: Config) -> None:
         "trial": (2, None),
         "side": (2, MOST_SIDE),
         "crop": (0, config.side - 1),
+        "cutout": (0, config.side),
+        "tint": (0, 4),
     }
     for field, (least, most) in limits.items():
         value = getattr(config, field)

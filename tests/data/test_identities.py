@@ -17,8 +17,10 @@ OPTIONS = {
     "side": 6,
     "flip": False,
     "crop": 0,
+    "cutout": 0,
+    "tint": 0.0,
 }
-AUGMENTED = {"flip": True, "crop": 2}
+AUGMENTED = {"flip": True, "crop": 2, "cutout": 2, "tint": 0.3}
 
 
 def draw(place, pixels):

@@ -1,0 +1,27 @@
+"""Drawings told apart: contrastive entropy against parameters and pairs of emoji.
+
+python -m scaling.study --config=configs/studies/embedder.py --workdir=studies/embedder
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """The study."""
+    return ConfigDict(
+        {
+            "name": "embedder",
+            "experiment": "configs/embedder.py",
+            "sizes": (4, 8, 12, 16, 20, 24),
+            "budgets": (3.2e10, 1e11, 3.2e11),
+            "sizes_per_budget": 4,
+            "prior": {"coefficient": 0.1, "exponent": 0.5},
+            "heldout": (3.0,),
+            "seeds": (0,),
+            "max_epochs": 100.0,
+            "law": "",
+            "noise": 0.0,
+            "metrics": ("recall_at_1",),
+            "bar": {"recall_at_1": 0.65},
+        }
+    )
