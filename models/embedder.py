@@ -59,7 +59,7 @@ class Model(nn.Module):
         c, image = self.config, batch["image"]
         x_NxhxwxF = residual.trunk(c, image.reshape(-1, *image.shape[3:]), train)
         x_NxF = x_NxhxwxF.reshape(len(x_NxhxwxF), -1)
-        x_NxE = convolution.dense(c.dimension, ("embed", "features"), "projection")(x_NxF)
+        x_NxE = convolution.dense(c.dimension, ("embed", None), "projection")(x_NxF)
         z_BxTx2xE = _unit(x_NxE).reshape(*image.shape[:3], -1)
         if not c.identities:
             return {"embedding": z_BxTx2xE}

@@ -179,6 +179,8 @@ def test_a_head_must_have_all_identities(people, tmp_path):  # noqa: F811
 @pytest.mark.slow
 def test_any_mesh_gives_the_losses_of_one_device(people):  # noqa: F811
     meshes = ({}, {"data": 4}, {"fsdp": 4}, {"data": 2, "fsdp": 2})
-    results = train_on(tiny(people, steps=10), *({"mesh": mesh} for mesh in meshes))
+    results = train_on(
+        tiny(people, **{"evaluation.batch_size": 4}), *({"mesh": mesh} for mesh in meshes)
+    )
     for found in results[1:]:
         assert found["losses"] == pytest.approx(results[0]["losses"], rel=1e-4)
