@@ -29,7 +29,7 @@ class Identities(NamedTuple):
     images: np.ndarray  # uint8 [n, side, side, 3]; those of an identity one after the other
     first: np.ndarray  # int64 [identities + 1]: where the images of each begin, and the end
     groups: tuple[str, ...]  # of each; those that look nearly alike are of one group
-    left_out: int  # identities with fewer than two images, or one that an earlier one has
+    left_out: int  # identities with fewer than two different images, or one of an earlier one
 
 
 def check(source: str) -> None:
@@ -41,7 +41,7 @@ def check(source: str) -> None:
 def find(source: str, side: int) -> Identities:
     """Reads a source of `data.identities.Config`, its images made `side` pixels wide and high.
 
-    A folder has one of its own for every identity, named after it, with two images or more.
+    A folder has one of its own for every identity, with two different images or more.
     """
     check(source)
     kind, _, rest = source.partition(":")
@@ -53,12 +53,12 @@ def find(source: str, side: int) -> Identities:
         found = _of_catalogue(rest, side)
     kept, groups, seen, left_out = [], [], set(), 0
     for group, images in found:
-        content = {image.tobytes() for image in images}
-        if len(content) < 2 or content & seen:
+        own = {image.tobytes(): image for image in images}
+        if len(own) < 2 or own.keys() & seen:
             left_out += 1
             continue
-        seen |= content
-        kept.append(images)
+        seen |= own.keys()
+        kept.append(np.stack([*own.values()]))
         groups.append(group)
     if not kept:
         none = "no identity with two different images"
@@ -108,9 +108,9 @@ def _of_catalogue(rest: str, side: int) -> Iterator[tuple[str, np.ndarray]]:
     owned: dict[str, list[np.ndarray]] = {}
     with catalogue.reading(name):
         builder.download_and_prepare()
-        rows = [row for split in builder.info.splits for row in _rows(builder, split, image, label)]
-    for whose, pixels in rows:
-        owned.setdefault(whose, []).append(pictures.rescaled(pixels, side))
+        for split in builder.info.splits:
+            for whose, pixels in _rows(builder, split, image, label):
+                owned.setdefault(whose, []).append(pictures.rescaled(pixels, side))
     for whose in sorted(owned):
         yield whose, np.stack(owned[whose])
 

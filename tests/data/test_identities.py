@@ -7,6 +7,7 @@ import pytest
 
 import data
 from data.sources import identities, pictures, wheel
+from tests.data.sources.test_labelled import pixels_of, prepared  # noqa: F401
 
 image = pytest.importorskip("PIL.Image")
 OPTIONS = {
@@ -36,6 +37,7 @@ def people(tmp_path_factory):
         place.mkdir()
         for i in range(2 + number % 3 if number else 1):
             draw(place / f"{i}.png", random.integers(0, 256, (8, 8, 3), np.uint8))
+    (folder / "07" / "again.png").write_bytes((folder / "07" / "0.png").read_bytes())
     return f"folder:{folder}"
 
 
@@ -140,6 +142,16 @@ def test_emoji_are_drawn_in_every_style(monkeypatch):
     assert found.images.shape == (78, 32, 32, 3)
     assert found.left_out == 1
     np.testing.assert_array_equal(found.first, np.arange(40) * 2)
+
+
+def test_classes_of_the_catalogue_are_identities(prepared):  # noqa: F811
+    found = identities.find("tfds:toy_shapes", 6)
+    assert found.groups == ("0", "1")
+    expected = {
+        pixels_of(s, n).tobytes() for s, k in (("train", 40), ("test", 8)) for n in range(k)
+    }
+    assert {image.tobytes() for image in found.images} == expected
+    assert identities.find("tfds:toy_shapes:coarse", 3).images.shape == (48, 3, 3, 3)
 
 
 def test_what_is_transparent_is_white_and_pixels_are_means(tmp_path):
