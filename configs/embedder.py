@@ -38,7 +38,7 @@ def recipe(width: int, pairs: float) -> ConfigDict:
         "name": "embedder",
         "stages": 2,
         "width": width,
-        "norm": "group",
+        "norm": "instance",
         "dtype": "float32",
         "stem": 1,
         "blocks": 1,

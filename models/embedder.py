@@ -2,7 +2,7 @@
 
 FaceNet's setting (Schroff et al. 2015, arXiv:1503.03832) with the trunk of `resnet`, all of whose
 last pixels an embedding is a product of: where a thing is in the image tells drawings apart. Norms
-are over groups, so that no image looks at another. With a row for each identity that is trained on,
+are within an image, so that none looks at another. With a row for each identity that is trained on,
 `head`, it can be trained to name them (ArcFace: Deng et al. 2019, arXiv:1801.07698).
 
 Shape letters: B batch, T identities of a trial, E numbers of an embedding, K identities in all.
@@ -32,8 +32,10 @@ class Config(convolution.Trunk):
         for field, least in (("stem", 0), ("blocks", 1), ("dimension", 2), ("identities", 0)):
             if getattr(self, field) < least:
                 raise ValueError(f"{field}: {getattr(self, field)}; must be at least {least}")
-        if self.norm != "group":
-            raise ValueError(f"norm: {self.norm!r}; must be 'group', else images look at others")
+        if self.norm == "batch":
+            raise ValueError(
+                "norm: 'batch'; with it images look at others; allowed: group, instance"
+            )
 
     def fits(self, facts: Mapping[str, Any]) -> None:
         """Raises ValueError where the data's images are too small or their identities too many."""

@@ -14,7 +14,7 @@ import jax
 
 from models.layers import weights
 
-NORMS = ("batch", "group")
+NORMS = ("batch", "group", "instance")
 GROUP = 4  # channels of a group
 
 
@@ -24,7 +24,7 @@ class Trunk:
 
     stages: int  # each has half the pixels and twice the channels of the one before
     width: int  # channels of the first stage
-    norm: str  # "batch" | "group"
+    norm: str  # "batch" | "group" | "instance"
     dtype: str  # of activations and convolutions: "float32" | "bfloat16"
 
     def __post_init__(self):
@@ -66,7 +66,7 @@ class Config(Trunk):
 class Convolution(nn.Module):
     """[B, H, W, C] -> [B, H / stride, W / stride, features], rounded up; zeros around the image.
 
-    Before a norm of groups the kernel is standardised: each of its outputs has weights of mean 0
+    Before a norm within an image the kernel is standardised: each of its outputs has weights of mean 0
     and variance 1 (Qiao et al. 2019, "Micro-batch training with batch-channel normalization and
     weight standardization", section 3), which does for small batches what a norm over them would.
     """
@@ -82,7 +82,7 @@ class Convolution(nn.Module):
         inputs = {"rows": self.size, "columns": self.size, self.axis: x.shape[-1]}
         outputs, init = {"embed": self.features}, nn.initializers.he_normal()
         kernel = weights.weight(self, "kernel", inputs, outputs, init=init)
-        if self.norm == "group":
+        if self.norm != "batch":
             kernel = jax.nn.standardize(kernel, axis=(0, 1, 2), epsilon=1e-8)
         return jax.lax.conv_general_dilated(
             x,
@@ -94,8 +94,9 @@ class Convolution(nn.Module):
 
 
 class Norm(nn.Module):
-    """Normalises each channel over the batch and its pixels (Ioffe and Szegedy 2015), or groups of
-    GROUP channels over an image's own pixels (Wu and He 2018); then a scale and a shift a channel.
+    """Normalises each channel over the batch and its pixels (Ioffe and Szegedy 2015), or over an
+    image's own pixels ("instance": Ulyanov et al. 2016), or groups of GROUP channels over those (Wu
+    and He 2018); then a scale and a shift a channel.
 
     "batch" keeps the mean and the variance to evaluate with in the collection batch_stats, and
     makes rows look at one another, so that a step cannot be taken in parts.
@@ -113,8 +114,9 @@ class Norm(nn.Module):
             "bias_init": boxed(nn.initializers.zeros),
             "dtype": x.dtype,
         }
-        if self.kind == "group":
-            return nn.GroupNorm(num_groups=None, group_size=GROUP, name="group", **kept)(x)
+        if self.kind != "batch":
+            size = GROUP if self.kind == "group" else 1
+            return nn.GroupNorm(num_groups=None, group_size=size, name="group", **kept)(x)
         running = nn.BatchNorm(use_running_average=not train, momentum=0.9, name="batch", **kept)
         return running(x)
 

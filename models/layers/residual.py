@@ -16,7 +16,7 @@ class Shape(Protocol):
     stages: int  # each has half the pixels and twice the channels of the one before
     blocks: int  # of a stage
     width: int  # channels of the first stage
-    norm: str  # "batch" | "group"
+    norm: str  # "batch" | "group" | "instance"
     dtype: str  # of activations and convolutions
 
 
