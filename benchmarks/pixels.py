@@ -3,8 +3,7 @@
     python -m benchmarks.pixels [--source=emoji] [--sides=16,32] [--evaluation=test]
 
 Of the same identities and trials as those of data `identities`, by the metrics of task `match`. The
-mean is of the images to train on. The temperature of the entropy is the one of `configs/embedder`
-that is best for pixels.
+mean is of the images to train on; the temperature of the entropy is the best of five.
 """
 
 import jax.numpy as jnp
@@ -19,27 +18,25 @@ from train.evaluation import Measured
 TEMPERATURES = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 
-def measure(options: dict, temperature: float) -> Measured:
-    """Metrics with errors; `options` are those of data `identities`."""
+def measure(options: dict) -> tuple[float, Measured]:
+    """The best temperature, and metrics with errors; `options` are those of data `identities`."""
     try:
         dataset = data.open_dataset("identities", options)
     except ValueError as error:
         raise cli.InputError(str(error)) from error
-    batch = dataset.train_batch(0, 0, dataset.train_rows)
-    mean = batch["image"].mean(axis=(0, 1, 2))
-
-    def pixels(batch: dict[str, np.ndarray]) -> dict[str, jnp.ndarray]:
-        centred = (batch["image"] - mean).reshape(*batch["image"].shape[:3], -1)
-        length = np.linalg.norm(centred, axis=-1, keepdims=True)
-        return {"embedding": jnp.asarray(centred / length)}
-
-    task = tasks.load("match")
-    chosen = task.Config("contrastive", temperature, 0.0)
+    mean = dataset.train_batch(0, 0, dataset.train_rows)["image"].mean(axis=(0, 1, 2))
     held_out = dataset.eval_batch(0, dataset.eval_rows)
-    scored = task.losses(chosen, pixels, held_out, None)
-    rows = {name: np.asarray(x) for name, x in task.examine(chosen, pixels, held_out, None).items()}
+    centred = (held_out["image"] - mean).reshape(*held_out["image"].shape[:3], -1)
+    z = centred / np.linalg.norm(centred, axis=-1, keepdims=True)
+    task, found = tasks.load("match"), []
+    for temperature in TEMPERATURES:
+        chosen = task.Config("contrastive", temperature, 0.0)
+        scored = task.losses(chosen, lambda _: {"embedding": jnp.asarray(z)}, held_out, None)
+        found.append((float(scored.sums["loss"].sum()), temperature, chosen, scored))
+    _, temperature, chosen, scored = min(found, key=lambda one: one[:2])
     sums = {name: np.asarray(x) for name, x in scored.sums.items()}
-    return evaluation.metrics(task, chosen, dataset.facts, sums, np.asarray(scored.units), rows)
+    units, rows = np.asarray(scored.units), {"embedding": z}
+    return temperature, evaluation.metrics(task, chosen, dataset.facts, sums, units, rows)
 
 
 def main() -> None:
@@ -50,10 +47,8 @@ def main() -> None:
     del options["name"]
     options |= {"source": given.source, "evaluation": given.evaluation}
     for side in cli.numbers("sides", given.sides):
-        found = [measure(options | {"side": int(side)}, t) for t in TEMPERATURES]
-        best = min(found, key=lambda one: one["loss"][0])
-        told = ", ".join(f"{name} {x:.3f} +- {error:.3f}" for name, (x, error) in best.items())
-        temperature = TEMPERATURES[found.index(best)]
+        temperature, found = measure(options | {"side": int(side)})
+        told = ", ".join(f"{name} {x:.3f} +- {error:.3f}" for name, (x, error) in found.items())
         print(f"{int(side)}x{int(side)}: {told} (temperature {temperature})", flush=True)
 
 

@@ -66,9 +66,10 @@ class Config(Trunk):
 class Convolution(nn.Module):
     """[B, H, W, C] -> [B, H / stride, W / stride, features], rounded up; zeros around the image.
 
-    Before a norm within an image the kernel is standardised: each of its outputs has weights of mean 0
-    and variance 1 (Qiao et al. 2019, "Micro-batch training with batch-channel normalization and
-    weight standardization", section 3), which does for small batches what a norm over them would.
+    Before a norm within an image the kernel is standardised: each of its outputs has weights of
+    mean 0 and variance 1 (Qiao et al. 2019, "Micro-batch training with batch-channel normalization
+    and weight standardization", section 3), which does for small batches what a norm over them
+    would.
     """
 
     features: int
