@@ -13,7 +13,7 @@ def get_config() -> ConfigDict:
             "name": "embedder",
             "experiment": "configs/embedder.py",
             "sizes": (1, 2, 3, 4, 5, 6, 8),
-            "budgets": (3.2e10, 1e11, 3.2e11),
+            "budgets": (2e10, 6.3e10, 2e11),
             "sizes_per_budget": 4,
             "prior": {"coefficient": 0.36, "exponent": 0.4},
             "heldout": (3.0,),
