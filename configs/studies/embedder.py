@@ -12,10 +12,10 @@ def get_config() -> ConfigDict:
         {
             "name": "embedder",
             "experiment": "configs/embedder.py",
-            "sizes": (1, 2, 3, 4, 5, 6, 8),
+            "sizes": (3, 4, 5, 6, 8),
             "budgets": (2e10, 6.3e10, 2e11),
             "sizes_per_budget": 4,
-            "prior": {"coefficient": 0.36, "exponent": 0.4},
+            "prior": {"coefficient": 1700.0, "exponent": 0.1},
             "heldout": (3.0,),
             "seeds": (0,),
             "max_epochs": 400.0,
