@@ -1,3 +1,4 @@
+import functools
 import gzip
 import io
 import sys
@@ -200,12 +201,16 @@ def pixels_of(split, number):
     return random.integers(0, 100, (6, 6, 3), np.uint8) + np.uint8(100 * (number % 2))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
-    folder = str(tmp_path_factory.mktemp("tfds"))  # noqa: F811
+    prepare(tmp_path_factory.getbasetemp() / "catalogue")
+
+
+@functools.cache  # a folder of data sets is known to the process from then on
+def prepare(place):
     for builder in (ToyShapes, ToyMixed):
-        builder(data_dir=folder, file_format="array_record").download_and_prepare()
-    tfds.core.add_data_dir(folder)
+        builder(data_dir=str(place), file_format="array_record").download_and_prepare()
+    tfds.core.add_data_dir(str(place))
 
 
 def test_images_of_the_catalogue_are_read_without_tensorflow(prepared):
