@@ -23,6 +23,7 @@ EXPERIMENTS = (
     "bert_texts",
     "cnn",
     "embedder",
+    "factorization",
     "gan",
     "gpt",
     "gpt_large",
