@@ -41,6 +41,7 @@ STUDIES = (
     "cnn",
     "demo",
     "embedder",
+    "factorization",
     "gan",
     "gpt_large",
     "linear",
