@@ -75,6 +75,8 @@ def test_tables_dense_weights_and_those_of_one_rating_are_counted():
         tables = (U + I) * (rank + 1)
         assert (found["embedding"], found["body"]) == (tables, 1)
         assert found["active"] == 2 * (rank + 1) + 1
+        flops = accounting.training_flops(found, {"weights": 0, "attention": 2 * rank}, 10)
+        assert (flops["6nd"], flops["6nd_body"]) == (60 * found["active"], 60)
 
 
 @pytest.mark.parametrize(
