@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data import order
-from data.sources import ratings, split
+from data.sources import ratings
 from data.sources.ratings import Ratings
 
 SHARE = 0.1  # of ratings, for each held-out side
@@ -136,11 +136,7 @@ def _named(users: np.ndarray, items: np.ndarray, y: np.ndarray) -> dict[str, np.
 def _content(source: str, state: tuple) -> Content:
     """Reads a source, which is another one where its `state` is, and decides on its sides."""
     found = ratings.find(source)
-    pairs = (
-        f"{found.user_names[user]}\t{found.item_names[item]}"
-        for user, item in zip(found.users.tolist(), found.items.tolist())
-    )
-    draws = np.array([split.draw(pair) for pair in pairs], np.uint64)
+    draws = ratings.draws(found)
     rows = np.argsort(draws, kind="stable")[::-1]
     if found.times is None:
         late = 1 - draws[rows] / 2.0**64

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.sources import files, rows, wheel
+from data.sources import files, rows, split, wheel
 
 # Of the packaged sources: tables of users x items. Who rated nothing is no user.
 SIZES = {"msq": (3893, 75), "insteval": (2972, 1128)}
@@ -56,11 +56,23 @@ def state(source: str) -> tuple[int, ...]:
     return () if known(source) else files.state(_path(source))
 
 
-def find(source: str) -> Ratings:
-    """Reads a source of `data.ratings.Config`."""
+def find(source: str, rated: bool = True) -> Ratings:
+    """Reads a source of `data.ratings.Config`; unless `rated`, who met what is all that is asked.
+
+    A person's own rows then need no rating, which is 1.
+    """
     if known(source):
         return {"msq": _msq, "insteval": _insteval}[source]()
-    return _own(source, _path(source))
+    return _own(source, _path(source), rated)
+
+
+def draws(found: Ratings) -> np.ndarray:
+    """A pseudo-random number of each pair, uint64 [n], which depends on no other."""
+    pairs = (
+        f"{found.user_names[user]}\t{found.item_names[item]}"
+        for user, item in zip(found.users.tolist(), found.items.tolist())
+    )
+    return np.array([split.draw(pair) for pair in pairs], np.uint64)
 
 
 def _path(source: str) -> Path:
@@ -70,14 +82,14 @@ def _path(source: str) -> Path:
     return path
 
 
-def _own(source: str, path: Path) -> Ratings:
+def _own(source: str, path: Path, rated: bool) -> Ratings:
     users, items, ratings, times = [], [], [], []
-    for where, cells in rows.table(path, COLUMNS, (TIME,)):
+    for where, cells in rows.table(path, COLUMNS if rated else COLUMNS[:2], (TIME,)):
         for name, named in (("user", users), ("item", items)):
             if not (given := cells[name].strip()):
                 raise ValueError(f"data.source: {where} has an empty {name}; allowed: a {name}")
             named.append(given)
-        ratings.append(_number(where, "rating", cells["rating"]))
+        ratings.append(_number(where, "rating", cells["rating"]) if rated else 1.0)
         if TIME in cells:
             times.append(_number(where, TIME, cells[TIME]))
     if not ratings:

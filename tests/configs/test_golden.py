@@ -34,6 +34,7 @@ EXPERIMENTS = (
     "resnet",
     "seq2seq",
     "seq2seq_depths",
+    "two_tower",
     "vit",
 )
 STUDIES = (
@@ -50,6 +51,7 @@ STUDIES = (
     "resnet",
     "seq2seq",
     "seq2seq_depths",
+    "two_tower",
     "vit",
 )
 CONFIGS = (*EXPERIMENTS, *(f"studies.{name}" for name in STUDIES))

@@ -75,11 +75,15 @@ def of_regression(folder, _):
     return (set(hashes(np.column_stack([b["x"], b["y"]]))) for b in whole(dataset))
 
 
-def of_ratings(folder, _):
+def of_ratings(folder, _, name="ratings", options=RATINGS):
     pairs = [f"u{a % 40},i{b % 30},{c}\n" for a, b, c in NUMBERS[:, :3, 0]] * 2
     source = {"source": write(folder, "user,item,rating\n" + "".join(pairs))}
-    dataset = data.open_dataset("ratings", RATINGS | source)
+    dataset = data.open_dataset(name, options | source)
     return (set(zip(b["user"].tolist(), b["item"].tolist())) for b in whole(dataset))
+
+
+def of_interactions(folder, clean):
+    return of_ratings(folder, clean, "interactions", RATINGS | {"length": 9})
 
 
 def whole(dataset):
@@ -88,7 +92,15 @@ def whole(dataset):
     yield dataset.eval_batch(0, dataset.eval_rows)
 
 
-SOURCES = [of_text, of_pairs, of_labelled_text, of_images, of_regression, of_ratings]
+SOURCES = [
+    of_text,
+    of_pairs,
+    of_labelled_text,
+    of_images,
+    of_regression,
+    of_ratings,
+    of_interactions,
+]
 
 
 @pytest.mark.parametrize("source", SOURCES)
