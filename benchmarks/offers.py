@@ -1,6 +1,6 @@
 """What a model that ranks items has to beat: what is most popular, and a linear model in one step.
 
-    python -m benchmarks.offers [--source=insteval] [--ridges=30,100,300]
+    python -m benchmarks.offers [--source=insteval] [--ridges=3,10,30,100]
 
 NDCG@10 and recall@10 on the test side of data `interactions`: of each user one item among all those
 that he is not known to have met. popularity: how many met an item. ease: each item is a linear sum
@@ -72,5 +72,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("source", "insteval", "Of data interactions.")
-    flags.DEFINE_list("ridges", ["10", "30", "100", "300"], "To choose from.")
+    flags.DEFINE_list("ridges", ["3", "10", "30", "100"], "To choose from.")
     cli.run_main(main)

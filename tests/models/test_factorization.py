@@ -115,7 +115,7 @@ def test_a_run_learns_what_two_vectors_make(tmp_path):
     cells = (line.split(",") for line in lines)
     told = [f"{u},{i},{truth[int(u[1:]), int(i[1:])]:.4f}" for u, i, _ in cells]
     source = write(tmp_path, "\n".join([header, *told]))
-    changes = {"steps": 1500, "model.rank": 2, "model.penalty": 1e-5}
+    changes = {"steps": 400, "batch_size": 64, "model.rank": 2, "model.penalty": 1e-5}
     metrics = run.run(on(source, **changes), tmp_path / "run").metrics
     (rmse, error), (loss, _) = metrics["rmse"], metrics["loss"]
     assert rmse < 0.2 * truth.std()
@@ -125,14 +125,12 @@ def test_a_run_learns_what_two_vectors_make(tmp_path):
 
 
 def test_tables_are_split_over_tensor_and_no_number_depends_on_it(tmp_path):
-    meshes = [{}, {"tensor": 2}, {"tensor": 2, "fsdp": 2}, {"data": 2}]
     config = on(write(tmp_path, drawn() + "stranger,i0,5\n"), **{"model.users": 31})
-    one, *others = train_on(config, *({"mesh": mesh} for mesh in meshes), devices=4)
+    one, other = train_on(config, {}, {"mesh": {"tensor": 2, "fsdp": 2}}, devices=4)
     assert one["losses"][-1] < one["losses"][0]
-    for other in others:
-        assert other["losses"] == pytest.approx(one["losses"], rel=1e-5)
+    assert other["losses"] == pytest.approx(one["losses"], rel=1e-5)
     # 31 users are no even number.
-    split = others[1]["split"]["params"]
+    split = other["split"]["params"]
     assert split["embedding_item"] == ["fsdp", "tensor"]
     assert (split["embedding_item_bias"], split["embedding_user"]) == (["tensor"], ["fsdp"])
-    assert others[1]["split"]["opt_state"]["embedding_item"] == ["fsdp", "tensor"]
+    assert other["split"]["opt_state"]["embedding_item"] == ["fsdp", "tensor"]

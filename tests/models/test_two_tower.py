@@ -92,7 +92,7 @@ def on(folder, **changes):
 
 
 def test_a_run_learns_who_meets_what(tmp_path):
-    metrics = run.run(on(tmp_path, steps=300), tmp_path / "run").metrics
+    metrics = run.run(on(tmp_path, steps=200), tmp_path / "run").metrics
     # Five of a kind are left to be offered, of 41: chance would find .24, kind alone all.
     assert metrics["recall@10"][0] > 0.9
     assert metrics["loss"][0] < np.log(41) / 1.5
@@ -101,11 +101,9 @@ def test_a_run_learns_who_meets_what(tmp_path):
 
 def test_tables_are_split_over_tensor_and_no_number_depends_on_it(tmp_path):
     config = on(tmp_path, **{"model.dropout": 0.0})
-    meshes = ({}, {"tensor": 2, "fsdp": 2}, {"data": 2})
-    one, *others = train_on(config, *({"mesh": mesh} for mesh in meshes), devices=4)
+    one, other = train_on(config, {}, {"mesh": {"tensor": 2, "fsdp": 2}}, devices=4)
     assert one["losses"][-1] < one["losses"][0]
-    for other in others:
-        assert other["losses"] == pytest.approx(one["losses"], rel=1e-5)
-    split = others[0]["split"]["params"]
+    assert other["losses"] == pytest.approx(one["losses"], rel=1e-5)
+    split = other["split"]["params"]
     assert split["embedding_met"] == split["head_item"] == ["fsdp", "tensor"]
     assert split["head_bias"] == ["tensor"]
