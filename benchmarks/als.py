@@ -96,7 +96,7 @@ def main() -> None:
 
     def measured(side: str, rank: int, ridge: float) -> tuple[float, float]:
         train, held_out, facts = sides[side]
-        found = factorise(train, facts["users"], facts["items"], rank, ridge)
+        found = factorise(train, facts["user_rows"], facts["item_rows"], rank, ridge)
         return rmse(held_out, *found)
 
     for rank in ranks:

@@ -49,7 +49,7 @@ def opened(source: str, evaluation: str) -> tuple[np.ndarray, Batch]:
     except ValueError as error:
         raise cli.InputError(f"--source: {error}") from error
     train = dataset.train_batch(0, 0, dataset.train_rows)
-    met = np.zeros((dataset.facts["users"], dataset.facts["items"]))
+    met = np.zeros((dataset.facts["user_rows"], dataset.facts["item_rows"]))
     met[train["user"], train["item"]] = 1
     return met, dataset.eval_batch(0, dataset.eval_rows)
 

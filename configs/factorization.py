@@ -4,8 +4,8 @@
 
 Lecturers' marks are `--config.data.source=insteval --config.data.unique=0`. Ratings of your own, a
 CSV with the columns user, item, rating and perhaps time, need the numbers of both too:
-`--config.data.source=csv:PATH --config.data.unique=0 --config.model.users=U
---config.model.items=I`.
+`--config.data.source=csv:PATH --config.data.unique=0 --config.model.user_rows=U
+--config.model.item_rows=I`.
 """
 
 from ml_collections import ConfigDict
@@ -45,8 +45,8 @@ def recipe(rank: int, ratings: float) -> ConfigDict:
     }
     config.model = {
         "name": "factorization",
-        "users": 0,  # as many as the data have
-        "items": 0,
+        "user_rows": 0,  # as many as the data have
+        "item_rows": 0,
         "rank": rank,
         "penalty": RIDGE * (known / ALL) ** 0.15 / known,
     }

@@ -4,7 +4,7 @@
 
 Recall and NDCG are of one lecturer of each student among all 1,128. Rows of your own, a CSV with
 the columns user, item and perhaps time, need the number of items too:
-`--config.data.source=csv:PATH --config.data.unique=0 --config.model.items=I`.
+`--config.data.source=csv:PATH --config.data.unique=0 --config.model.item_rows=I`.
 """
 
 from ml_collections import ConfigDict
@@ -41,7 +41,7 @@ def recipe(width: int, interactions: float) -> ConfigDict:
     }
     config.model = {
         "name": "two_tower",
-        "items": 0,  # as many as the data have
+        "item_rows": 0,  # as many as the data have
         "width": width,
         "hidden": 2 * width,
         "dropout": 0.5,

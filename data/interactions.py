@@ -136,7 +136,7 @@ def spec(config: Config) -> dict[str, np.ndarray]:
 
 def _facts(users: int | None, items: int | None) -> dict[str, Any]:
     found = {"unit": InteractionsDataset.unit, "units_per_row": InteractionsDataset.units_per_row}
-    return found | {"users": users, "items": items}
+    return found | {"user_rows": users, "item_rows": items}
 
 
 def _named(history: np.ndarray, item: np.ndarray, user: np.ndarray) -> dict[str, np.ndarray]:

@@ -78,8 +78,8 @@ class RatingsDataset:
             f"{sum(cold):,} users and items are cold" if sum(cold) else "",
         ]
         self.note = "; ".join(filter(None, said))
-        decided = f"ratings {order.VERSION} {self.train_rows} {mean!r} {self.facts['users']}"
-        digest = hashlib.sha256(f"{decided} {self.facts['items']}".encode())
+        decided = f"ratings {order.VERSION} {self.train_rows} {mean!r} {self.facts['user_rows']}"
+        digest = hashlib.sha256(f"{decided} {self.facts['item_rows']}".encode())
         for array in (self._users, self._items, self._y):
             digest.update(array.tobytes())
         self.digest = digest.hexdigest()
@@ -125,7 +125,7 @@ def spec(config: Config) -> dict[str, np.ndarray]:
 
 def _facts(users: int | None, items: int | None) -> dict[str, Any]:
     found = {"unit": RatingsDataset.unit, "units_per_row": RatingsDataset.units_per_row}
-    return found | {"users": users, "items": items}
+    return found | {"user_rows": users, "item_rows": items}
 
 
 def _named(users: np.ndarray, items: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:

@@ -24,15 +24,15 @@ SPREAD = 0.1  # of the first values of vectors
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    users: int  # U; 0 in a config: as many as the data have
-    items: int  # I, likewise
+    user_rows: int  # U; 0 in a config: as many as the data have
+    item_rows: int  # I, likewise
     rank: int  # K, places of a vector; 0 = biases alone
     # Of all squares in the tables: a ridge divided by the number of ratings to train on. A rating
     # pays for its user U times and for its item I times, as it meets one of so many.
     penalty: float
 
     def __post_init__(self):
-        for field in ("users", "items"):
+        for field in ("user_rows", "item_rows"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field}: {getattr(self, field)}; must be at least 1")
         for field in ("rank", "penalty"):
@@ -41,7 +41,7 @@ class Config:
 
     def fits(self, facts: Mapping[str, Any]) -> None:
         """Raises ValueError for other tables than the data's: the number after a table is cold."""
-        for field in ("users", "items"):
+        for field in ("user_rows", "item_rows"):
             if getattr(self, field) != facts[field]:
                 given = f"{field}: {getattr(self, field)}"
                 raise ValueError(f"{given}; must be {facts[field]}, as many as the data have")
@@ -49,7 +49,7 @@ class Config:
     @property
     def used(self) -> dict[str, float]:
         """The share of parameters with this logical axis that a rating passes through."""
-        return {"users": 1 / self.users, "items": 1 / self.items}
+        return {"users": 1 / self.user_rows, "items": 1 / self.item_rows}
 
 
 class Model(nn.Module):
@@ -63,14 +63,14 @@ class Model(nn.Module):
     @nn.compact
     def __call__(self, batch: dict[str, jax.Array], *, train: bool = False) -> jax.Array:
         c = self.config
-        user_B, user_BxK = self.looked_up("user", c.users, batch["user"])
-        item_B, item_BxK = self.looked_up("item", c.items, batch["item"])
+        user_B, user_BxK = self.looked_up("user", c.user_rows, batch["user"])
+        item_B, item_BxK = self.looked_up("item", c.item_rows, batch["item"])
         y_B = user_B + item_B + weight(self, "bias", {}, {None: 1}, init=nn.initializers.zeros)
-        ridge_B = c.users * jnp.square(user_B) + c.items * jnp.square(item_B)
         if c.rank:
             y_B += jnp.einsum("bk,bk->b", user_BxK, item_BxK)
-            ridge_B += c.users * jnp.square(user_BxK).sum(1) + c.items * jnp.square(item_BxK).sum(1)
-        self.sow("losses", "penalty", c.penalty * ridge_B)
+        squares_B = c.user_rows * _squares(user_B, user_BxK)
+        squares_B += c.item_rows * _squares(item_B, item_BxK)
+        self.sow("losses", "penalty", c.penalty * squares_B)
         return y_B
 
     def looked_up(
@@ -94,3 +94,8 @@ class Model(nn.Module):
 def _rows(table: jax.Array, number_B: jax.Array) -> jax.Array:
     """Rows of a table, and zeros for numbers that are past its end."""
     return jnp.take(table, number_B, axis=0, mode="fill", fill_value=0)
+
+
+def _squares(bias_B: jax.Array, vector_BxK: jax.Array | None) -> jax.Array:
+    bias_B = jnp.square(bias_B)
+    return bias_B if vector_BxK is None else bias_B + jnp.square(vector_BxK).sum(axis=1)

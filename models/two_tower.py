@@ -24,13 +24,13 @@ from models.layers.weights import gathered, weight
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    items: int  # I; 0 in a config: as many as the data have
+    item_rows: int  # I; 0 in a config: as many as the data have
     width: int  # D
     hidden: int  # width of the perceptron; 0 = none
     dropout: float  # rate, on each item of a history
 
     def __post_init__(self):
-        for field in ("items", "width"):
+        for field in ("item_rows", "width"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field}: {getattr(self, field)}; must be at least 1")
         if self.hidden < 0:
@@ -40,8 +40,10 @@ class Config:
 
     def fits(self, facts: Mapping[str, Any]) -> None:
         """Raises ValueError for another table than the data's: the number after it is no item."""
-        if self.items != facts["items"]:
-            raise ValueError(f"items: {self.items}; must be {facts['items']}, as the data have")
+        if self.item_rows != facts["item_rows"]:
+            raise ValueError(
+                f"item_rows: {self.item_rows}; must be {facts['item_rows']}, as the data have"
+            )
 
 
 class Model(nn.Module):
@@ -56,7 +58,7 @@ class Model(nn.Module):
     def __call__(self, batch: dict[str, jax.Array], *, train: bool = False) -> jax.Array:
         c, history_BxH = self.config, spread(batch["history"], "batch", None)
         user_BxD = self.user(self.table("embedding_met"), history_BxH, train)
-        bias_I = weight(self, "head_bias", {}, {"items": c.items}, init=nn.initializers.zeros)
+        bias_I = weight(self, "head_bias", {}, {"items": c.item_rows}, init=nn.initializers.zeros)
         logits_BxI = jnp.einsum("bd,id->bi", user_BxD, self.table("head_item"))
         logits_BxI += spread(bias_I, "items")[None]
         rows_Bx1 = jnp.arange(len(history_BxH))[:, None]
@@ -65,14 +67,14 @@ class Model(nn.Module):
 
     def table(self, name: str) -> jax.Array:
         """A vector for each item, [I, D]."""
-        axes = {"items": self.config.items}, {"embed": self.config.width}
+        axes = {"items": self.config.item_rows}, {"embed": self.config.width}
         init = nn.initializers.normal(self.config.width**-0.5)
         return gathered(weight(self, name, *axes, init=init), ("items", "embed"), jnp.float32)
 
     def user(self, met_IxD: jax.Array, history_BxH: jax.Array, train: bool) -> jax.Array:
         """What a history says, [B, D]: the sum of its vectors over the root of their number."""
         c = self.config
-        there_BxH = (history_BxH < c.items).astype(jnp.float32)
+        there_BxH = (history_BxH < c.item_rows).astype(jnp.float32)
         kept_BxH = nn.Dropout(c.dropout, deterministic=not train)(there_BxH)
         x_BxHxD = jnp.take(met_IxD, history_BxH, axis=0, mode="fill", fill_value=0)
         number_Bx1 = jnp.maximum(kept_BxH.sum(axis=1), 1)[:, None]

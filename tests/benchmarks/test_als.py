@@ -51,6 +51,6 @@ def test_of_who_is_cold_the_other_tells_alone():
 def test_all_rows_are_read_and_what_is_no_source_is_one_line(tmp_path):
     train, held_out, facts = als.opened(write(tmp_path, drawn()), "test", 0)
     assert len(train["y"]) + len(held_out["y"]) > 300
-    assert (facts["users"], facts["items"]) == (30, 20)
+    assert (facts["user_rows"], facts["item_rows"]) == (30, 20)
     with pytest.raises(InputError, match=r"--source: data\.source: 'netflix'; allowed: msq"):
         als.opened("netflix", "test", 0)

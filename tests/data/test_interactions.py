@@ -74,9 +74,13 @@ def test_a_larger_cap_keeps_what_a_smaller_one_does(source):
 
 def test_what_is_known_unopened_is_what_is_found(source):
     config = interactions.Config(source=source, **OPTIONS)
-    assert data.facts("interactions", config)["items"] is None
+    assert data.facts("interactions", config)["item_rows"] is None
     packaged = data.facts("interactions", interactions.Config(source="insteval", **OPTIONS))
-    assert (packaged["users"], packaged["items"], packaged["unit"]) == (2972, 1128, "interaction")
+    assert (packaged["user_rows"], packaged["item_rows"], packaged["unit"]) == (
+        2972,
+        1128,
+        "interaction",
+    )
     dataset, spec = opened(source), data.spec("interactions", config)
     for batch in (dataset.train_batch(0, 3, 4), dataset.eval_batch(0, 1)):
         assert {k: (x.shape[1:], x.dtype) for k, x in batch.items()} == {

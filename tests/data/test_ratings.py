@@ -76,7 +76,7 @@ def test_the_latest_are_held_out_where_ratings_say_when(tmp_path):
 def test_who_has_no_rating_to_train_on_is_cold(tmp_path):
     lines = "".join(f"stranger{i},i0,5\n" for i in range(300))
     dataset = opened(write(tmp_path, drawn() + lines))
-    users = dataset.facts["users"]
+    users = dataset.facts["user_rows"]
     assert users == 330 == len(dataset.facts["user_names"])
     train, held_out = whole(dataset)
     assert train["user"].max() < users
@@ -90,9 +90,9 @@ def test_who_has_no_rating_to_train_on_is_cold(tmp_path):
 
 def test_what_is_known_unopened_is_what_is_found(source):
     module, config = data.load("ratings"), ratings.Config(source=source, **OPTIONS)
-    assert data.facts("ratings", config)["users"] is None
+    assert data.facts("ratings", config)["user_rows"] is None
     packaged = data.facts("ratings", ratings.Config(source="msq", **OPTIONS))
-    assert (packaged["users"], packaged["items"], packaged["unit"]) == (3893, 75, "rating")
+    assert (packaged["user_rows"], packaged["item_rows"], packaged["unit"]) == (3893, 75, "rating")
     dataset, spec = opened(source), module.spec(config)
     for batch in (dataset.train_batch(0, 3, 4), dataset.eval_batch(0, 1)):
         assert {k: (x.shape[1:], x.dtype) for k, x in batch.items()} == {

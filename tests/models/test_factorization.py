@@ -13,7 +13,7 @@ from train import accounting, run
 from train import config as configuration
 
 U, I, K = 5, 4, 3
-VALUES = {"users": U, "items": I, "rank": K, "penalty": 0.01}
+VALUES = {"user_rows": U, "item_rows": I, "rank": K, "penalty": 0.01}
 USER, ITEM = np.array([0, 4, 2, 4, 5, 1]), np.array([3, 0, 0, 0, 1, 4])  # 5 and 4 are cold
 BATCH = {"user": jnp.asarray(USER), "item": jnp.asarray(ITEM)}
 
@@ -82,7 +82,7 @@ def test_tables_dense_weights_and_those_of_one_rating_are_counted():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"users": 0}, "users: 0; must be at least 1"),
+        ({"user_rows": 0}, "user_rows: 0; must be at least 1"),
         ({"rank": -1}, "rank: -1; must be at least 0"),
         ({"penalty": -0.1}, "penalty: -0.1; must be at least 0"),
     ],
@@ -93,16 +93,16 @@ def test_what_a_config_may_not_hold(changes, message):
 
 
 def test_tables_of_another_size_than_the_data_do_not_fit():
-    factorization.Config(**VALUES).fits({"users": U, "items": I})
-    with pytest.raises(ValueError, match="items: 4; must be 6, as many as the data have"):
-        factorization.Config(**VALUES).fits({"users": U, "items": 6})
+    factorization.Config(**VALUES).fits({"user_rows": U, "item_rows": I})
+    with pytest.raises(ValueError, match="item_rows: 4; must be 6, as many as the data have"):
+        factorization.Config(**VALUES).fits({"user_rows": U, "item_rows": 6})
 
 
 def on(source, **changes):
     """A run on a table of 30 users and 20 items of its own."""
     config = recipes.recipe(4, 1e4)
     config.data.update(source=source, unique=0)
-    config.model.update(users=30, items=20)
+    config.model.update(user_rows=30, item_rows=20)
     config.batch_size, config.evaluation.batch_size, config.steps = 16, 64, 10
     config.update_from_flattened_dict(changes)
     return configuration.resolve(config.to_dict())
@@ -125,7 +125,7 @@ def test_a_run_learns_what_two_vectors_make(tmp_path):
 
 
 def test_tables_are_split_over_tensor_and_no_number_depends_on_it(tmp_path):
-    config = on(write(tmp_path, drawn() + "stranger,i0,5\n"), **{"model.users": 31})
+    config = on(write(tmp_path, drawn() + "stranger,i0,5\n"), **{"model.user_rows": 31})
     one, other = train_on(config, {}, {"mesh": {"tensor": 2, "fsdp": 2}}, devices=4)
     assert one["losses"][-1] < one["losses"][0]
     assert other["losses"] == pytest.approx(one["losses"], rel=1e-5)

@@ -13,7 +13,7 @@ from train import config as configuration
 from train import run
 
 I, D, F = 7, 4, 6
-VALUES = {"items": I, "width": D, "hidden": F, "dropout": 0.0}
+VALUES = {"item_rows": I, "width": D, "hidden": F, "dropout": 0.0}
 HISTORY = np.array([[0, 3, I, 5], [I, I, I, I], [6, 2, 1, 4], [I, 2, I, I]])
 
 
@@ -67,7 +67,7 @@ def test_what_dropout_takes_is_no_longer_read_and_still_not_offered():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"items": 0}, "items: 0; must be at least 1"),
+        ({"item_rows": 0}, "item_rows: 0; must be at least 1"),
         ({"hidden": -1}, "hidden: -1; must be at least 0"),
         ({"dropout": 1.0}, r"dropout: 1.0; must be in \[0, 1\)"),
     ],
@@ -85,7 +85,7 @@ def on(folder, **changes):
     config = recipes.recipe(8, 1e4)
     source = write(folder, "user,item\n" + "\n".join(lines))
     config.data.update(source=source, unique=0, length=8)
-    config.model.items = 48
+    config.model.item_rows = 48
     config.batch_size, config.evaluation.batch_size, config.steps = 16, 32, 10
     config.update_from_flattened_dict(changes)
     return configuration.resolve(config.to_dict())
