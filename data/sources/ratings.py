@@ -87,7 +87,7 @@ def _own(source: str, path: Path, rated: bool) -> Ratings:
     for where, cells in rows.table(path, COLUMNS if rated else COLUMNS[:2], (TIME,)):
         for name, named in (("user", users), ("item", items)):
             if not (given := cells[name].strip()):
-                raise ValueError(f"data.source: {where} has an empty {name}; allowed: a {name}")
+                raise ValueError(f"data.source: {where} has an empty {name}; allowed: a name")
             named.append(given)
         ratings.append(_number(where, "rating", cells["rating"]) if rated else 1.0)
         if TIME in cells:

@@ -42,7 +42,7 @@ def test_the_last_is_the_latest_where_ratings_say_when(tmp_path):
         ("user,item,rating\na,b,inf\n", "line 2 column 'rating': 'inf'; allowed"),
         ("user,item,rating\na,b,1e16\n", "line 2 column 'rating': '1e16'; allowed"),
         ("user,item,rating,time\na,b,1,today\n", "line 2 column 'time': 'today'; allowed"),
-        ("user,item,rating\na, ,1\n", "line 2 has an empty item; allowed: a item"),
+        ("user,item,rating\na, ,1\n", "line 2 has an empty item; allowed: a name"),
         ("user,item,rating\na,b,1,2\n", "line 2 has 4 cells; allowed: 3"),
     ],
 )
