@@ -37,11 +37,12 @@ def count_parameters(
 
     Returns:
       {"embedding": n, "body": n, "head": n, "total": their sum, "active": of these used}, and
-      "encoder" and "decoder", which are parts of the body, if there are such.
+      "encoder" and "decoder", which are parts of the body, if there are such; "active_body" where a
+      unit passes through a part of the embedding or the head alone.
     """
     counts: dict[str, int] = dict.fromkeys(GROUPS, 0)
     parts: dict[str, int] = {}
-    active = 0.0
+    active = active_body = 0.0
     for path, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=_is_box):
         first = str(getattr(path[0], "key", path[0])) if path else ""
         group = next((g for g in ("embedding", "head") if first.startswith(g)), "body")
@@ -49,7 +50,11 @@ def count_parameters(
         counts[group] += size
         for part in filter(first.startswith, PARTS):
             parts[part] = parts.get(part, 0) + size
-        active += size * math.prod(used.get(axis, 1) for axis in getattr(leaf, "names", ()))
+        passed = size * math.prod(used.get(axis, 1) for axis in getattr(leaf, "names", ()))
+        active += passed
+        active_body += passed if group == "body" else 0
+    if round(active - active_body) < counts["embedding"] + counts["head"]:
+        parts["active_body"] = round(active_body)
     return counts | {"total": sum(counts.values()), "active": round(active)} | parts
 
 
@@ -92,7 +97,8 @@ def training_flops(
       (Hoffmann et al. 2022). 6nd_body: 6 N D without embedding and head (Kaplan et al. 2020).
     """
     weights, attention = forward["weights"], forward["attention"]
-    body = parameters["active"] - parameters["embedding"] - parameters["head"]
+    rest = parameters["active"] - parameters["embedding"] - parameters["head"]
+    body = parameters.get("active_body", rest)
     return {
         "forward": 3.0 * (weights + attention) * D,
         "causal": 3.0 * (weights + attention / 2) * D,

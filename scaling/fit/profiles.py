@@ -137,8 +137,9 @@ def profile(
 
     ends = []
     for steps in (slice(_NEAR), slice(_NEAR, None)):
-        if sides:
-            sides = look(sides, [side.ahead(steps) for side in sides])
+        ahead = [side.ahead(steps) for side in sides]
+        if any(ahead):  # a bound that is near leaves nothing beyond the first steps
+            sides = look(sides, ahead)
         ends += [side for side in sides if side.outside]
         sides = [side for side in sides if not side.outside]
     for _ in range(_ROUNDS if ends else 0):

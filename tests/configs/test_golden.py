@@ -23,6 +23,7 @@ EXPERIMENTS = (
     "bert_texts",
     "cnn",
     "embedder",
+    "factorization",
     "gan",
     "gpt",
     "gpt_large",
@@ -33,6 +34,7 @@ EXPERIMENTS = (
     "resnet",
     "seq2seq",
     "seq2seq_depths",
+    "two_tower",
     "vit",
 )
 STUDIES = (
@@ -40,6 +42,7 @@ STUDIES = (
     "cnn",
     "demo",
     "embedder",
+    "factorization",
     "gan",
     "gpt_large",
     "linear",
@@ -48,6 +51,7 @@ STUDIES = (
     "resnet",
     "seq2seq",
     "seq2seq_depths",
+    "two_tower",
     "vit",
 )
 CONFIGS = (*EXPERIMENTS, *(f"studies.{name}" for name in STUDIES))

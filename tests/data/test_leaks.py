@@ -17,6 +17,7 @@ from tests.data.test_labelled_text import OPTIONS as LABELLED
 from tests.data.test_pairs import OPTIONS as PAIRS
 
 CLEAN = dataclasses.replace(NOTHING, unicode="NFKC", similar=1.0)
+RATINGS = {"evaluation": "test", "eval_rows": 0, "unique": 0}
 NUMBERS = np.random.default_rng(0).integers(0, 256, (400, 6, 5), np.uint8)
 
 
@@ -74,13 +75,32 @@ def of_regression(folder, _):
     return (set(hashes(np.column_stack([b["x"], b["y"]]))) for b in whole(dataset))
 
 
+def of_ratings(folder, _, name="ratings", options=RATINGS):
+    pairs = [f"u{a % 40},i{b % 30},{c}\n" for a, b, c in NUMBERS[:, :3, 0]] * 2
+    source = {"source": write(folder, "user,item,rating\n" + "".join(pairs))}
+    dataset = data.open_dataset(name, options | source)
+    return (set(zip(b["user"].tolist(), b["item"].tolist())) for b in whole(dataset))
+
+
+def of_interactions(folder, clean):
+    return of_ratings(folder, clean, "interactions", RATINGS | {"length": 9})
+
+
 def whole(dataset):
     """All rows to train on, and all to evaluate on."""
     yield dataset.train_batch(0, 0, dataset.train_rows)
     yield dataset.eval_batch(0, dataset.eval_rows)
 
 
-SOURCES = [of_text, of_pairs, of_labelled_text, of_images, of_regression]
+SOURCES = [
+    of_text,
+    of_pairs,
+    of_labelled_text,
+    of_images,
+    of_regression,
+    of_ratings,
+    of_interactions,
+]
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -130,7 +130,7 @@ def test_means_are_per_unit_and_what_follows_from_them_has_their_errors(tmp_path
 
 
 def test_the_jackknife_of_a_mean_is_its_standard_error():
-    rows = np.random.default_rng(0).normal(size=4000)
+    rows = np.random.default_rng(0).normal(5.0, size=4000)
     task = dataclasses.replace(
         tasks.load("regression"), summarise=lambda config, rows, facts: {"m": rows["x"].mean()}
     )

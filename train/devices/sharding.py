@@ -30,6 +30,8 @@ RULES = (
     ("length", ("context",)),
     # of parameters, and of activations where these have them
     ("vocab", ("tensor",)),
+    ("users", ("tensor",)),
+    ("items", ("tensor",)),
     ("heads", ("tensor",)),
     ("kv_heads", ("tensor",)),
     ("hidden", ("tensor",)),
@@ -39,9 +41,9 @@ RULES = (
     ("features", ("fsdp",)),
     ("experts", ("expert",)),
 )
-# A vocabulary is what the data make it. One that cannot be split evenly is copied as a parameter,
-# and rounded up where logits are made (models.layers.vocabulary.unembed).
-ANY_SIZE = ("vocab",)
+# A vocabulary is what the data make it, and so are users and items. One that cannot be split evenly
+# is copied as a parameter, and rounded up where logits are made (models.layers.vocabulary.unembed).
+ANY_SIZE = ("vocab", "users", "items")
 
 
 def make_mesh(config: Mesh, devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:

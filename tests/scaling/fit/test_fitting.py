@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from scaling.fit import bootstrap
+from scaling.fit import bootstrap, profiles
 from scaling.fit.fitting import Fit, fit, load
 from scaling.laws import LAWS
 from scaling.runs.replicates import clusters, mixed, seed_noise
@@ -217,13 +217,17 @@ def test_a_coefficient_s_profile_moves_the_exponents_too():
         assert inside < rise < outside
 
 
-def test_what_the_runs_cannot_tell_is_said():
+def test_what_the_runs_cannot_tell_is_said(monkeypatch):
     # All runs at one tokens-to-parameters ratio on four sizes: the terms in N and D are the same.
     N = np.geomspace(1e8, 3e9, 12)
     loss = surface(N, 20 * N) * np.exp(0.003 * np.random.default_rng(1).standard_normal(12))
     found = fit(pd.DataFrame({"N": N, "D": 20 * N, "loss": loss}), bootstrap=0, starts=64)
     assert {"alpha", "beta"} & set(found.diagnostics.flat)
     assert any("not identified by these 12 runs" in w for w in found.diagnostics.warnings)
+    # So is it where nothing is left to be looked at between the first steps and a bound.
+    monkeypatch.setattr(profiles, "_NEAR", len(profiles._STEPS))
+    near = fit(pd.DataFrame({"N": N, "D": 20 * N, "loss": loss}), bootstrap=0, starts=16)
+    assert any(None in ends for ends in near.diagnostics.profiles.values())
 
 
 @pytest.mark.parametrize(
