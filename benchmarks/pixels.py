@@ -1,6 +1,6 @@
 """What an embedder has to beat: pixels, less their mean, compared by their cosine; and whitened.
 
-    python -m benchmarks.pixels [--source=emoji] [--sides=16,32] [--evaluation=test]
+    python -m benchmarks.pixels [--source=emoji] [--sides=16] [--evaluation=test]
 
 Of the same identities and trials as those of data `identities`, by the metrics of task `match`. The
 mean is of the images to train on; the temperature of the entropy is the best of five. Whitened are
@@ -71,5 +71,5 @@ def main() -> None:
 if __name__ == "__main__":
     flags.DEFINE_string("source", "emoji", "Of data identities.")
     flags.DEFINE_string("evaluation", "test", "Of data identities.")
-    flags.DEFINE_list("sides", ["16", "32"], "Pixels of a side.")
+    flags.DEFINE_list("sides", ["16"], "Pixels of a side.")
     cli.run_main(main)
