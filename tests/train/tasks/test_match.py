@@ -142,7 +142,7 @@ def test_what_a_config_cannot_be(given, said):
 def tiny(source, **changes):
     config = embedder.recipe(4, 6400)
     config.data.update(source=source, trial=4, side=8, unique=16)
-    config.model.update(stages=2, dimension=8)
+    config.model.update(stages=2, stem=0, dimension=8)
     config.update(steps=30, batch_size=4, log_every=1)
     config.update_from_flattened_dict(changes)
     return configuration.resolve(config.to_dict())
