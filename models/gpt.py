@@ -63,12 +63,13 @@ class Model(nn.Module):
         self, cache: transformer.Cache, tokens_BxL: jax.Array, *, train: bool = False
     ) -> tuple[transformer.Cache, jax.Array]:
         """Writes tokens; the logits [B, L, V] are those of `__call__` at their places."""
-        return self._read(tokens_BxL, cache, train)
+        new, logits_BxLxV = self._read(tokens_BxL, cache, train)
+        return cache.write(new), logits_BxLxV
 
     @nn.compact
     def _read(
         self, tokens_BxL: jax.Array, cache: transformer.Cache | None, train: bool
-    ) -> tuple[transformer.Cache | None, jax.Array]:
+    ) -> tuple[transformer.Keys | None, jax.Array]:
         c, dtype = self.config, jnp.dtype(self.config.dtype)
         table_VxD = vocabulary.embedding(self, c.vocab_size, c.width)
         x_BxLxD = vocabulary.embed(table_VxD, tokens_BxL)
@@ -76,10 +77,10 @@ class Model(nn.Module):
         blocks = transformer.stack(
             c.layers, self.shape(), remat=c.remat, train=train, perceptron=self.perceptron()
         )
-        x_BxLxD, cache = blocks(x_BxLxD, cache, None)
+        x_BxLxD, new = blocks(x_BxLxD, cache, None)
         x_BxLxD = transformer.RMSNorm(dtype, name="out_norm")(x_BxLxD)
         head_DxV = table_VxD.T if c.tied else vocabulary.head(self, c.vocab_size, c.width)
-        return cache, vocabulary.unembed(x_BxLxD, head_DxV)
+        return new, vocabulary.unembed(x_BxLxD, head_DxV)
 
     def shape(self) -> transformer.Shape:
         """What its blocks are."""

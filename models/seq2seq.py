@@ -46,7 +46,7 @@ class Writing(NamedTuple):
 
     read: decoder.Memory
     keep_BxS: jax.Array  # bool, which tokens of the source are no padding
-    caches: transformer.Cache  # of all layers: its arrays have an axis N before theirs
+    cache: transformer.Cache  # of all layers
 
 
 class Model(nn.Module):
@@ -86,10 +86,8 @@ class Model(nn.Module):
     ) -> tuple[Writing, jax.Array]:
         """Writes tokens; the logits [B, L, V] are those of `__call__` at their places."""
         x_BxLxD = vocabulary.embed(self.embedding_VxD, tokens_BxL)
-        x_BxLxD, caches = self.decoder(
-            x_BxLxD, writing.read, writing.caches, writing.keep_BxS, train
-        )
-        return writing._replace(caches=caches), self._unembed(x_BxLxD)
+        x_BxLxD, new = self.decoder(x_BxLxD, writing.read, writing.cache, writing.keep_BxS, train)
+        return writing._replace(cache=writing.cache.write(new)), self._unembed(x_BxLxD)
 
     def _read(self, source_BxS: jax.Array, train: bool) -> tuple[decoder.Memory, jax.Array]:
         keep_BxS = source_BxS != PADDING
@@ -123,15 +121,15 @@ class _Decoder(nn.Module):
         self,
         x_BxTxD: jax.Array,
         read: decoder.Memory,
-        caches: transformer.Cache | None,
+        cache: transformer.Cache | None,
         keep_BxS: jax.Array,
         train: bool,
-    ) -> tuple[jax.Array, transformer.Cache | None]:
+    ) -> tuple[jax.Array, transformer.Keys | None]:
         c, dtype = self.config, jnp.dtype(self.config.dtype)
         blocks = decoder.stack(c.decoder_layers, _of_decoder(c), remat=c.remat, train=train)
         x_BxTxD = transformer.RMSNorm(dtype, name="in_norm")(x_BxTxD)
-        x_BxTxD, caches = blocks(x_BxTxD, (read, caches), keep_BxS)
-        return transformer.RMSNorm(dtype, name="out_norm")(x_BxTxD), caches
+        x_BxTxD, new = blocks(x_BxTxD, (read, cache), keep_BxS)
+        return transformer.RMSNorm(dtype, name="out_norm")(x_BxTxD), new
 
 
 def _of_decoder(c: Config) -> transformer.Shape:

@@ -19,31 +19,62 @@ def attend(
     *,
     causal: bool,
     keep_BxM: jax.Array | None = None,
-    first: jax.Array | None = None,
 ) -> jax.Array:
     """Softmax attention, [B, H, L, K] -> [B, H, L, K], on whatever devices are traced for.
 
     Args:
       q_BxHxLxK: queries.
       k_BxGxMxK, v_BxGxMxK: keys and values.
-      causal: whether a query sees those up to its own place alone.
+      causal: whether a query sees those up to its own place alone; then M = L.
       keep_BxM: bool, which of them are there at all; None = all. The others are padding.
-      first: int [], the place of the first query among the keys; None: 0, and then M = L where
-        causal.
 
     Raises:
       ValueError: attention that is not causal, over a sequence that is split over devices.
     """
     if placement.ways("length") > 1:
-        if not causal or keep_BxM is not None or first is not None:
+        if not causal or keep_BxM is not None:
             raise ValueError("causal: False; a sequence split over devices needs causal attention")
         return ring.attend(q_BxHxLxK, k_BxGxMxK, v_BxGxMxK)
-    if keep_BxM is not None or first is not None:
-        masks = {"causal": causal, "keep_BxM": keep_BxM, "first": 0 if first is None else first}
-        return xla(q_BxHxLxK, k_BxGxMxK, v_BxGxMxK, **masks)
+    if keep_BxM is not None:
+        return xla(q_BxHxLxK, k_BxGxMxK, v_BxGxMxK, causal=causal, keep_BxM=keep_BxM)
     L, K = q_BxHxLxK.shape[-2:]
     backend = BACKENDS[choose(placement.platform(), q_BxHxLxK.dtype, L, K)]
     return backend(q_BxHxLxK, k_BxGxMxK, v_BxGxMxK, causal=causal)
+
+
+def attend_after(
+    q_BxHxLxK: jax.Array,
+    k_BxGxLxK: jax.Array,
+    v_BxGxLxK: jax.Array,
+    past_k_BxGxMxK: jax.Array,
+    past_v_BxGxMxK: jax.Array,
+    past: jax.Array,
+) -> jax.Array:
+    """Attention of tokens to those of a cache and, causally, to themselves: [B, H, L, K].
+
+    The cache is only read: a compiled loop that also writes it, layer by layer, copies all of it.
+
+    Args:
+      q_BxHxLxK: queries.
+      k_BxGxLxK, v_BxGxLxK: their keys and values.
+      past_k_BxGxMxK, past_v_BxGxMxK: those of the cache.
+      past: int32 [], how many of these there are; the others are room.
+    """
+    (B, H, L, K), (G, M) = q_BxHxLxK.shape, past_k_BxGxMxK.shape[1:3]
+    # The queries of all heads that look at the same keys, as one matrix.
+    q_BxGxQxK = (q_BxHxLxK * K**-0.5).reshape(B, G, H // G * L, K)
+    scores_BxGxQxM, scores_BxGxQxL = (
+        jnp.einsum("bgqk,bgmk->bgqm", q_BxGxQxK, k, preferred_element_type=jnp.float32)
+        for k in (past_k_BxGxMxK, k_BxGxLxK)
+    )
+    scores_BxGxQxM += jnp.where(jnp.arange(M) < past, 0.0, -1e30)[None, None, None]
+    causal_QxL = jnp.tile(jnp.tri(L, dtype=bool), (H // G, 1))
+    scores_BxGxQxL += jnp.where(causal_QxL, 0.0, -1e30)[None, None]
+    p = jax.nn.softmax(jnp.concatenate([scores_BxGxQxM, scores_BxGxQxL], axis=-1), axis=-1)
+    p_BxGxQxM, p_BxGxQxL = jnp.split(p.astype(v_BxGxLxK.dtype), [M], axis=-1)
+    y_BxGxQxK = jnp.einsum("bgqm,bgmk->bgqk", p_BxGxQxM, past_v_BxGxMxK)
+    y_BxGxQxK += jnp.einsum("bgql,bglk->bgqk", p_BxGxQxL, v_BxGxLxK)
+    return y_BxGxQxK.reshape(B, H, L, K)
 
 
 def choose(platform: str, dtype: jnp.dtype, length: int, width: int) -> str:
@@ -57,7 +88,7 @@ def choose(platform: str, dtype: jnp.dtype, length: int, width: int) -> str:
     return "xla"
 
 
-def xla(q_BxHxLxK, k_BxGxMxK, v_BxGxMxK, *, causal, keep_BxM=None, first=0) -> jax.Array:
+def xla(q_BxHxLxK, k_BxGxMxK, v_BxGxMxK, *, causal: bool, keep_BxM=None) -> jax.Array:
     """Two matrix products and a softmax: runs anywhere, and holds all L x M scores.
 
     Head-major operands make both products plain batched matrix products, which is what XLA:CPU runs
@@ -71,9 +102,7 @@ def xla(q_BxHxLxK, k_BxGxMxK, v_BxGxMxK, *, causal, keep_BxM=None, first=0) -> j
         "bhlk,bhmk->bhlm", q_BxHxLxK * K**-0.5, k_BxHxMxK, preferred_element_type=jnp.float32
     )
     if causal:
-        M = k_BxHxMxK.shape[2]
-        seen_LxM = jnp.arange(M)[None] <= first + jnp.arange(L)[:, None]
-        mask_LxM = jnp.where(seen_LxM, 0.0, -1e30).astype(jnp.float32)
+        mask_LxM = jnp.where(jnp.tri(L, dtype=bool), 0.0, -1e30).astype(jnp.float32)
         scores_BxHxLxM += mask_LxM[None, None]
     if keep_BxM is not None:
         mask_BxM = jnp.where(keep_BxM, 0.0, -1e30).astype(jnp.float32)

@@ -16,6 +16,7 @@ from models.layers.transformer import (
     MLP,
     Attention,
     Cache,
+    Keys,
     RMSNorm,
     Shape,
     dense,
@@ -93,8 +94,8 @@ class CrossAttention(nn.Module):
 class Block(nn.Module):
     """Pre-norm residual block: attention to what was written, then to what was read, then an MLP.
 
-    Takes and returns, as `nn.scan` wants, a carry, and of each layer its memory and, where x are
-    tokens to write, its cache.
+    Takes and returns, as `nn.scan` wants, a carry; of each layer it takes its memory and, where x
+    are next tokens, its cache, and gives what is to be written there.
     """
 
     shape: Shape
@@ -103,7 +104,7 @@ class Block(nn.Module):
     @nn.compact
     def __call__(
         self, x_BxTxD: jax.Array, of_layer: tuple[Memory, Cache | None], keep_BxS: jax.Array
-    ) -> tuple[jax.Array, Cache | None]:
+    ) -> tuple[jax.Array, Keys | None]:
         read, cache = of_layer
         first = 0 if cache is None else cache.place
 
@@ -114,12 +115,12 @@ class Block(nn.Module):
             return RMSNorm(self.shape.dtype, name=name)(x_BxTxD)
 
         attention = Attention(self.shape, name="attention")
-        y_BxTxD, cache = attention(norm("attention_norm"), cache=cache)
+        y_BxTxD, new = attention(norm("attention_norm"), cache=cache)
         x_BxTxD = x_BxTxD + drop(y_BxTxD)
         cross = CrossAttention(self.shape, name="cross")
         x_BxTxD = x_BxTxD + drop(cross(norm("cross_norm"), read, keep_BxS, first))
         x_BxTxD = x_BxTxD + drop(MLP(self.shape, name="mlp")(norm("mlp_norm")))
-        return spread(x_BxTxD, "batch", None, None), cache
+        return spread(x_BxTxD, "batch", None, None), new
 
 
 def stack(layers: int, shape: Shape, *, remat: str, train: bool) -> nn.Module:

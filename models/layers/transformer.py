@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from models.layers import pipeline, placement, quantized, ring, weights
-from models.layers.attention import attend
+from models.layers.attention import attend, attend_after
 from models.layers.placement import spread
 
 ACTIVATIONS = ("gelu", "swiglu")
@@ -146,8 +146,16 @@ def rotate(x_BxHxLxK: jax.Array, positions_L: jax.Array, base: float) -> jax.Arr
     return rotated.astype(x_BxHxLxK.dtype)
 
 
+class Keys(NamedTuple):
+    """Keys and values of tokens; of all layers, with an axis N before."""
+
+    key_BxGxLxK: jax.Array
+    value_BxGxLxK: jax.Array
+
+
 class Cache(NamedTuple):
-    """Keys and values of the tokens that were written so far, with room for those to come."""
+    """Keys and values of the tokens that were written so far, with room for those to come; of all
+    layers, with an axis N before."""
 
     key_BxGxMxK: jax.Array
     value_BxGxMxK: jax.Array
@@ -155,25 +163,23 @@ class Cache(NamedTuple):
 
     @classmethod
     def empty(cls, layers: int, rows: int, room: int, width: int, of: Shape) -> "Cache":
-        """Of all layers: its arrays have an axis before those of one. `room` is M."""
+        """Of all layers, where nothing is written; `room` is M."""
         none = jnp.zeros((layers, rows, of.kv_heads, room, width // of.heads), of.dtype)
         return cls(none, none, jnp.zeros(layers, jnp.int32))
 
-    def write(self, k_BxGxLxK: jax.Array, v_BxGxLxK: jax.Array) -> "Cache":
-        """The cache with L tokens more."""
+    def write(self, new: Keys) -> "Cache":
+        """That of all layers with L tokens more, which the layers gave."""
+        old, place = (self.key_BxGxMxK, self.value_BxGxMxK), self.place[0]
         put = jax.lax.dynamic_update_slice_in_dim
-        return Cache(
-            put(self.key_BxGxMxK, k_BxGxLxK, self.place, axis=2),
-            put(self.value_BxGxMxK, v_BxGxLxK, self.place, axis=2),
-            self.place + k_BxGxLxK.shape[2],
-        )
+        written = (put(x, y, place, axis=x.ndim - 2) for x, y in zip(old, new))
+        return Cache(*written, self.place + new.key_BxGxLxK.shape[-2])
 
 
 class Attention(nn.Module):
     """Self-attention with rotary positions, grouped key/value heads and optional QK-norm.
 
     `keep_BxL` (bool; None = all) says which tokens are no padding. With a `cache` x are the
-    next tokens, which are written there and look at those before them too.
+    next tokens, which look at those there too; their keys and values are given to be written.
     """
 
     shape: Shape
@@ -181,7 +187,7 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(
         self, x_BxLxD: jax.Array, keep_BxL: jax.Array | None = None, cache: Cache | None = None
-    ) -> tuple[jax.Array, Cache | None]:
+    ) -> tuple[jax.Array, Keys | None]:
         of, D = self.shape, x_BxLxD.shape[-1]
         H, G = of.heads, of.kv_heads
         K = D // H
@@ -208,13 +214,11 @@ class Attention(nn.Module):
         if cache is None:
             a_BxHxLxK = attend(q_BxHxLxK, k_BxGxLxK, v_BxGxLxK, causal=of.causal, keep_BxM=keep_BxL)
         else:
-            first, cache = cache.place, cache.write(k_BxGxLxK, v_BxGxLxK)
-            a_BxHxLxK = attend(
-                q_BxHxLxK, cache.key_BxGxMxK, cache.value_BxGxMxK, causal=True, first=first
-            )
+            a_BxHxLxK = attend_after(q_BxHxLxK, k_BxGxLxK, v_BxGxLxK, *cache)
+        new = None if cache is None else Keys(k_BxGxLxK, v_BxGxLxK)
         a_BxLxD = a_BxHxLxK.swapaxes(1, 2).reshape(x_BxLxD.shape)
         y_BxLxD = dense(a_BxLxD, o_HxKxD.reshape(D, D), of.quantize)
-        return spread(y_BxLxD, "batch", "length", None), cache
+        return spread(y_BxLxD, "batch", "length", None), new
 
 
 class MLP(nn.Module):
@@ -242,9 +246,9 @@ class Block(nn.Module):
     """Pre-norm residual block: x + attention(norm(x)), then x + mlp(norm(x)).
 
     `perceptron` makes, of a Shape, what stands in its place: a module from and to [B, L, D].
-    Takes and returns, as `nn.scan` wants, a carry, and of each layer its cache where x are tokens
-    to write (None: they are a whole text); and what all layers share: which tokens are no padding
-    (None = all).
+    Takes and returns, as `nn.scan` wants, a carry; of each layer it takes its cache and gives what
+    is to be written there, where x are next tokens (None: they are a whole text). And it takes what
+    all layers share: which tokens are no padding (None = all).
     """
 
     shape: Shape
@@ -257,7 +261,7 @@ class Block(nn.Module):
         x_BxLxD: jax.Array,
         cache: Cache | None = None,
         keep_BxL: jax.Array | None = None,
-    ) -> tuple[jax.Array, Cache | None]:
+    ) -> tuple[jax.Array, Keys | None]:
         x_BxLxD = spread(x_BxLxD, "batch", "length", None)
 
         def drop(y):
@@ -268,10 +272,10 @@ class Block(nn.Module):
 
         attention = Attention(self.shape, name="attention")
         mlp = self.perceptron(self.shape, name="mlp")
-        y_BxLxD, cache = attention(norm("attention_norm")(x_BxLxD), keep_BxL, cache)
+        y_BxLxD, new = attention(norm("attention_norm")(x_BxLxD), keep_BxL, cache)
         x_BxLxD = x_BxLxD + drop(y_BxLxD)
         x_BxLxD = x_BxLxD + drop(mlp(norm("mlp_norm")(x_BxLxD)))
-        return x_BxLxD, cache
+        return x_BxLxD, new
 
 
 def scanned(block: type[nn.Module], layers: int, remat: str) -> Callable[..., nn.Module]:
