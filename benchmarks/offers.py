@@ -3,7 +3,7 @@
     python -m benchmarks.offers [--source=insteval] [--ridges=3,10,30,100]
 
 NDCG@10 and recall@10 on the test side of data `interactions`: of each user one item among all those
-that he is not known to have met. popularity: how many met an item. ease: each item is a linear sum
+that he has not met. popularity: how many met an item. ease: each item is a linear sum
 of the others (Steck 2019, "Embarrassingly shallow autoencoders for sparse data", equation 8); of
 the ridges that is taken which is best on the validation side.
 """
@@ -15,6 +15,8 @@ import data
 from train import cli
 from train.evaluation import mean_and_error
 from train.tasks.ranking import FIRST
+
+LENGTH = 1024  # as many of what a user has met are not offered
 
 Batch = dict[str, np.ndarray]
 
@@ -31,10 +33,12 @@ def ease(met: np.ndarray, ridge: float) -> np.ndarray:
     return met @ weights
 
 
-def measure(scores: np.ndarray, met: np.ndarray, held_out: Batch) -> dict[str, tuple]:
+def measure(scores: np.ndarray, held_out: Batch) -> dict[str, tuple]:
     """Metrics with their errors; of items of equal score the one to be found is the last."""
     user, item = held_out["user"], held_out["item"]
-    offered = np.where(met[user] > 0, -np.inf, scores[user])
+    offered = np.append(scores[user], np.zeros((len(user), 1)), axis=1)  # of the number of nothing
+    np.put_along_axis(offered, held_out["met"], -np.inf, axis=1)
+    offered = offered[:, :-1]
     rank = (offered >= offered[np.arange(len(item)), item][:, None]).sum(axis=1)
     found = rank <= FIRST
     each = {f"ndcg@{FIRST}": found / np.log2(1 + rank), f"recall@{FIRST}": found.astype(float)}
@@ -43,7 +47,7 @@ def measure(scores: np.ndarray, met: np.ndarray, held_out: Batch) -> dict[str, t
 
 def opened(source: str, evaluation: str) -> tuple[np.ndarray, Batch]:
     """Who met what, [U, I], among what is trained on, and what is held out."""
-    options = {"length": 1, "evaluation": evaluation, "eval_rows": 0, "unique": 0}
+    options = {"length": LENGTH, "evaluation": evaluation, "eval_rows": 0, "unique": 0}
     try:
         dataset = data.open_dataset("interactions", options | {"source": source})
     except ValueError as error:
@@ -60,11 +64,11 @@ def main() -> None:
     tuned, validation = opened(flags.FLAGS.source, "validation")
     ridges = cli.numbers("ridges", flags.FLAGS.ridges)
     quality = f"ndcg@{FIRST}"
-    ndcg = {r: measure(ease(tuned, r), tuned, validation)[quality][0] for r in ridges}
+    ndcg = {r: measure(ease(tuned, r), validation)[quality][0] for r in ridges}
     ridge = max(ndcg, key=ndcg.get)
     scores = {"popularity": popularity(met), f"ease, ridge {ridge:g}": ease(met, ridge)}
     for name, of in scores.items():
-        found = measure(of, met, held_out)
+        found = measure(of, held_out)
         told = ", ".join(f"{key} {x:.4f} +- {error:.4f}" for key, (x, error) in found.items())
         print(f"{name}: {told}")
     print("ease on the validation side:", ", ".join(f"{r:g}: {x:.4f}" for r, x in ndcg.items()))

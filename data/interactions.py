@@ -1,12 +1,15 @@
 """Who met what: of each user one item to be found, by the others, in an order of seed and step.
 
 A row is an `item` and, as its `history`, the other items that its user is known to have met, filled
-up with the number just after the last item; of a longer one as many as a hash draws. A pair counts
-once, and what was thought of it does not. Of each user of three items or more one is for the test
-side and, to tune on, another one: the latest, where rows say when, else those that the hash draws.
-So what is to be ranked is whole (all items that are not in the history) and each user counts once.
-The hash draws what a cap keeps too: a larger cap keeps all that a smaller one does. D counts
-interactions seen.
+up with the number just after the last item; of a longer one as many as a hash draws. What is not
+offered, `met`, is the history or, of a row to evaluate on, all that the user has met on whichever
+side, so that nothing else that he has met competes with what is to be found, however few are
+trained on. A pair counts once, and what was thought of it does not.
+
+Of each user of three items or more one is for the test side and, to tune on, another one: the
+latest, where rows say when, else those that the hash draws. So what is to be ranked is whole (all
+items that were not met) and each user counts once. The hash draws what a cap keeps too: a larger
+cap keeps all that a smaller one does. D counts interactions seen.
 """
 
 import dataclasses
@@ -59,8 +62,11 @@ class InteractionsDataset:
         places = np.concatenate([train, held_out])
         self._users, self._items = found.users[places], found.items[places]
         self._nothing = np.int32(items)
-        self._known, cut = self._histories(users, config.length)
         self.facts = _facts(users, items)
+        trained = self._users[: self.train_rows], self._items[: self.train_rows]
+        self._known, cut = self._histories(*trained, config.length)
+        every = np.concatenate([content.train, content.validation, content.test])
+        self._met, _ = self._histories(found.users[every], found.items[every], config.length)
         self.facts |= {"user_names": found.user_names, "item_names": found.item_names}
         rule = "drawn by a hash" if found.times is None else "the latest"
         cold = items - len(np.unique(self._items[: self.train_rows]))
@@ -75,31 +81,35 @@ class InteractionsDataset:
         self.note = "; ".join(filter(None, said))
         decided = f"interactions {order.VERSION} {self.train_rows} {config.length} {users} {items}"
         digest = hashlib.sha256(decided.encode())
-        for array in (self._users, self._items):
+        for array in (self._users, self._items, self._met):
             digest.update(array.tobytes())
         self.digest = digest.hexdigest()
 
     def train_batch(
         self, seed: int, step: int, batch_size: int, shard: tuple[int, int] = (0, 1)
     ) -> dict[str, np.ndarray]:
-        """See data.Dataset: `history` int32 [B / K, H], `item`, `user` int32, `weight` float32."""
-        return self._batch(order.example_indices(seed, step, batch_size, shard, self.train_rows))
+        """See data.Dataset: `history`, `met` int32 [B / K, H], `item`, `user` int32, `weight`."""
+        places = order.example_indices(seed, step, batch_size, shard, self.train_rows)
+        return self._batch(places, self._known)
 
     def eval_batch(self, index: int, batch_size: int) -> dict[str, np.ndarray]:
-        """See data.Dataset: `history` int32 [B, H], `item`, `user` int32, `weight` float32 [B]."""
+        """See data.Dataset: `history`, `met` int32 [B, H], `item`, `user` int32, `weight` [B]."""
         places = order.eval_rows(index, batch_size, self.eval_rows)
-        return order.pad(self._batch(self.train_rows + np.array(places)), batch_size)
+        batch = self._batch(self.train_rows + np.array(places), self._met)
+        return order.pad(batch, batch_size)
 
-    def _batch(self, places: np.ndarray) -> dict[str, np.ndarray]:
-        item = self._items[places]
-        known = self._known[self._users[places]]
-        # What is to be found is not in the history.
-        known = np.where(known == item[:, None], self._nothing, known)
-        return _named(known, item, self._users[places])
+    def _batch(self, places: np.ndarray, met: np.ndarray) -> dict[str, np.ndarray]:
+        user, item = self._users[places], self._items[places]
+        # What is to be found is in neither.
+        history, met = (
+            np.where(of[user] == item[:, None], self._nothing, of[user])
+            for of in (self._known, met)
+        )
+        return _named(history, met, item, user)
 
-    def _histories(self, users: int, length: int) -> tuple[np.ndarray, int]:
-        """What each user met among what is trained on, int32 [U, H]; how many had met more."""
-        user, item = self._users[: self.train_rows], self._items[: self.train_rows]
+    def _histories(self, user: np.ndarray, item: np.ndarray, length: int) -> tuple[np.ndarray, int]:
+        """The items of each user among some pairs, int32 [U, H]; and how many had more."""
+        users = self.facts["user_rows"]
         by_user = np.argsort(user, kind="stable")
         count = np.bincount(user, minlength=users)
         place = np.arange(len(user)) - np.repeat(np.cumsum(count) - count, count)
@@ -131,7 +141,8 @@ def spec(config: Config) -> dict[str, np.ndarray]:
     """See data.spec: a row has this form whatever the data."""
     facts(config)
     one = np.zeros(1, np.int32)
-    return _named(np.zeros((1, config.length), np.int32), one, one)
+    several = np.zeros((1, config.length), np.int32)
+    return _named(several, several, one, one)
 
 
 def _facts(users: int | None, items: int | None) -> dict[str, Any]:
@@ -139,9 +150,11 @@ def _facts(users: int | None, items: int | None) -> dict[str, Any]:
     return found | {"user_rows": users, "item_rows": items}
 
 
-def _named(history: np.ndarray, item: np.ndarray, user: np.ndarray) -> dict[str, np.ndarray]:
+def _named(
+    history: np.ndarray, met: np.ndarray, item: np.ndarray, user: np.ndarray
+) -> dict[str, np.ndarray]:
     whole = np.ones(len(item), np.float32)
-    return {"history": history, "item": item, "user": user, "weight": whole}
+    return {"history": history, "met": met, "item": item, "user": user, "weight": whole}
 
 
 @functools.lru_cache(maxsize=1)

@@ -47,9 +47,9 @@ class Config:
 
 
 class Model(nn.Module):
-    """batch["history"] int [B, H] -> logits float32 [B, I], -inf for what is in the history.
+    """batch["history"], batch["met"] int [B, H] -> logits float32 [B, I], -inf for what was met.
 
-    The number just after the last item fills histories up.
+    The number just after the last item fills both up.
     """
 
     config: Config
@@ -62,7 +62,7 @@ class Model(nn.Module):
         logits_BxI = jnp.einsum("bd,id->bi", user_BxD, self.table("head_item"))
         logits_BxI += spread(bias_I, "items")[None]
         rows_Bx1 = jnp.arange(len(history_BxH))[:, None]
-        logits_BxI = logits_BxI.at[rows_Bx1, history_BxH].set(-jnp.inf, mode="drop")
+        logits_BxI = logits_BxI.at[rows_Bx1, batch["met"]].set(-jnp.inf, mode="drop")
         return spread(logits_BxI, "batch", "items")
 
     def table(self, name: str) -> jax.Array:

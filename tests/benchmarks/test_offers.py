@@ -22,9 +22,10 @@ def test_metrics_are_those_of_the_library_among_what_is_not_met():
     rng = np.random.default_rng(0)
     met = (rng.random((30, 40)) < 0.3).astype(float)
     item = np.array([rng.choice(np.flatnonzero(row == 0)) for row in met])
-    held_out = {"user": np.arange(30), "item": item, "weight": np.ones(30)}
+    shown = np.where(met > 0, np.arange(40), 40)
+    held_out = {"user": np.arange(30), "item": item, "met": shown, "weight": np.ones(30)}
     scores = rng.normal(size=met.shape)
-    found = offers.measure(scores, met, held_out)
+    found = offers.measure(scores, held_out)
     offered = np.where(met > 0, -100, scores)
     expected = metrics.ndcg_score(np.eye(40)[item], offered, k=10)
     assert found["ndcg@10"][0] == pytest.approx(expected)
@@ -40,6 +41,6 @@ def test_what_is_most_popular_is_offered_to_all(tmp_path):
     assert met.sum() == 18
     assert len(held_out["item"]) == 9
     # Of three items two are met, so that the one that is not comes first.
-    assert offers.measure(offers.popularity(met), met, held_out)["recall@10"][0] == 1
+    assert offers.measure(offers.popularity(met), held_out)["recall@10"][0] == 1
     with pytest.raises(InputError, match=r"--source: data\.source: 'netflix'; allowed: msq"):
         offers.opened("netflix", "test")

@@ -46,6 +46,7 @@ def test_a_history_is_what_else_its_user_is_trained_on(source):
             known = {one for other, one in met if other == user} - {item}
             assert sorted(history[history < 20]) == sorted(known)
             assert set(history[history >= 20]) <= {20}
+    assert (train["history"] == train["met"]).all()
     short = opened(source, length=3)
     assert (next(whole(short))["history"] < 20).sum(axis=1).max() == 3
     assert "histories are cut at 3" in short.note
@@ -62,12 +63,19 @@ def test_the_latest_are_held_out_where_rows_say_when(tmp_path):
 
 
 def test_a_larger_cap_keeps_what_a_smaller_one_does(source):
-    few, more = (opened(source, unique=unique) for unique in (40, 120))
-    tuned = opened(source, unique=40, evaluation="validation")
+    few, more = (opened(source, unique=unique, length=20) for unique in (40, 120))
+    tuned = opened(source, unique=40, evaluation="validation", length=20)
+    everything = pairs(opened(source), 0) | pairs(opened(source), 1)
     assert len(pairs(few, 0)) == 40
     assert pairs(few, 0) == pairs(tuned, 0) < pairs(more, 0)
     assert pairs(few, 1) == pairs(more, 1)
     assert len({few.digest, more.digest, tuned.digest}) == 3
+    # What a user has met is not offered at evaluation, whatever is trained on.
+    for dataset in (few, tuned, more):
+        batch = dataset.eval_batch(0, 30)
+        for user, item, met in zip(batch["user"], batch["item"], batch["met"]):
+            every = {one for other, one in everything if other == user}
+            assert set(met[met < 20]) == every - {item}
     # What is not trained on is in no history.
     assert sum((known < 20).sum() for known in few._known) <= 40
 

@@ -15,13 +15,13 @@ from train import run
 I, D, F = 7, 4, 6
 VALUES = {"item_rows": I, "width": D, "hidden": F, "dropout": 0.0}
 HISTORY = np.array([[0, 3, I, 5], [I, I, I, I], [6, 2, 1, 4], [I, 2, I, I]])
+BATCH = {"history": jnp.asarray(HISTORY), "met": jnp.asarray(HISTORY)}
 
 
 def built(**changes):
     """A model, and parameters of which none is as it starts."""
     model = two_tower.Model(two_tower.Config(**VALUES | changes))
-    batch = {"history": jnp.asarray(HISTORY)}
-    params = nn.meta.unbox(model.init(jax.random.key(0), batch))["params"]
+    params = nn.meta.unbox(model.init(jax.random.key(0), BATCH))["params"]
     rng = np.random.default_rng(0)
     return model, jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype), params)
 
@@ -42,7 +42,7 @@ def by_hand(params, history):
 @pytest.mark.parametrize("hidden", [0, F])
 def test_logits_are_products_of_the_towers_and_what_was_met_is_not_offered(hidden):
     model, params = built(hidden=hidden)
-    found = model.apply({"params": params}, {"history": jnp.asarray(HISTORY)})
+    found = model.apply({"params": params}, BATCH)
     expected = np.stack([by_hand(params, history) for history in HISTORY])
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     assert np.isneginf(found).sum() == 3 + 0 + 4 + 1
@@ -50,18 +50,28 @@ def test_logits_are_products_of_the_towers_and_what_was_met_is_not_offered(hidde
 
 def test_the_order_of_a_history_says_nothing():
     model, params = built()
-    ways = [{"history": jnp.asarray(HISTORY[:, order])} for order in ([0, 1, 2, 3], [2, 0, 3, 1])]
+    ways = [{k: x[:, order] for k, x in BATCH.items()} for order in (np.arange(4), [2, 0, 3, 1])]
     one, other = (model.apply({"params": params}, batch) for batch in ways)
     np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 def test_what_dropout_takes_is_no_longer_read_and_still_not_offered():
     model, params = built(dropout=0.9)
-    batch = {"history": jnp.asarray(HISTORY)}
-    found = model.apply({"params": params}, batch, train=True, rngs={"dropout": jax.random.key(1)})
-    whole = model.apply({"params": params}, batch)
+    found = model.apply({"params": params}, BATCH, train=True, rngs={"dropout": jax.random.key(1)})
+    whole = model.apply({"params": params}, BATCH)
     np.testing.assert_array_equal(np.isneginf(found), np.isneginf(whole))
     assert not np.allclose(special.softmax(found, 1), special.softmax(whole, 1))
+
+
+def test_what_was_met_and_is_not_known_is_not_offered_and_not_read():
+    model, params = built()
+    known, more = (
+        model.apply({"params": params}, BATCH | {"met": jnp.asarray(met)})
+        for met in (HISTORY, np.where(HISTORY == I, 3, HISTORY))
+    )
+    assert np.isneginf(more[jnp.array([1, 3]), 3]).all()
+    others = np.arange(I) != 3
+    np.testing.assert_array_equal(known[:, others], more[:, others])
 
 
 @pytest.mark.parametrize(
