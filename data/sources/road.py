@@ -124,8 +124,10 @@ def mobil(world: World) -> jax.Array:
         new = around(world, lane)
         pressed = follows(new.follower, new.gap_behind, cars)
         before = follows(new.follower, new.gap + new.gap_behind + LENGTH, new.leader)
-        gain = follows(cars, new.gap, new.leader) - own + POLITE * (pressed - before + relief)
-        free = (new.gap > NEAREST) & (new.gap_behind > NEAREST) & (pressed > -SAFE)
+        there = follows(cars, new.gap, new.leader)
+        gain = there - own + POLITE * (pressed - before + relief)
+        free = (jnp.minimum(new.gap, new.gap_behind) > NEAREST) & (pressed > -SAFE)
+        free &= there > -SAFE  # MOBIL asks this of the follower alone
         return jnp.where(free & (lane >= 0) & (lane < LANES), gain, -jnp.inf)
 
     gain = jax.vmap(change)(lane)
