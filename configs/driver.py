@@ -21,9 +21,9 @@ def recipe(width: int, decisions: float) -> ConfigDict:
     """The family's ladder: everything that follows from a width and a number of decisions seen.
 
     A run makes the same number of passes whatever its size, over as many episodes as that takes:
-    so D stands for decisions that differ, but where that is more than MOST. Measured on other
-    episodes (data.seed 1), width 16, 200,000 decisions: of learning rates .003, .01 and .03 the
-    second is best.
+    so D stands for decisions that differ, but where that is more than MOST episodes have. Measured
+    on episodes of another seed (benchmarks/results/families/driver.md): of learning rates .003, .01
+    and .03 the second is best at width 16, and batches of 64 are better than of 128 at width 12.
     """
     config = base.get_config()
     config.data = {
@@ -46,7 +46,7 @@ def recipe(width: int, decisions: float) -> ConfigDict:
         "dtype": "float32",
     }
     config.task = {"name": "classify", "smoothing": 0.0}
-    config.batch_size = 128
+    config.batch_size = 64
     config.log_every = max(1, round(decisions / config.batch_size / 100))
     config.checkpoint.every = 20_000
     config.evaluation.batch_size = 1024

@@ -12,10 +12,10 @@ def get_config() -> ConfigDict:
         {
             "name": "driver",
             "experiment": "configs/driver.py",
-            "sizes": (4, 6, 8, 10, 12, 16, 20, 24, 32),
-            "budgets": (1e10, 3.2e10, 1e11, 3.2e11),
+            "sizes": (4, 6, 8, 10, 12, 16, 20, 24),
+            "budgets": (1e10, 3.2e10, 1e11),
             "sizes_per_budget": 4,
-            "prior": {"coefficient": 2.1, "exponent": 0.32},
+            "prior": {"coefficient": 0.12, "exponent": 0.4},
             "heldout": (2.0,),
             "seeds": (0,),
             "max_epochs": 20.0,

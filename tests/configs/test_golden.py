@@ -22,6 +22,7 @@ EXPERIMENTS = (
     "bert_classifier",
     "bert_texts",
     "cnn",
+    "driver",
     "gan",
     "gpt",
     "gpt_large",
@@ -37,6 +38,7 @@ EXPERIMENTS = (
 STUDIES = (
     "bert",
     "cnn",
+    "driver",
     "demo",
     "gan",
     "gpt_large",

@@ -101,7 +101,7 @@ def test_the_expert_speeds_up_keeps_its_speed_and_does_not_hit_who_stands():
     cases = [
         world([0.0, 200.0, 200.0], lane=[0, 3, 3], y=[0, 3, 3], v=[20, 25, 25], **own),
         world([0.0, 200.0, 200.0], lane=[0, 3, 3], y=[0, 3, 3], v=[road.FASTEST, 30, 30], **own),
-        world([0.0, 60.0, 0.0], lane=[0, 0, 1], y=[0, 0, 1], v=[20, 0, 20], **own),
+        world([0.0, 45.0, 0.0], lane=[0, 0, 1], y=[0, 0, 1], v=[20, 0, 20], wish=[34, 1, 20]),
     ]
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *cases)
     said = jax.jit(jax.vmap(road.expert))(stacked)
