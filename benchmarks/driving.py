@@ -22,7 +22,7 @@ from rich.table import Table
 
 from data import driving
 from data.sources import road
-from train import before, step
+from train import before, cache, step
 from train import config as configuration
 from train import workdir as workdirs
 from train.checkpoint import Checkpoints
@@ -89,6 +89,7 @@ def main() -> None:
     """Drives and prints."""
     if not flags.FLAGS.runs:
         raise InputError("--runs: none; allowed: folders of runs of family driver")
+    cache.use_cache()
     drivers: list[tuple[str, Callable]] = list(PLAIN.items())
     for path in flags.FLAGS.runs:
         config, decide = imitator(Path(path))
