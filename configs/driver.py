@@ -1,0 +1,55 @@
+"""driver on a simulated road: a transformer over the cars around imitates an expert.
+
+python -m train --config=configs/driver.py:width=16,decisions=2e5 --workdir=/tmp/driver1
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+PASSES = 8  # over the decisions of a run, of every run
+AN_EPISODE = 39.7  # decisions: the expert seldom crashes
+MOST = 4096  # episodes, which take minutes to simulate
+
+
+def get_config(dials: str = "") -> ConfigDict:
+    """One run; the dials are width and decisions."""
+    return base.run(recipe, dials, 16, 32_000)
+
+
+def recipe(width: int, decisions: float) -> ConfigDict:
+    """The family's ladder: everything that follows from a width and a number of decisions seen.
+
+    A run makes the same number of passes whatever its size, over as many episodes as that takes:
+    so D stands for decisions that differ, but where that is more than MOST episodes have. Measured
+    on episodes of another seed (benchmarks/results/families/driver.md): of learning rates .003, .01
+    and .03 the second is best at width 16, and batches of 64 are better than of 128 at width 12.
+    """
+    config = base.get_config()
+    config.data = {
+        "name": "driving",
+        "seed": 0,
+        "episodes": min(MOST, max(1, round(decisions / PASSES / AN_EPISODE))),
+        "eval_episodes": 512,
+    }
+    config.model = {
+        "name": "driver",
+        "classes": 0,  # as many as there are actions
+        "layers": 2,
+        "width": width,
+        "heads": max(1, width // 8),
+        "hidden": 4 * width,
+        "activation": "gelu",
+        "qk_norm": False,
+        "dropout": 0.0,
+        "remat": "none",
+        "dtype": "float32",
+    }
+    config.task = {"name": "classify", "smoothing": 0.0}
+    config.batch_size = 64
+    config.log_every = max(1, round(decisions / config.batch_size / 100))
+    config.checkpoint.every = 20_000
+    config.evaluation.batch_size = 1024
+    config.optimizer.learning_rate = 0.01
+    config.optimizer.b2 = 0.99
+    return config
