@@ -80,6 +80,18 @@ def forward_flops(function: Callable, params: Any, *inputs: Any) -> dict[str, in
     return {"weights": flops[False], "attention": flops[True]}
 
 
+def convolves(function: Callable, *inputs: Any) -> bool:
+    """Whether a pure function has a convolution in it. Nothing is computed."""
+
+    def inside(jaxpr: core.Jaxpr) -> bool:
+        return any(
+            eqn.primitive.name == "conv_general_dilated" or any(map(inside, _inner(eqn)))
+            for eqn in jaxpr.eqns
+        )
+
+    return inside(jax.make_jaxpr(function)(*inputs).jaxpr)
+
+
 def training_flops(
     parameters: Mapping[str, int], forward: Mapping[str, float], D: float
 ) -> dict[str, float]:

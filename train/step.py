@@ -54,7 +54,7 @@ class Functions(NamedTuple):
 
     init: Any  # hyper -> State
     train: Any  # (State, batch, hyper) -> (State, metrics); donates State
-    many: Any  # (State, K batches, how many, hyper) -> the same of the last; None: costs nothing
+    many: Any  # (State, K batches, how many, hyper) -> the same of the last; None: no gain
     evaluate: Any  # (State, evaluation batch, its index) -> (sums {name: [B]}, units [B])
     examine: Any  # the same -> {name: [B, ...]}, what the task keeps of each row; None: nothing
     abstract: State  # ShapeDtypeStructs with shardings, for restoring
@@ -318,10 +318,7 @@ def _functions(
             out_shardings=(of_state, copied),
             donate_argnums=0,
         ),
-        # Elsewhere the host would have to be asked at each step whether it is the last one.
-        many=jax.jit(program.many, donate_argnums=0)
-        if mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"
-        else None,
+        many=jax.jit(program.many, donate_argnums=0) if _loops(program, mesh, abstract) else None,
         evaluate=jax.jit(
             program.evaluate, in_shardings=(of_state, of_batch, copied), out_shardings=copied
         ),
@@ -332,3 +329,14 @@ def _functions(
         abstract=abstract,
         mesh=mesh,
     )
+
+
+def _loops(program: _Program, mesh: jax.sharding.Mesh, abstract: State) -> bool:
+    """Whether steps in a loop are the steps alone, and cost no more.
+
+    On an accelerator the host would be asked at each one whether it is the last. XLA:CPU computes
+    convolutions in a loop in another way, several times as slowly.
+    """
+    if mesh.size > 1 or mesh.devices.flat[0].platform != "cpu":
+        return False
+    return not accounting.convolves(program.evaluate, abstract, program.one, np.int32(0))

@@ -255,7 +255,7 @@ class _Sweep:
         self.unseen = []
         if not lacking:
             return ""
-        (field, metric), known = lacking[0], [found.of_record, *found.metrics]
+        (field, metric), known = lacking[0], list({found.of_record: 0, **found.metrics})
         said = nearest(metric.name, known)
         return f"study.{field}: {metric.name!r}; {said}: {found.run} has no other"
 

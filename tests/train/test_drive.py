@@ -4,8 +4,10 @@ import jax
 import numpy as np
 import pytest
 
+from configs import cnn
 from tests.train.test_run import final_state, without_pace
-from train import metrics, run
+from train import before, metrics, run, step
+from train.config import resolve
 from train.drive import at_once
 
 
@@ -30,6 +32,15 @@ def test_steps_taken_at_once_give_the_bits_of_one_by_one(tiny, tmp_path, monkeyp
     assert (ours.loss, ours.loss_se, ours.curve) == (theirs.loss, theirs.loss_se, theirs.curve)
     states = [final_state(tmp_path / name, config) for name in ("many", "one")]
     jax.tree.map(np.testing.assert_array_equal, *states)
+
+
+def test_convolutions_are_not_looped_over(tiny):
+    """XLA:CPU has slower ones, with other last digits, in a loop."""
+    convolves = cnn.recipe(4, 320)
+    convolves.data.update(source="digits", evaluation="validation", unique=0)
+    for config, looped in ((tiny(), True), (resolve(convolves.to_dict()), False)):
+        row = before.open_data(config).eval_batch(0, 1)
+        assert (step.compile_for(config, row).many is not None) == looped
 
 
 @pytest.mark.parametrize(

@@ -377,7 +377,8 @@ def test_a_plan_may_fit_what_a_further_set_says(tmp_path):
     asked = settings(**small).__dict__ | {"experiment": str(experiment), "target": "noisy/loss"}
     plan = planning.make(planning.Study(**asked))
     assert plan.study["target"] == "noisy/loss"
-    assert plan.study["best"] == {"loss": 0.0, "noisy/loss": 0.0}
+    names = ("loss", "mae", "rmse")
+    assert plan.study["best"] == dict.fromkeys([*names, *(f"noisy/{x}" for x in names)], 0.0)
     assert plan.runs[0].config["evals"]["noisy"]["data"]["noise"] == 0.5
     for run in plan.runs:  # durations are of each run's own steps
         assert run.config["schedule"]["warmup"] == 4 / run.config["steps"]

@@ -183,7 +183,7 @@ def test_a_signal_stops_all_and_decides_the_exit_code(number, code, plan, swept,
 def test_a_metric_that_runs_do_not_have_is_noticed_by_the_first(plan, swept, tmp_path):
     plan.study.update(metrics=["accuracy"])
     finish(tmp_path, plan.runs[0])
-    words = r"study\.metrics: 'accuracy'; allowed: .*loss: fit-\S+ has no other"
+    words = r"study\.metrics: 'accuracy'; allowed: .*rmse: fit-\S+ has no other"
     with pytest.raises(InputError, match=words):
         swept([], [("kept", "never started")], [])
     assert not (tmp_path / "runs" / plan.runs[1].run).exists()
