@@ -57,8 +57,10 @@ def tiny():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Laws are fitted hundreds of times by one program: without optimisation, in twice the time."""
-    fits = "scaling" in item.path.relative_to(ROOT).parts
+    """A law is fitted hundreds of times by one program, without optimisation in twice the time;
+    but in tests of the laws themselves once or twice."""
+    parts = item.path.relative_to(ROOT).parts
+    fits = "scaling" in parts and "laws" not in parts
     jax.config.update("jax_disable_most_optimizations", not fits)
 
 
