@@ -1,8 +1,6 @@
 """Loss when more than the size changes: shape, experts, sparsity, precision."""
 
-import jax.numpy as jnp
-
-from scaling.laws.law import Law, Parameter, coefficient, exponent, floor, power, scale, signed
+from scaling.laws.law import Law, Parameter, coefficient, exponent, floor, jnp, power, scale, signed
 from scaling.laws.size import chinchilla_natural
 
 

@@ -1,9 +1,17 @@
 """Loss along one training, or against one size with breaks: curves that are no single power."""
 
-import jax
-import jax.numpy as jnp
-
-from scaling.laws.law import Law, Parameter, coefficient, exponent, floor, power, scale, signed
+from scaling.laws.law import (
+    Law,
+    Parameter,
+    coefficient,
+    exponent,
+    floor,
+    jax,
+    jnp,
+    power,
+    scale,
+    signed,
+)
 
 _SHARPNESS = (0.02, 5.0)
 

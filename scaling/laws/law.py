@@ -1,13 +1,26 @@
 """What a law is: a form, its parameters, the columns it needs and where it comes from."""
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 Values = Mapping[str, Any]
+
+
+class _Later:
+    """A module imported when a law is first evaluated: JAX takes seconds, a list of laws none."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self._name), name)
+
+
+jax, jnp = _Later("jax"), _Later("jax.numpy")
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,6 @@
 """Loss against parameters N and training examples D."""
 
-import jax.numpy as jnp
-
-from scaling.laws.law import Law, Parameter, coefficient, exponent, floor, power, scale
+from scaling.laws.law import Law, Parameter, coefficient, exponent, floor, jnp, power, scale
 
 _CHINCHILLA_DISTINCT = {"N": 3, "D": 3}
 

@@ -1,8 +1,6 @@
 """How to train: repeated data, learning rate and batch size, steps against examples."""
 
-import jax.numpy as jnp
-
-from scaling.laws.law import Law, Parameter, coefficient, exponent, floor, power, scale, signed
+from scaling.laws.law import Law, Parameter, coefficient, exponent, floor, jnp, power, scale, signed
 from scaling.laws.size import chinchilla_natural
 
 

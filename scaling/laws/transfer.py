@@ -1,9 +1,6 @@
 """From one loss to another loss, and from loss to task error."""
 
-import jax
-import jax.numpy as jnp
-
-from scaling.laws.law import Law, Parameter, power, scale
+from scaling.laws.law import Law, Parameter, jax, jnp, power, scale
 
 
 def _loss_to_loss_natural(p, c):
