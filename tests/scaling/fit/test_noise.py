@@ -1,12 +1,14 @@
 """The objective that follows the noise."""
 
 import numpy as np
+import pytest
 
 from scaling.fit.fitting import fit
 from scaling.fit.noise import objective_for
 from tests.scaling.fit.test_fitting import study
 
 
+@pytest.mark.slow
 def test_the_objective_follows_the_noise():
     runs, kept = study(noise=0.01), {"bootstrap": 0, "starts": 16}
     robust = fit(runs, **kept)
