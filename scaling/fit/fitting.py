@@ -86,7 +86,7 @@ def fit(
     with double_precision():
         if objective == FOLLOWING:
             robust = _fit(runs, LAWS[law], Objective(), refits=0, backtest=False, **how)
-            chosen = objective_for(robust.residuals)
+            chosen = objective_for(robust.residuals, len(robust.law.names) - len(fixed or {}))
         else:
             chosen = Objective(objective, delta, tau)
         return _fit(runs, LAWS[law], chosen, refits=bootstrap, backtest=backtest, **how)
