@@ -15,7 +15,7 @@ from scaling.fit.solve import OBJECTIVES, Objective
 from scaling.fit.valley import valleys
 from scaling.fit.valley import words as in_words
 from scaling.laws import LAWS
-from scaling.laws.at import At, double_precision
+from scaling.laws.at import At
 from scaling.laws.law import values_of
 from scaling.runs import replicates
 from scaling.runs.table import fit_rows, validate
@@ -84,7 +84,7 @@ def fit(
     _check_numbers(delta, starts, bootstrap, seed, level, tau)
     how = {"starts": starts, "seed": seed, "weights": weights, "resample": resample}
     how |= {"level": level, "fixed": fixed}
-    with double_precision():
+    with solve.double_precision():
         if objective == FOLLOWING:
             robust = _fit(runs, LAWS[law], Objective(), refits=0, backtest=False, **how)
             chosen = objective_for(robust.residuals, len(robust.law.names) - len(fixed or {}))

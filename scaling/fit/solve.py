@@ -10,8 +10,10 @@ The step is Levenberg-Marquardt on iteratively reweighted squares: J' W J with W
 majorises the Huber and quantile losses, so the objective never rises.
 """
 
+import contextlib
 import functools
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,7 +23,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.laws import Law
-from scaling.laws.at import double_precision
 from scaling.laws.law import to_coordinate, values_of
 
 OBJECTIVES = ("huber_log", "mse_log", "mse", "quantile")
@@ -32,6 +33,14 @@ _ITERATIONS = 400
 # As `to_coordinate`, where it is differentiated.
 _COORDINATE = {"log": jnp.log, "logit": jax.scipy.special.logit, "identity": lambda value: value}
 _SMALLEST_RESIDUAL = 1e-9  # below this the quantile loss counts as flat; it has a kink at 0
+
+
+@contextlib.contextmanager
+def double_precision() -> Iterator[None]:
+    """float64 on the CPU, whatever the process is set to: accelerators may have none, and these
+    problems are too small for one."""
+    with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
+        yield
 
 
 @dataclass(frozen=True)

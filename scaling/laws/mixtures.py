@@ -1,6 +1,6 @@
 """Loss on one domain against the proportions of all domains in what was trained on."""
 
-from scaling.laws.law import Law, coefficient, floor, jnp, signed
+from scaling.laws.law import Law, coefficient, floor, signed, xp
 
 MOST = 5  # domains
 
@@ -16,7 +16,7 @@ def mixture(domains: int) -> Law:
         source="Ye et al. 2024 (arXiv:2403.16952), eq. 1 and 6, one fit a domain whose loss it is",
         parameters=(floor(), coefficient("K"), *(signed(rate, 3.0) for rate in rates)),
         form=lambda p, x: (
-            p["E"] + p["K"] * jnp.exp(sum(p[t] * x[r] for t, r in zip(rates, columns)))
+            p["E"] + p["K"] * xp.exp(sum(p[t] * x[r] for t, r in zip(rates, columns)))
         ),
         natural=lambda p, c: {**p, "E": p["E"] * c["loss"], "K": p["K"] * c["loss"]},
         columns=columns,
