@@ -72,6 +72,10 @@ class Model(nn.Module):
         new, logits_BxLxV = self._read(tokens_BxL, cache, train)
         return cache.write(new), logits_BxLxV
 
+    def rewind(self, cache: transformer.Cache, place: jax.Array) -> transformer.Cache:
+        """As if no more than `place` tokens (int32 []) had been written."""
+        return cache._replace(place=jnp.full_like(cache.place, place))
+
     @nn.compact
     def _read(
         self, tokens_BxL: jax.Array, cache: transformer.Cache | None, train: bool
