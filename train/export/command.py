@@ -10,8 +10,6 @@ from train import cache, record, saved, step, workdir
 from train.cli import InputError, Unavailable
 from train.export import huggingface, incoming, stablehlo
 
-TOKENIZER = "tokenizer.json"
-
 
 def write(given: Any) -> int:
     """Writes a run's folder for others. Gives the exit code."""
@@ -52,7 +50,7 @@ def _folder(out: Path, run: saved.Run, params: Any, context: int) -> str:
     if tokenizer is None:
         return f"{name}, without a tokenizer"
     says = tokenizer["added_tokens"][-1]["content"]
-    record.save_json(out / TOKENIZER, tokenizer)
+    record.save_json(out / huggingface.TOKENIZER, tokenizer)
     known = {"bos_token": says, "eos_token": says, "model_max_length": context}
     others = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
     record.save_json(out / "tokenizer_config.json", known | others)

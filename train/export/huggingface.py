@@ -21,6 +21,7 @@ from train.config import RunConfig
 from train.export import tensors
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+TOKENIZER = "tokenizer.json"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,6 @@ from train.cli import InputError, Unavailable
 from train.config import RunConfig
 from train.export import huggingface
 
-TOKENIZER = "tokenizer.json"
-
 
 def read(folder: Path, values: Mapping[str, Any]) -> tuple[RunConfig, dict[str, Any], int]:
     """A folder of transformers as a gpt, and a config in which it is the model.
@@ -34,13 +32,14 @@ def read(folder: Path, values: Mapping[str, Any]) -> tuple[RunConfig, dict[str, 
     Raises:
       InputError: the folder or the config is wrong, or they do not go together.
     """
-    if values["model"].get("name") != "gpt":
-        raise InputError(f"--config: its model is {values['model'].get('name')!r}; allowed: gpt")
+    of_config, of_data = (dict(values.get(group) or {}) for group in ("model", "data"))
+    if of_config.get("name") != "gpt":
+        raise InputError(f"--config: its model is {of_config.get('name')!r}; allowed: gpt")
     model, params, told = huggingface.read(folder)
-    own = {**values, "data": dict(values["data"]), "model": {**values["model"], **model}}
-    tokenizer = folder / TOKENIZER
-    if tokenizer.exists() and "tokenizer" in own["data"]:
-        own["data"]["tokenizer"] = f"json:{tokenizer.absolute()}"
+    own = {**values, "data": of_data, "model": {**of_config, **model}}
+    tokenizer = folder / huggingface.TOKENIZER
+    if tokenizer.exists() and "tokenizer" in of_data:
+        of_data["tokenizer"] = f"json:{tokenizer.absolute()}"
     known = configuration.resolve(own).data
     needed = configuration.of_data(configuration.data.facts, known).get("vocab_size") or 0
     more = max(0, needed - model["vocab_size"])
@@ -48,7 +47,8 @@ def read(folder: Path, values: Mapping[str, Any]) -> tuple[RunConfig, dict[str, 
         _widen(params, more, told)
         own["model"]["vocab_size"] = needed
     config = configuration.resolve(own)
-    context, longest = config.data.config.sequence_length, told.get("max_position_embeddings")
+    context = getattr(config.data.config, "sequence_length", 0)
+    longest = told.get("max_position_embeddings")
     if type(longest) is int and context > longest:
         raise InputError(
             f"config.data.sequence_length: {context}; allowed: at most {longest}, which "

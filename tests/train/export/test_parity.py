@@ -13,8 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models import gpt
 from tests import verbs
 from tests.train.export.cases import KINDS, begun, logits
+from tests.train.export.test_huggingface import OTHERS
+from train.export import huggingface
 
 HERE = sys.executable if find_spec("torch") and find_spec("transformers") else ""
 PYTHON = os.environ.get("ALLOMETRY_TORCH", HERE)
@@ -42,4 +45,11 @@ def test_transformers_gives_the_same_logits(tiny, tmp_path):
     for kind, expected in ours.items():
         worst = np.abs(np.load(tmp_path / f"{kind}.npy") - expected).max()
         print(f"{kind}: {worst:.2g} of logits up to {np.abs(expected).max():.3g}")
+        assert worst < 1e-4
+    for name in ("made-llama", "made-qwen3"):  # by others, read here
+        model, params, _ = huggingface.read(tmp_path / name)
+        found = logits(gpt.Config(**model, **OTHERS), params, tokens)
+        expected = np.load(tmp_path / f"{name}.npy")
+        worst = np.abs(found - expected).max()
+        print(f"{name}: {worst:.2g} of logits up to {np.abs(expected).max():.3g}")
         assert worst < 1e-4
