@@ -155,6 +155,6 @@ if __name__ == "__main__":
     define_path("workdir", None, "The study's folder.")
     flags.DEFINE_list("widths", ["16", "32", "48"], "Widths of the gpt ladder.")
     flags.DEFINE_list(
-        "tokens", ["3e4", "1.2e5", "4.8e5", "1.92e6"], "Of one pass; the last: from nothing alone."
+        "tokens", ["2e4", "8e4", "3.2e5", "1.28e6"], "Of one pass; the last: from nothing alone."
     )
     run_main(main)
