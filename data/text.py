@@ -11,7 +11,7 @@ document ends, though it is no byte of text.
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,7 @@ class TextDataset:
         streams: Streams,
         note: str,
         encode: Callable[[list[str]], list[np.ndarray]],
+        tokenizer: Callable[[], dict[str, Any]],
     ):
         length, self.note = config.sequence_length, note
         self._train = _windows(streams.train, length, "training")
@@ -70,6 +71,7 @@ class TextDataset:
             "decode": _decoder(streams),
             "end": len(streams.token_bytes) - 1,  # the separator: here another document begins
             "prompt": functools.partial(_prompt, encode, length),
+            "tokenizer": tokenizer,
         }
         decided = f"text {order.VERSION} {streams.digest} {length} {self.eval_rows}"
         self.digest = hashlib.sha256(decided.encode()).hexdigest()
@@ -100,12 +102,18 @@ def open(config: Config) -> TextDataset:
     note = "; ".join(filter(None, [streams.note, documents.note]))
     note = f"{config.source}: {note}" if note else ""
 
+    def learnt_from() -> Iterator[bytes]:
+        return (text for held_out, text in documents if not held_out)
+
     def encode(texts: list[str]) -> list[np.ndarray]:
         texts = [config.cleaning.normal(text) for text in texts]
-        learnt_from = (text for held_out, text in documents if not held_out)
-        return tokens.encode(config.tokenizer, learnt_from, streams.pieces, texts, special=1)
+        return tokens.encode(config.tokenizer, learnt_from(), streams.pieces, texts, special=1)
 
-    return TextDataset(config, known, streams, note, encode)
+    def tokenizer() -> dict[str, Any]:
+        form = config.cleaning.unicode
+        return tokens.written(config.tokenizer, learnt_from(), streams.pieces, SEPARATOR, form)
+
+    return TextDataset(config, known, streams, note, encode, tokenizer)
 
 
 def facts(config: Config) -> dict[str, Any]:

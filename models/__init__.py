@@ -5,7 +5,8 @@ linen).
 that the family's task scores; a task may call other methods too, each with its own arguments and
 `train`. One that can write texts (`train.generate`) has two: `begin(batch)`, what it remembers of
 no token, with room for as many as batch["tokens"] has, and `step(memory, tokens [B, L])`, what it
-remembers then and the logits [B, L, V] of a whole pass there.
+remembers then and the logits [B, L, V] of a whole pass there. A third, `rewind(memory, place)`,
+forgets all tokens but the first so many: then a prompt is read in fewer passes.
 
 What a model keeps beside its parameters (statistics of batches) lies in collections of its own.
 What it wants minimised beside the task's objective it adds to the collection "losses", and what it

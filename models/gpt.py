@@ -1,11 +1,12 @@
 """gpt: decoder-only transformer language model.
 
 Pre-norm RMSNorm blocks with rotary positions, QK-norm, grouped key/value heads, GELU or SwiGLU.
-Embeddings are normalised on the way in, so that the residual stream starts at unit scale at every
-width. The embedding and head start small enough for the first loss to be log V.
+Embeddings are normalised on the way in (`embedding_norm`), so that the residual stream starts at
+unit scale at every width. The embedding and head start small enough for the first loss to be log V.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -16,6 +17,7 @@ from models.layers import quantized, transformer, vocabulary
 
 AXES = {"tokens": ("batch", "length"), "targets": ("batch", "length")}
 SPLITS_LAYERS = True
+NEWER = {"norm_epsilon": transformer.EPSILON, "embedding_norm": True}  # see `models.newer`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Config:
     hidden: int  # F, width of the perceptron
     activation: str  # "gelu" | "swiglu"
     qk_norm: bool  # normalise queries and keys per head (Dehghani et al. 2023)
+    norm_epsilon: float  # added to the mean square in each norm
+    embedding_norm: bool  # normalise what the embedding gives
     rope_base: float
     tied: bool  # the embedding is also the head
     dropout: float  # rate, on each residual branch
@@ -38,6 +42,8 @@ class Config:
     def __post_init__(self):
         transformer.check(self, ("vocab_size", "layers", "width", "heads", "kv_heads", "hidden"))
         quantized.check(self.quantize)
+        if not 0 < self.norm_epsilon < 1:
+            raise ValueError(f"norm_epsilon: {self.norm_epsilon}; must be above 0 and below 1")
         if self.heads % self.kv_heads:
             raise ValueError(f"kv_heads: {self.kv_heads}; must divide heads {self.heads}")
 
@@ -66,19 +72,24 @@ class Model(nn.Module):
         new, logits_BxLxV = self._read(tokens_BxL, cache, train)
         return cache.write(new), logits_BxLxV
 
+    def rewind(self, cache: transformer.Cache, place: jax.Array) -> transformer.Cache:
+        """As if no more than `place` tokens (int32 []) had been written."""
+        return cache._replace(place=jnp.full_like(cache.place, place))
+
     @nn.compact
     def _read(
         self, tokens_BxL: jax.Array, cache: transformer.Cache | None, train: bool
     ) -> tuple[transformer.Keys | None, jax.Array]:
         c, dtype = self.config, jnp.dtype(self.config.dtype)
+        norm = functools.partial(transformer.RMSNorm, dtype, c.norm_epsilon)
         table_VxD = vocabulary.embedding(self, c.vocab_size, c.width)
         x_BxLxD = vocabulary.embed(table_VxD, tokens_BxL)
-        x_BxLxD = transformer.RMSNorm(dtype, name="in_norm")(x_BxLxD)
+        x_BxLxD = norm(name="in_norm")(x_BxLxD) if c.embedding_norm else x_BxLxD.astype(dtype)
         blocks = transformer.stack(
             c.layers, self.shape(), remat=c.remat, train=train, perceptron=self.perceptron()
         )
         x_BxLxD, new = blocks(x_BxLxD, cache, None)
-        x_BxLxD = transformer.RMSNorm(dtype, name="out_norm")(x_BxLxD)
+        x_BxLxD = norm(name="out_norm")(x_BxLxD)
         head_DxV = table_VxD.T if c.tied else vocabulary.head(self, c.vocab_size, c.width)
         return new, vocabulary.unembed(x_BxLxD, head_DxV)
 

@@ -33,6 +33,8 @@ from models.layers import placement, quantized, transformer
 from models.layers.placement import spread
 from models.layers.weights import gathered, weight
 
+NEWER = gpt.NEWER
+
 
 @dataclasses.dataclass(frozen=True)
 class Config(gpt.Config):

@@ -16,7 +16,7 @@ FLOORS = (
     ("data", "models"),
     ("train.tasks", "train.devices"),
     ("train",),
-    ("train.compile", "train.examine", "train.generate"),
+    ("train.compile", "train.examine", "train.export", "train.generate"),
     ("scaling.runs", "scaling.laws"),
     ("scaling.fit",),
     ("scaling.forecast",),

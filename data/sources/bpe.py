@@ -37,9 +37,14 @@ def trained(
     OSError where its process ends, for example for want of memory.
     """
     with _process(str(size)) as process:
-        _send(process.stdin, texts)
-        pieces = list(_receive(process.stdout))
+        pieces, _ = _learnt(process, texts)
         yield functools.partial(_encode, process), pieces
+
+
+def written(texts: Iterable[bytes], size: int) -> tuple[list[bytes], bytes]:
+    """The same tokenizer's tokens, and its tokenizer.json. Raises as `trained` does."""
+    with _process(str(size)) as process:
+        return _learnt(process, texts)
 
 
 @contextlib.contextmanager
@@ -47,6 +52,12 @@ def loaded(path: Path) -> Iterator[Callable[[list[bytes]], list[np.ndarray]]]:
     """The encoder of a tokenizer.json, as `trained` gives one."""
     with _process(f"{path}") as process:
         yield functools.partial(_encode, process)
+
+
+def _learnt(process: subprocess.Popen, texts: Iterable[bytes]) -> tuple[list[bytes], bytes]:
+    _send(process.stdin, texts)
+    *pieces, file = _receive(process.stdout)
+    return pieces, file
 
 
 def _encode(process: subprocess.Popen, texts: list[bytes]) -> list[np.ndarray]:
@@ -148,7 +159,8 @@ def _train(size: int, asked: BinaryIO, answer: BinaryIO) -> Any:
     )
     byte_of = byte_of_character()
     tokens = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    _send(answer, (bytes(byte_of[character] for character in token) for token, _ in tokens))
+    pieces = (bytes(byte_of[character] for character in token) for token, _ in tokens)
+    _send(answer, [*pieces, tokenizer.to_str().encode()])
     return tokenizer
 
 

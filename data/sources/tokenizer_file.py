@@ -40,6 +40,50 @@ def pieces(tokenizer: str) -> list[bytes]:
         raise ValueError(f"data.tokenizer: {file}: {error.strerror}") from None
 
 
+def read(tokenizer: str) -> dict[str, Any]:
+    """What the file of "json:PATH" says. Raises as `pieces` does."""
+    pieces(tokenizer)
+    return json.loads(_content(path(tokenizer)))
+
+
+def of_bytes() -> dict[str, Any]:
+    """The tokenizer.json whose tokens are the bytes alone, in their order."""
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [],
+        "normalizer": None,
+        "pre_tokenizer": level | {"use_regex": False},
+        "post_processor": None,
+        "decoder": None,
+        "model": {"type": "BPE", "vocab": bpe.byte_of_character(), "merges": []},
+    }
+
+
+def separated(file: dict[str, Any], says: str, form: str) -> dict[str, Any]:
+    """A tokenizer.json with one token more, behind all others, that stands between texts.
+
+    Args:
+      file: as it is without.
+      says: what spells it; where another token is spelled so, "-" behind it.
+      form: the Unicode form that texts are brought into, or "none".
+    """
+    added, vocab = list(file.get("added_tokens") or ()), file["model"]["vocab"]
+    known = {*vocab, *(token["content"] for token in added)}
+    while says in known:
+        says += "-"
+    last = 1 + max([*vocab.values(), *(token["id"] for token in added)])
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    added.append({"id": last, "content": says, "special": True, **flags})
+    decodes = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True}
+    own = {"decoder": decodes | {"use_regex": True}, "normalizer": None, "post_processor": None}
+    if form != "none":
+        own["normalizer"] = {"type": form}
+    return file | own | {"added_tokens": added}
+
+
 def _content(file: Path) -> bytes:
     try:
         with file.open("rb") as opened:

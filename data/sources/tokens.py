@@ -137,6 +137,26 @@ def encode(
         return encode([text.encode() for text in texts])
 
 
+def written(
+    tokenizer: str, learnt_from: Iterable[bytes], pieces: np.ndarray, says: bytes, form: str
+) -> dict[str, Any]:
+    """The tokenizer.json of data that were encoded before; arguments and errors as of `encode`.
+
+    The separator is an added token, the last, which a text spells as `says`; texts are brought into
+    the Unicode form `form` before ("none": into none).
+    """
+    if tokenizer == "bytes":
+        file = tokenizer_file.of_bytes()
+    elif tokenizer.startswith(tokenizer_file.KIND):
+        file = tokenizer_file.read(tokenizer)
+    else:
+        found, content = bpe.written(_first(learnt_from), vocabulary(tokenizer) - 1)
+        if b"".join(found) != pieces.tobytes():
+            raise ValueError(f"data.tokenizer: {tokenizer}: trained again it has other tokens")
+        file = json.loads(content)
+    return tokenizer_file.separated(file, says.decode(), form)
+
+
 def padded(texts: list[str], ids: list[np.ndarray], length: int, first: int = 0) -> np.ndarray:
     """Prompts as rows int32 [n, length], `first` added to their ids; 0 behind them.
 

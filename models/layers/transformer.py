@@ -20,6 +20,7 @@ from models.layers.attention import attend, attend_after
 from models.layers.placement import spread
 
 ACTIVATIONS = ("gelu", "swiglu")
+EPSILON = 1e-6  # added to the mean square in a norm
 # What the backward pass of a block computes again: nothing, everything, or all but the products
 # with a weight. The more, the less memory; on CPU also the faster, since stacked residuals are slow
 # to write there.
@@ -40,6 +41,7 @@ class Shape:
     activation: str  # of ACTIVATIONS
     causal: bool
     qk_norm: bool
+    norm_epsilon: float
     rope_base: float  # 0 = positions are not rotary
     out_gain: float  # of the weights that lead back into the residual stream
     dropout: float
@@ -57,7 +59,7 @@ class Shape:
           causal: whether a token sees those before it alone.
           others: fields that the config has not, or has for something else.
         """
-        known = {"kv_heads": config.heads, "quantize": "none"}
+        known = {"kv_heads": config.heads, "norm_epsilon": EPSILON, "quantize": "none"}
         known |= {f.name: getattr(config, f.name) for f in fields(cls) if hasattr(config, f.name)}
         known |= {"dtype": jnp.dtype(config.dtype), "out_gain": branches**-0.5, "causal": causal}
         return cls(**known | others)
@@ -124,6 +126,7 @@ class RMSNorm(nn.Module):
     """Root-mean-square normalisation over the last axis (Zhang and Sennrich 2019)."""
 
     dtype: jnp.dtype
+    epsilon: float = EPSILON
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -131,7 +134,7 @@ class RMSNorm(nn.Module):
         size = {"norm": x.shape[-1]}
         scale = weights.weight(self, "scale", {}, size, init=nn.initializers.ones)
         x = x.astype(jnp.float32)
-        x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + 1e-6)
+        x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + self.epsilon)
         return (x * scale.reshape((1,) * (x.ndim - 1) + (-1,))).astype(self.dtype)
 
 
@@ -200,8 +203,8 @@ class Attention(nn.Module):
         k_BxGxLxK = dense(x_BxLxD, k_DxGxK, of.quantize).swapaxes(1, 2)
         v_BxGxLxK = dense(x_BxLxD, v_DxGxK, of.quantize).swapaxes(1, 2)
         if of.qk_norm:
-            q_BxHxLxK = RMSNorm(of.dtype, name="query_norm")(q_BxHxLxK)
-            k_BxGxLxK = RMSNorm(of.dtype, name="key_norm")(k_BxGxLxK)
+            q_BxHxLxK = RMSNorm(of.dtype, of.norm_epsilon, name="query_norm")(q_BxHxLxK)
+            k_BxGxLxK = RMSNorm(of.dtype, of.norm_epsilon, name="key_norm")(k_BxGxLxK)
         positions_L = ring.positions(x_BxLxD.shape[1])
         if cache is not None:
             positions_L += cache.place
@@ -268,7 +271,7 @@ class Block(nn.Module):
             return nn.Dropout(self.shape.dropout, deterministic=not self.train)(y)
 
         def norm(name):
-            return RMSNorm(self.shape.dtype, name=name)
+            return RMSNorm(self.shape.dtype, self.shape.norm_epsilon, name=name)
 
         attention = Attention(self.shape, name="attention")
         mlp = self.perceptron(self.shape, name="mlp")

@@ -1,6 +1,17 @@
-"""From one loss to another loss, and from loss to task error."""
+"""From one loss to another loss, from loss to task error, and from one text to another."""
 
-from scaling.laws.law import Law, Parameter, power, scale, xp
+from scaling.laws.law import (
+    Law,
+    Parameter,
+    coefficient,
+    exponent,
+    floor,
+    power,
+    scale,
+    signed,
+    xp,
+)
+from scaling.laws.size import chinchilla_natural
 
 
 def _loss_to_loss_natural(p, c):
@@ -22,6 +33,27 @@ def _error_natural(p, c):
 
 def _sigmoid_form(p, x):
     return p["low"] + p["rise"] * xp.sigmoid(-p["k"] * (x["loss"] - p["L0"]))
+
+
+def _effective_form(p, x):
+    transferred = p["k"] * power(x["D"], p["a"]) * power(x["N"], p["b"])
+    data = x["D"] + xp.where(x["start_D"] > 0, transferred, 0.0)
+    return p["E"] + p["A"] * power(x["N"], -p["alpha"]) + p["B"] * power(data, -p["beta"])
+
+
+def _worth(p, c, unit):
+    """k in natural units, where what is transferred is measured in `unit`."""
+    return p["k"] * unit * power(c["D"], -p["a"]) * power(c["N"], -p["b"])
+
+
+def _gap_natural(p, c):
+    height = c["loss"] * power(c["D"], p["beta"])
+    return {
+        **p,
+        "E": p["E"] * c["loss"],
+        "A": p["A"] * height * power(c["start_D"], p["alpha"]),
+        "G": p["G"] * height,
+    }
 
 
 def _below(name: str) -> Parameter:
@@ -83,5 +115,72 @@ TRANSFER_LAWS = (
         target="accuracy",
         linear=("low", "rise"),
         distinct={"loss": 4},
+    ),
+    Law(
+        name="transferred",
+        formula="k D^a N^b",
+        source="Hernandez et al. 2021 (arXiv:2102.01293), eq. 1.1: what was learnt elsewhere, in "
+        "data of its own that a run of N parameters on D would need besides",
+        parameters=(scale("k", 0.1, 10.0), signed("a", 1.0), signed("b", 1.0)),
+        form=lambda p, x: p["k"] * power(x["D"], p["a"]) * power(x["N"], p["b"]),
+        natural=lambda p, c: {**p, "k": _worth(p, c, c["D_T"])},
+        target="D_T",
+        linear=("k",),
+        distinct={"N": 2, "D": 2},
+    ),
+    Law(
+        name="effective_data",
+        formula="E + A N^-alpha + B (D + D_T)^-beta, D_T = k D^a N^b where start_D > 0, else 0",
+        source="Hernandez et al. 2021 (arXiv:2102.01293), eq. 1.1, within Hoffmann et al. 2022 "
+        "(arXiv:2203.15556), eq. 2: runs that were begun elsewhere and runs that were not, at once",
+        parameters=(
+            floor(),
+            coefficient("A"),
+            coefficient("B"),
+            exponent("alpha"),
+            exponent("beta"),
+            scale("k", 0.1, 10.0),
+            signed("a", 1.0),
+            signed("b", 1.0),
+        ),
+        form=_effective_form,
+        natural=lambda p, c: {**p, **chinchilla_natural(p, c), "k": _worth(p, c, c["D"])},
+        columns=("N", "D", "start_D"),
+        linear=("E", "A", "B"),
+        distinct={"N": 2, "D": 3, "start_D": 2},
+        nonnegative=("start_D",),
+    ),
+    Law(
+        name="fine_tuned",
+        formula="E + A N^-alpha D^-beta",
+        source="Zhang et al. 2024 (arXiv:2402.17193), eq. 1: one start, tuned on D",
+        parameters=(floor(), coefficient("A"), exponent("alpha"), exponent("beta")),
+        form=lambda p, x: p["E"] + p["A"] * power(x["N"], -p["alpha"]) * power(x["D"], -p["beta"]),
+        natural=lambda p, c: {
+            **p,
+            "E": p["E"] * c["loss"],
+            "A": p["A"] * c["loss"] * power(c["N"], p["alpha"]) * power(c["D"], p["beta"]),
+        },
+        linear=("E", "A"),
+        distinct={"N": 2, "D": 2},
+    ),
+    Law(
+        name="transfer_gap",
+        formula="E + (A start_D^-alpha + G) D^-beta",
+        source="Zhang et al. 2024 (arXiv:2402.17193), eq. 1, with the gap G that no start closes "
+        "(Barnett 2024, arXiv:2408.16947): one size, begun with start_D, tuned on D",
+        parameters=(
+            floor(),
+            *map(coefficient, "AG"),
+            *map(exponent, ("alpha", "beta")),
+        ),
+        form=lambda p, x: (
+            p["E"]
+            + (p["A"] * power(x["start_D"], -p["alpha"]) + p["G"]) * power(x["D"], -p["beta"])
+        ),
+        natural=_gap_natural,
+        columns=("start_D", "D"),
+        linear=("E", "A", "G"),
+        distinct={"start_D": 3, "D": 2},
     ),
 )

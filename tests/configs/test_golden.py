@@ -88,7 +88,7 @@ def file(name: str) -> Path:
 
 
 def test_every_config_is_here():
-    found = {p.stem for p in (ROOT / "configs").glob("*.py")} - {"base", "__init__"}
+    found = {p.stem for p in (ROOT / "configs").glob("*.py")} - {"base", "finetune", "__init__"}
     found |= {f"studies.{p.stem}" for p in (ROOT / "configs/studies").glob("*.py")}
     assert found - {"studies.__init__"} == set(CONFIGS) == {path.stem for path in GOLDEN.iterdir()}
 

@@ -23,6 +23,8 @@ def config(**changes) -> gpt.Config:
         hidden=32,
         activation="gelu",
         qk_norm=True,
+        norm_epsilon=1e-6,
+        embedding_norm=True,
         rope_base=10_000.0,
         tied=True,
         dropout=0.0,
@@ -86,6 +88,17 @@ def test_scanned_blocks_equal_a_plain_loop():
         x, _ = block.apply({"params": jax.tree.map(lambda w, i=i: w[i], p["blocks"])}, x)
     logits = norm.apply({"params": p["out_norm"]}, x) @ p["embedding"].T[None]
     np.testing.assert_allclose(jitted(model)(variables, tokens()), logits, atol=1e-6)
+
+
+def test_an_embedding_that_is_normalised_before_needs_no_norm():
+    c = config(tied=False, norm_epsilon=1e-3)
+    variables = init(gpt.Model(c))
+    params = dict(variables["params"])
+    table, scale = params["embedding"], params.pop("in_norm")["scale"]
+    params["embedding"] = table / np.sqrt(np.mean(table**2, -1, keepdims=True) + 1e-3) * scale[None]
+    bare = gpt.Model(dataclasses.replace(c, embedding_norm=False))
+    a, b = jitted(bare)({"params": params}, tokens()), jitted(gpt.Model(c))(variables, tokens())
+    np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 def gradient(model, variables):
@@ -156,6 +169,7 @@ def test_dropout_acts_in_training_only():
         ("dropout", 1.0, r"\[0, 1\)"),
         ("remat", "some", "dots, full, none"),
         ("layers", 0, "at least 1"),
+        ("norm_epsilon", 0.0, "above 0"),
     ],
 )
 def test_a_bad_field_is_named(field, value, says):

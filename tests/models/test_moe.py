@@ -26,6 +26,8 @@ def config(**changes) -> moe.Config:
         hidden=8,
         activation="gelu",
         qk_norm=True,
+        norm_epsilon=1e-6,
+        embedding_norm=True,
         rope_base=10_000.0,
         tied=True,
         dropout=0.0,

@@ -20,6 +20,7 @@ import numpy as np
 from train.generate.rules import Beams, Row, Sampling
 
 CHUNKS = (64, 16, 4)  # tokens of a prompt that are read at a time
+PADDED = 16  # of these also where a prompt has fewer left, if the model can forget the others
 BLOCK = 16  # tokens that are written between two looks at them
 
 
@@ -70,6 +71,8 @@ class Writer:
         memory, place = self._start(variables, batch), jnp.zeros((), jnp.int32)
         for size in (size for size in CHUNKS if size <= L):
             memory, place = self._read(variables, batch, asked, memory, place, size)
+            if size == PADDED and hasattr(self.model, "rewind"):
+                memory, place = self._read_on(variables, batch, asked, memory, place)
         rows_R = jnp.repeat(jnp.arange(P), K)
         tokens_RxT = jnp.pad(batch["tokens"], ((0, 0), (0, 1)))[rows_R]
         if K > 1:
@@ -131,6 +134,22 @@ class Writer:
             return self._step(variables, memory, chunk)[0], place + size
 
         return jax.lax.while_loop(more, read, (memory, place))
+
+    def _read_on(
+        self, variables: Any, batch: Any, asked: Asked, memory: Any, place: jax.Array
+    ) -> tuple[Any, jax.Array]:
+        """What is left before the last token, in one chunk that goes beyond it; not where there is
+        no room for that, or nothing left."""
+        until, L = jnp.min(asked.given_R) - 1, batch["tokens"].shape[1]
+
+        def read(memory: Any) -> Any:
+            chunk = jax.lax.dynamic_slice_in_dim(batch["tokens"], place, PADDED, axis=1)
+            memory = self._step(variables, memory, chunk)[0]
+            return self.model.apply(variables, memory, until, method="rewind")
+
+        there = (place < until) & (place + PADDED <= L)
+        memory = jax.lax.cond(there, read, lambda memory: memory, memory)
+        return memory, jnp.where(there, until, place)
 
     def _start(self, variables: Any, batch: dict[str, jax.Array]) -> Any:
         return self.model.apply(variables, batch, method="begin")

@@ -164,6 +164,19 @@ CASES: dict[str, Case] = {
     "loss_to_loss": Case(
         {"K": 0.9, "kappa": 1.1, "E0": 1.6, "E1": 1.9}, spread(source_loss=(2.2, 5.0))
     ),
+    "transferred": Case({"k": 1.9e4, "a": 0.18, "b": 0.38}, spread(N=(1e5, 1e9), D=(1e5, 1e9))),
+    "effective_data": Case(
+        {
+            **{"E": 1.2, "A": 20.0, "B": 60.0, "alpha": 0.3, "beta": 0.25},
+            **{"k": 3000.0, "a": 0.2, "b": 0.35},
+        },
+        both(spread(N=(1e4, 1e8), D=(1e5, 1e9)), choices(start_D=[0.0, 1e9])),
+    ),
+    "fine_tuned": Case({"E": 1.5, "A": 40.0, "alpha": 0.1, "beta": 0.12}, SIZES),
+    "transfer_gap": Case(
+        {"E": 1.1, "A": 500.0, "G": 3.0, "alpha": 0.35, "beta": 0.2},
+        spread(start_D=(1e5, 1e10), D=(1e4, 1e9)),
+    ),
     "task_error": Case({"top": 0.86, "k": 2.2, "gamma": 0.75}, spread(loss=(2.2, 4.0))),
     "task_accuracy": Case({"low": 0.25, "rise": 0.6, "k": 4.0, "L0": 1.0}, spread(loss=(0.5, 1.9))),
 }

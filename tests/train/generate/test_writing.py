@@ -82,12 +82,14 @@ def test_what_is_written_in_parts_is_what_a_whole_pass_gives(name):
     np.testing.assert_allclose(np.concatenate(found, axis=1), taught, atol=1e-5)
 
 
-# Read in chunks of 64, 16 and 4 and by single tokens, as far as the shortest prompt goes.
+# Read in chunks of 64, 16 and 4 and by single tokens, as far as the shortest prompt goes; by a gpt
+# where there is room in one that goes on.
 @pytest.mark.parametrize(
     ("name", "given"),
     [
         ("gpt", (75, 80, 74)),
         ("gpt", (3, 14, 1)),
+        ("gpt", (31, 20, 25)),
         ("moe", (12, 3, 7)),
         ("lstm", (12, 14, 15)),
         ("seq2seq", (1, 1, 1)),
