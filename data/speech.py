@@ -9,13 +9,14 @@ these are told apart by a blank), is left out, which the note says. D counts fra
 import dataclasses
 import functools
 import hashlib
+import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from data import order
-from data.sources import files, sound, speech
+from data.sources import sound, speech
 from data.sources.speech import ALPHABET, Sound, Speech
 
 EVAL_SEED = 17
@@ -123,7 +124,7 @@ def encode(text: str) -> np.ndarray:
 
 def steps(text: str) -> int:
     """The fewest steps in which a text can be said: one a character, one between two alike."""
-    return len(text) + sum(a == b for a, b in zip(text, text[1:]))
+    return len(text) + sum(a == b for a, b in itertools.pairwise(text))
 
 
 def _sound(config: Config) -> Sound:

@@ -55,9 +55,10 @@ class Model(nn.Module):
     @nn.compact
     def __call__(self, batch: dict[str, jax.Array], *, train: bool = False) -> jax.Array:
         c, dtype = self.config, jnp.dtype(self.config.dtype)
-        (B, F, M), L = batch["speech"].shape, batch["speech"].shape[1] // c.stride
-        keep_BxL = jnp.arange(L)[None] < (batch["frames"] // c.stride)[:, None]
-        x_BxLxM = batch["speech"].astype(dtype).reshape(B, L, c.stride * M)
+        (B, F, M), stride = batch["speech"].shape, c.stride
+        L = F // stride
+        keep_BxL = jnp.arange(L)[None] < (batch["frames"] // stride)[:, None]
+        x_BxLxM = batch["speech"].astype(dtype).reshape(B, L, stride * M)
         x_BxLxM = jnp.where(keep_BxL[..., None], x_BxLxM, 0)
         # A convolution over the frames of a step and the next one, as one product, which is faster
         # on CPU.

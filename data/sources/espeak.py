@@ -59,9 +59,7 @@ def _main() -> int:
     folder, voice, texts = json.load(sys.stdin)
     library, said = ctypes.CDLL(f"{folder}/{LIBRARY}"), []
 
-    @ctypes.CFUNCTYPE(
-        ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
-    )
+    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
     def hear(samples, count, _) -> int:
         if samples and count > 0:
             said[-1] += ctypes.string_at(samples, 2 * count)

@@ -11,7 +11,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ PHRASE = (24, 44)  # characters of a phrase of a verse, at least and at most
 NOBODY = -1  # a side of those that are left out
 SHARE = 0.1  # of recordings, for the test, and as many for validation
 SIDES = {"test": TEST, "validation": VALIDATION}
-WORDS = "zero one two three four five six seven eight nine".split()
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 PROMPTS = "./usr/share/asterisk/sounds/en_US_f_Allison"
 PROMPT_TEXTS = "./usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz"
 

