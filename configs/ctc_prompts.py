@@ -5,7 +5,7 @@
 On so little a run does better that begins with what one on synthesised speech has learnt:
 
     python -m train --config=configs/ctc.py:width=64,frames=1e7 --workdir=runs/ctc
-    python -m train --config=configs/ctc_prompts.py --workdir=runs/prompts --config.start.run=runs/ctc
+    python -m train --config=configs/ctc_prompts.py --workdir=runs/p --config.start.run=runs/ctc
 """
 
 from ml_collections import ConfigDict
