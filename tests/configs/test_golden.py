@@ -22,6 +22,8 @@ EXPERIMENTS = (
     "bert_classifier",
     "bert_texts",
     "cnn",
+    "ctc",
+    "ctc_prompts",
     "driver",
     "embedder",
     "factorization",
@@ -41,6 +43,7 @@ EXPERIMENTS = (
 STUDIES = (
     "bert",
     "cnn",
+    "ctc",
     "demo",
     "driver",
     "embedder",

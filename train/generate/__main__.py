@@ -1,8 +1,10 @@
-"""Writes text with a run's model: a language model goes on from a prompt, seq2seq translates it.
+"""Writes text with a run's model: a language model goes on from a prompt, seq2seq translates it,
+ctc transcribes recordings.
 
     python -m train.generate --workdir=runs/first --prompt='In the beginning ' [--tokens=40]
     python -m train.generate --workdir=runs/first --prompt=The --temperature=.8 --top_p=.95 --seed=1
     python -m train.generate --workdir=runs/translation --prompt='And he said' --beams=4
+    python -m train.generate --workdir=runs/ctc --wav=speech.wav [--beams=16]
 
 Greedy unless there is a --temperature. Several prompts, by --prompt again and again or one a line
 of --prompts_file, are written together. A text ends where the model says so, at --tokens, or where
@@ -27,12 +29,13 @@ if __name__ == "__main__":
     define_path("workdir", None, "The run's folder.")
     flags.DEFINE_integer("step", 0, "Of the checkpoint; 0 = the newest.", 0)
     flags.DEFINE_multi_string("prompt", [], "What to go on from, or to translate.")
+    flags.DEFINE_multi_string("wav", [], "A recording to transcribe.")
     define_path("prompts_file", None, "UTF-8 text, a prompt a line.")
     flags.DEFINE_integer("tokens", 0, "Write at most so many; 0 = as the context has room for.", 0)
     flags.DEFINE_float("temperature", 0.0, "Of what is drawn from; 0 = the most probable token.")
     flags.DEFINE_integer("top_k", 0, "Draw from this many of the most probable; 0 = all.", 0)
     flags.DEFINE_float("top_p", 1.0, "Draw from the fewest that are together so probable.")
     flags.DEFINE_integer("seed", 0, "Of what is drawn.", **SEED)
-    flags.DEFINE_integer("beams", 0, "Search with this many beams; 0 = none.", 0)
+    flags.DEFINE_integer("beams", 0, "Search with this many beams; 0 = none, or 16 of --wav.", 0)
     flags.DEFINE_float("length_penalty", 0.6, "How much longer texts of beams are helped; 0 = not.")
     run_main(main)

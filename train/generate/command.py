@@ -8,9 +8,10 @@ import numpy as np
 
 from train import cache, saved, step, workdir
 from train.cli import InputError, Unavailable
-from train.generate import rules, show, writing
+from train.generate import rules, show, transcribing, writing
 
 MOST_PROMPTS, MOST_BYTES = 1024, 16 << 20  # of one call
+BEAMS = 16  # of a recording, where no number is given
 
 
 def run(given: Any) -> int:
@@ -20,6 +21,8 @@ def run(given: Any) -> int:
         rule = _rule(given)
     except ValueError as error:
         raise InputError(f"--{error}") from None
+    if given.wav:
+        return _transcribe(given, folder)
     prompts = _prompts(given.prompt, given.prompts_file)
     cache.use_cache()
     with workdir.locked(folder):
@@ -36,6 +39,30 @@ def run(given: Any) -> int:
     begun = [facts["decode"](row[:n]) for row, n in zip(batch["tokens"], lengths)]
     last = show.show_texts(begun, parts, facts["decode"])
     show.show_full(last, batch["tokens"].shape[1], given.tokens)
+    return 0
+
+
+def _transcribe(given: Any, folder: Path) -> int:
+    if given.prompt or given.prompts_file:
+        raise InputError("--wav: a recording is transcribed; give it, or a prompt, not both")
+    if given.temperature:
+        raise InputError(f"--temperature: {given.temperature}; of a recording nothing is drawn")
+    cache.use_cache()
+    with workdir.locked(folder):
+        run = saved.open_run(folder, given.step)
+        if "hear" not in run.dataset.facts:
+            what = f"of {run.config.model.name} on {run.config.data.name!r}"
+            raise InputError(f"--workdir: its run is {what}, which hears nothing")
+        try:
+            heard = run.dataset.facts["hear"]([Path(path).expanduser() for path in given.wav])
+        except (ValueError, OSError) as error:
+            raise InputError(f"--wav: {error}") from None
+        state = run.state()
+    model, decode = step.build_model(run.config), run.dataset.facts["decode"]
+    variables = {"params": state.params, **state.extra}
+    for path, batch in zip(given.wav, heard):
+        text = decode(transcribing.transcribed(model, variables, batch, given.beams or BEAMS))
+        print(f"{show.printable(path)}: {text}" if len(heard) > 1 else text, flush=True)
     return 0
 
 

@@ -1,0 +1,30 @@
+"""ctc on recordings of a person: prompts of a telephone exchange, a quarter of an hour in all.
+
+    python -m train --config=configs/ctc_prompts.py --workdir=runs/prompts
+
+On so little a run does better that begins with what one on synthesised speech has learnt:
+
+    python -m train --config=configs/ctc.py:width=64,frames=1e7 --workdir=runs/ctc
+    python -m train --config=configs/ctc_prompts.py --workdir=runs/p --config.start.run=runs/ctc
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base, ctc
+
+UNITS_A_ROW = 128.0  # frames of a prompt
+
+
+def get_config(dials: str = "") -> ConfigDict:
+    """One run; the dials are width and frames."""
+    return base.run(recipe, dials, 64, 4e6, UNITS_A_ROW)
+
+
+def recipe(width: int, frames: float) -> ConfigDict:
+    """The recipe of configs/ctc.py on all of the recordings, as many passes as that takes."""
+    config = ctc.recipe(width, frames)
+    config.data.update(source="prompts", eval_rows=0, unique=0, frames=480, characters=120)
+    config.model.dropout = 0.3
+    config.log_every = max(1, round(base.steps(config, frames, UNITS_A_ROW) / 200))
+    config.evaluation.batch_size = 32
+    return config

@@ -1,0 +1,29 @@
+"""Speech recognition from a plan to a scored forecast: synthesised verses, and one run to foretell.
+
+    python -m scaling.study --config=configs/studies/ctc.py --workdir=studies/ctc
+
+The law is of the loss per character; CER and WER by greedy decoding stand beside it in runs.csv.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """The study."""
+    return ConfigDict(
+        {
+            "name": "ctc",
+            "experiment": "configs/ctc.py",
+            "sizes": (16, 20, 24, 32, 40, 48, 64, 80, 96),
+            "budgets": (6e10, 1.2e11, 2.4e11),
+            "sizes_per_budget": 4,
+            "prior": {"coefficient": 0.67, "exponent": 0.4},
+            "heldout": (4.0,),
+            "seeds": (0,),
+            "max_epochs": 20.0,
+            "law": "",
+            "noise": 0.0,
+            "metrics": ("cer",),
+            "bar": {"cer": 0.10},
+        }
+    )
