@@ -24,7 +24,7 @@ from train import config as configuration
 from train import run, saved, workdir
 from train.cli import InputError, define_path, run_main
 
-DIALS = "width=40,images=4e5"
+DIALS = "width=40,images=2e5"
 PATH = Path(data.__file__).parent / "features" / "emoji_codes.npz"
 
 

