@@ -27,7 +27,7 @@ def recipe(width: int, tokens: float) -> ConfigDict:
         "eval_rows": 0,
         "unique": 0,
         "tokenizer": "emoji_codes",
-        "sha256": "",
+        "sha256": "9d31df1de2bf43ff0333db1cabfabdebc88f8902e03c09109a3617ad3e4b3075",
         "moved": 1,
         "text": 16,
         "words": 2_000,
