@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from configs import base
 
 UNITS_A_ROW = 64  # codes of a drawing
+ASKED = 128  # drawings whose caption is looked for among 32
 
 
 def get_config(dials: str = "") -> ConfigDict:
@@ -56,6 +57,13 @@ def recipe(width: int, tokens: float) -> ConfigDict:
         "codes": 0,
     }
     config.task = {"name": "draw"}
+    further = {"task": {"name": "draw"}, "every": 0, "batch_size": 32}
+    combined = config.data.to_dict() | {"evaluation": "compositions"}
+    asked = config.data.to_dict() | {"eval_rows": ASKED, "others": 31}
+    config.evals = {
+        "compositions": {"data": combined, **further},
+        "retrieval": {"data": asked, **further},
+    }
     config.batch_size = 8
     steps = tokens / UNITS_A_ROW / config.batch_size
     config.log_every = max(1, round(steps / 200))

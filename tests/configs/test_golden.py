@@ -35,6 +35,8 @@ EXPERIMENTS = (
     "resnet",
     "seq2seq",
     "seq2seq_depths",
+    "text2image",
+    "tokenizer",
     "two_tower",
     "vit",
 )
@@ -53,6 +55,7 @@ STUDIES = (
     "resnet",
     "seq2seq",
     "seq2seq_depths",
+    "text2image",
     "two_tower",
     "vit",
 )
