@@ -65,7 +65,9 @@ class CaptionedDataset:
             raise ValueError(f"{given}; allowed: fewer than those")
         known = facts(config)
         self.units_per_row, self._blank = known["units_per_row"], known["codes"]
-        words = _words([found.captions[i] for i in self._train], config.words)
+        # Of drawings that no evaluation is of: so all sets of one source have the same numbers.
+        always, _ = source.sides(found, "validation")
+        words = _words([found.captions[i] for i in always], config.words)
         self._number = {word: self._blank + 1 + i for i, word in enumerate(words)}
         self._text = np.stack([self._numbers(caption) for caption in found.captions])
         self._draw = codes.read(config.tokenizer, config.sha256).draw

@@ -28,7 +28,7 @@ ALLOWED = "allowed: emoji, folder:PATH"
 TEST_SHARE = 0.15  # of all groups
 VALIDATION_SHARE = 0.15  # of the others
 COMPOSITION_SHARE = 0.125  # of what things may have, such as a tone, in each group
-VERSION = 1  # of captions, a part of the name in the cache
+VERSION = 2  # of captions, a part of the name in the cache
 MOST_IMAGES = 200_000
 
 
@@ -51,7 +51,8 @@ def find(source: str, side: int) -> Drawings:
     """Reads a source, its images made `side` pixels wide and high.
 
     emoji: each in every style, without a skin tone and with each. A caption is the style, the tone,
-      the words of the name, and keywords of Unicode's CLDR. Two people of two tones are left out.
+      the words of the name and of the kind of emoji, and keywords of Unicode's CLDR. Two people of
+      two tones are left out.
     folder: of images; a caption is the words of a file's name, but for numbers.
     """
     check(source)
@@ -100,7 +101,8 @@ def _emoji(side: int) -> Iterator[tuple[np.ndarray, tuple[str, ...], str, str]]:
                     continue
                 image = pictures.scaled(io.BytesIO(drawn[name]), name, side)
                 having = f"{TONES[tone]}-{SKIN}" if tone else ""
-                told = (style, *filter(None, [having]), *words(entry["name"]))
+                kind = words(f"{entry['subcategory']} {entry['category']}")
+                told = (style, *filter(None, [having]), *words(entry["name"]), *kind)
                 more = keywords.get(_plain(entry["unified"]), ())
                 yield image, tuple(dict.fromkeys((*told, *more))), group(entry["unified"]), having
 
