@@ -31,7 +31,7 @@ def recipe(width: int, tokens: float) -> ConfigDict:
         "sha256": "9d31df1de2bf43ff0333db1cabfabdebc88f8902e03c09109a3617ad3e4b3075",
         "moved": 1,
         "text": 16,
-        "words": 2_000,
+        "words": 1_600,
         "dropped": 0.1,
         "bare": 0.1,
         "others": 0,

@@ -56,6 +56,7 @@ STUDIES = (
     "seq2seq",
     "seq2seq_depths",
     "text2image",
+    "tokenizer",
     "two_tower",
     "vit",
 )
