@@ -21,6 +21,9 @@ def recipe(width: int, tokens: float) -> ConfigDict:
     if width % 4 or width < 4:
         raise base.BadDial(f"width: {width}; must be a multiple of 4")
     config = base.get_config()
+    heads = min(
+        (h for h in range(1, width) if width % (2 * h) == 0), key=lambda h: abs(h - width / 8)
+    )
     config.data = {
         "name": "captioned",
         "source": "emoji",
@@ -41,8 +44,8 @@ def recipe(width: int, tokens: float) -> ConfigDict:
         "vocab_size": 0,
         "layers": 2,
         "width": width,
-        "heads": 2,
-        "kv_heads": 2,
+        "heads": heads,
+        "kv_heads": heads,
         "hidden": 4 * width,
         "activation": "gelu",
         "qk_norm": True,
