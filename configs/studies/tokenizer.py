@@ -12,10 +12,10 @@ def get_config() -> ConfigDict:
         {
             "name": "tokenizer",
             "experiment": "configs/tokenizer.py",
-            "sizes": (8, 12, 16, 20, 24, 32, 40),
+            "sizes": (8, 12, 16, 20, 24, 32, 40, 48),
             "budgets": (5e10, 1.6e11, 5e11),
             "sizes_per_budget": 4,
-            "prior": {"coefficient": 1700.0, "exponent": 0.1},
+            "prior": {"coefficient": 3.2, "exponent": 0.35},
             "heldout": (4.0,),
             "seeds": (0,),
             "max_epochs": 100.0,
