@@ -2,8 +2,8 @@
 is worth.
 
 gain: how many nats per code the image costs more without its caption (Henighan et al. 2020,
-arXiv:2010.14701, section 5: an estimate from below of the information that one has on the other, as
-far as the model knows images without captions, which it must have been trained on too).
+arXiv:2010.14701): the information that the one has of the other, as far as the model knows images
+without captions, which it must have been trained on too.
 retrieval: how often an image's own caption, of all that the data have beside it, makes it most
 likely.
 """
