@@ -12,10 +12,10 @@ def get_config() -> ConfigDict:
         {
             "name": "tokenizer",
             "experiment": "configs/tokenizer.py",
-            "sizes": (8, 12, 16, 20, 24, 32, 40, 48),
+            "sizes": (6, 8, 12, 16, 20, 28, 40, 56),
             "budgets": (5e10, 1.6e11, 5e11),
             "sizes_per_budget": 4,
-            "prior": {"coefficient": 3.2, "exponent": 0.35},
+            "prior": {"coefficient": 2.6e-4, "exponent": 0.7},
             "heldout": (4.0,),
             "seeds": (0,),
             "max_epochs": 100.0,
