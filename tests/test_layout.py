@@ -30,7 +30,7 @@ FLOORS = (
     ("benchmarks",),
 )
 # What faces the person of a verb stands above all rooms; nothing but these imports the console.
-FRONT = ("__main__", "command", "answer", "show")
+FRONT = ("__main__", "command", "answer", "listing", "show")
 # Rooms where a file knows one of the room above it, and why that is no circle.
 KNOWN_UP = {
     ("data.sources", "data"): "the order of examples is data's, and needs no source",

@@ -12,7 +12,7 @@ import numpy as np
 from scaling.design import STUDIES
 from scaling.fit import diagnosis, local, optimum, solve
 from scaling.fit.optimum import Surface
-from scaling.laws.at import At, double_precision
+from scaling.laws.at import At
 from train.cli import LARGEST, InputError
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _problem(prior: "Fit", N: np.ndarray, D: np.ndarray):
     law = prior.law
     columns = {"N": N, "D": D, law.target: np.asarray(prior.predict(N, D), np.float64)}
     centres = law.centres(columns)
-    with double_precision():
+    with solve.double_precision():
         problem = solve.make_problem(law, solve.Objective(), columns, columns[law.target], centres)
         inverse = {name: 1 / value for name, value in centres.items()}
         centred = law.natural(dict(prior.params), inverse)

@@ -29,9 +29,12 @@ def _define_flags() -> None:
 
 def main() -> None:
     """Does what the flags say."""
-    from scaling.fit import command
+    if flags.FLAGS.law == "list":
+        from scaling.fit import listing as verb
+    else:
+        from scaling.fit import command as verb
 
-    return command.run(flags.FLAGS)
+    return verb.run(flags.FLAGS)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from scaling.runs.replicates import Clusters
 from train.cli import InputError
 
 _MAX_ROUNDS = 100
+_CELLS = 2**22  # resamples x runs drawn at once, 32 MB
 
 
 def draw_counts(clusters: Clusters, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -41,50 +42,58 @@ def resample_pairs(
     clusters: Clusters | None = None,
 ):
     """Refits of resampled runs: [count, P] in coordinates, and how many resamples were redrawn."""
+    if not count:
+        return np.zeros((0, len(best))), 0
     rng = np.random.default_rng([seed, 1])
     runs = problem.runs
-    groups = {}
-    for name, needed in problem.law.distinct.items():
-        place = np.unique(problem.columns[name][:runs], return_inverse=True)[1]
-        groups[name] = (np.eye(place.max() + 1)[place], needed)
-    kept, redrawn, rounds = [np.zeros((0, runs))], 0, 0
-    while sum(map(len, kept)) < count:
+    groups = [
+        (np.unique(problem.columns[name][:runs], return_inverse=True)[1], needed)
+        for name, needed in problem.law.distinct.items()
+    ]
+    ends, redrawn, rounds = [], 0, 0
+    block = max(1, min(count, _CELLS // runs))  # a large table is not drawn all at once
+    while (wanted := count - sum(map(len, ends))) > 0:
         if clusters is None:
-            counts = rng.multinomial(runs, np.full(runs, 1 / runs), size=count).astype(np.float64)
+            counts = rng.multinomial(runs, np.full(runs, 1 / runs), size=block).astype(np.float64)
         else:
-            counts = draw_counts(clusters, count, rng)
+            counts = draw_counts(clusters, block, rng)
         good = (counts > 0).sum(axis=1) > free.sum()
-        for member, needed in groups.values():
-            good &= ((counts @ member) > 0).sum(axis=1) >= needed
-        wanted = count - sum(map(len, kept))
-        used = np.searchsorted(np.cumsum(good), wanted) + 1 if good.sum() >= wanted else count
+        for place, needed in groups:
+            good &= [_distinct(place, row) >= needed for row in counts]
+        used = np.searchsorted(np.cumsum(good), wanted) + 1 if good.sum() >= wanted else block
         redrawn += int((~good[:used]).sum())
-        kept.append(counts[:used][good[:used]])
+        resamples = counts[:used][good[:used]] * weight
+        if len(resamples):
+            start = np.repeat(best[None], len(resamples), 0)
+            ends.append(solve.solve(problem, resamples, start, free).theta)
         rounds += 1
-        if rounds > _MAX_ROUNDS:
+        if rounds * block > _MAX_ROUNDS * count:
             raise InputError(
                 f"--bootstrap: {runs} runs are too few to resample for law {problem.law.name!r}; "
                 "use --resample=residual or --bootstrap=0"
             )
-    resamples = np.concatenate(kept) * weight
-    if not count:
-        return np.zeros((0, len(best))), 0
-    return solve.solve(problem, resamples, np.repeat(best[None], count, 0), free).theta, redrawn
+    return np.concatenate(ends), redrawn
+
+
+def _distinct(place: np.ndarray, counts: np.ndarray) -> int:
+    """How many values are there in a resample: place [n] numbers each row's, counts [n]."""
+    return np.count_nonzero(np.bincount(place, counts))
 
 
 def resample_residuals(problem: Problem, weight, best, at, free, count: int, seed: int):
     """Refits of prediction + redrawn residuals [count, P], the design (N, D) kept."""
-    if not count:
-        return np.zeros((0, len(best)))
     rng = np.random.default_rng([seed, 1])
     runs = problem.runs
     target = problem.target[:runs]
     scale = np.sqrt(runs / (runs - free.sum()))
     residual = -(at.residual - at.residual.mean()) * scale
-    drawn = rng.choice(residual, size=(count, runs))
-    if problem.objective.logarithmic:
-        synthetic = target * np.exp(at.residual + drawn)
-    else:
-        synthetic = np.maximum(target + at.residual + drawn, 1e-9)
-    starts = np.repeat(best[None], count, 0)
-    return solve.solve(problem, weight, starts, free, target=synthetic).theta
+    ends, block = [np.zeros((0, len(best)))], max(1, _CELLS // runs)
+    for first in range(0, count, block):
+        starts = np.repeat(best[None], min(block, count - first), 0)
+        drawn = rng.choice(residual, size=(len(starts), runs))
+        if problem.objective.logarithmic:
+            synthetic = target * np.exp(at.residual + drawn)
+        else:
+            synthetic = np.maximum(target + at.residual + drawn, 1e-9)
+        ends.append(solve.solve(problem, weight, starts, free, target=synthetic).theta)
+    return np.concatenate(ends)

@@ -6,7 +6,7 @@ from scaling.console import tables
 from scaling.fit import valley
 from scaling.fit.bias import judged
 from scaling.fit.fitting import check_choice, fit
-from scaling.fit.show import print_fit, print_laws
+from scaling.fit.show import print_fit
 from scaling.laws import LAWS
 from scaling.report import write_fit_page
 from scaling.runs.schedules import read_curves
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 def run(given: Any) -> None:
     """Entry point: reads the CSV, fits, prints, writes law.json."""
-    if given.law == "list":
-        print_laws()
-        return
     if given.runs is None:
         raise InputError("--runs: not given; a CSV file with one row a run")
 

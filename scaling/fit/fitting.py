@@ -15,7 +15,7 @@ from scaling.fit.solve import OBJECTIVES, Objective
 from scaling.fit.valley import valleys
 from scaling.fit.valley import words as in_words
 from scaling.laws import LAWS
-from scaling.laws.at import At, double_precision
+from scaling.laws.at import At
 from scaling.laws.law import values_of
 from scaling.runs import replicates
 from scaling.runs.table import fit_rows, validate
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Fit", "fit", "load"]
 
-MAX_FIT_ROWS = 5_000
+MANY_RUNS = 5_000  # starts are tried on so many; the best ends go on to all runs
+_BEST_ENDS = 8
 FOLLOWING = "auto"  # the objective follows the noise, see scaling.fit.noise
 
 
@@ -59,7 +60,7 @@ def fit(
         'auto': squares of log residuals, or Huber with the delta that the noise found asks for.
       delta: where the Huber loss turns from quadratic to linear, in nats of log loss.
       starts: random starts; None: 256, or 32 for a law whose rows are vectors, which is dear.
-      bootstrap: refits, 0 gives no intervals; None: 1000, or 100 for such a law.
+      bootstrap: refits, 0 gives no intervals; None: 1000, or 100 for such a law or many runs.
       seed: of the starts and the resamples.
       weights: a positive weight for every row of `runs`, or the name of a column with them.
       resample: 'pairs' draws whole runs, or where runs differ in seed alone their points and then
@@ -79,14 +80,14 @@ def fit(
     check_choice("--resample", resample, RESAMPLES)
     dear = bool(LAWS[law].wide)
     starts = (32 if dear else 256) if starts is None else starts
-    bootstrap = (100 if dear else 1000) if bootstrap is None else bootstrap
+    bootstrap = (100 if dear or len(runs) > MANY_RUNS else 1000) if bootstrap is None else bootstrap
     _check_numbers(delta, starts, bootstrap, seed, level, tau)
     how = {"starts": starts, "seed": seed, "weights": weights, "resample": resample}
     how |= {"level": level, "fixed": fixed}
-    with double_precision():
+    with solve.double_precision():
         if objective == FOLLOWING:
             robust = _fit(runs, LAWS[law], Objective(), refits=0, backtest=False, **how)
-            chosen = objective_for(robust.residuals)
+            chosen = objective_for(robust.residuals, len(robust.law.names) - len(fixed or {}))
         else:
             chosen = Objective(objective, delta, tau)
         return _fit(runs, LAWS[law], chosen, refits=bootstrap, backtest=backtest, **how)
@@ -125,7 +126,7 @@ def _fit(
     fixed: dict[str, float] | None,
     backtest: bool,
 ) -> Fit:
-    table, weight, notes = _rows(runs, entry, weights, seed)
+    table, weight, notes = _rows(runs, entry, weights)
     if (sweep := valleys(table, entry)) is not None:
         table, weight = sweep.table, np.ones(len(sweep.table))
     columns = {
@@ -137,13 +138,11 @@ def _fit(
     _check_design(entry, columns, int(free.sum()), table.attrs.get("columns", {}))
     problem = solve.make_problem(entry, objective, columns, columns[entry.target], centres)
     theta = _starts(problem, starts, seed, fixed, centres)
-    theta = solve.project(problem, weight, theta, free)
-    found = solve.solve(problem, weight, theta, free)
-    if not np.isfinite(found.value).any():
-        raise InputError(
-            f"--law: {entry.name!r} gives no finite loss for these runs from any start"
-        )
-    best, at = local.polish(problem, weight, found.theta[np.argmin(found.value)], free)
+    theta, reached = _searched(problem, weight, theta, free, seed)
+    best, at = local.polish(problem, weight, theta, free)
+    many = problem.runs > MANY_RUNS
+    notes += [f"starts were tried on {MANY_RUNS} of the runs, the best on all"] if many else []
+    share = diagnosis.start_share(reached, reached.min() if many else at.value)
     if sweep is not None:
         notes += in_words(sweep, At.coordinates(entry, best, centres).predict(table), entry)
     clusters = replicates.clusters(table, entry)
@@ -158,7 +157,6 @@ def _fit(
             bootstrap.resample_residuals(problem, weight, best, at, free, refits, seed),
             0,
         )
-    share = diagnosis.start_share(found.value, at.value)
     noise = None if entry.schedules else replicates.seed_noise(table, entry.columns, entry.target)
     report = diagnosis.diagnose(
         problem, weight, best, at, free, level, share, redrawn, refits, tuple(notes), noise
@@ -185,7 +183,7 @@ def _check_numbers(delta, starts, bootstrap, seed, level, tau) -> None:
             raise InputError(f"--{name}: {value!r}; between 0 and 1")
 
 
-def _rows(runs, law: "Law", weights: Any, seed: int):
+def _rows(runs, law: "Law", weights: Any):
     """The rows to fit [n], their weights [n], and notes about what was left out."""
     wanted = tuple(name for name in (*law.columns, law.target) if name not in law.wide)
     table = validate(runs, wanted, law.nonnegative)
@@ -208,10 +206,6 @@ def _rows(runs, law: "Law", weights: Any, seed: int):
     weight = weight[np.isin(np.arange(len(table)), table.index.get_indexer(chosen.index))]
     if len(chosen) < len(table):
         notes.append(f"{len(table) - len(chosen)} held-out runs are not fitted")
-    if len(chosen) > MAX_FIT_ROWS:
-        notes.append(f"{len(chosen)} runs: a random {MAX_FIT_ROWS} of them are fitted")
-        pick = np.random.default_rng([seed, 3]).choice(len(chosen), MAX_FIT_ROWS, replace=False)
-        chosen, weight = chosen.iloc[np.sort(pick)], weight[np.sort(pick)]
     return chosen, weight, notes
 
 
@@ -271,6 +265,28 @@ def _starts(problem: "Problem", count: int, seed: int, fixed, centres) -> np.nda
         )
     theta[:, places] = settings[0]
     return theta
+
+
+def _searched(problem: "Problem", weight, theta: np.ndarray, free, seed: int):
+    """The best end [P] of starts [K, P], and the objective [K] that each of them reached.
+
+    Of many runs a random part is searched first; its best ends go on from there.
+    """
+    reached = None
+    if problem.runs > MANY_RUNS:
+        pick = np.random.default_rng([seed, 3]).choice(problem.runs, MANY_RUNS, replace=False)
+        some, counts = solve.part(problem, pick), weight[pick]
+        found = solve.solve(some, counts, solve.project(some, counts, theta, free), free)
+        reached, theta = found.value, found.theta[np.argsort(found.value)[:_BEST_ENDS]]
+    else:
+        theta = solve.project(problem, weight, theta, free)
+    found = solve.solve(problem, weight, theta, free)
+    if not np.isfinite(found.value).any():
+        raise InputError(
+            f"--law: {problem.law.name!r} gives no finite loss for these runs from any start"
+        )
+    best = found.theta[np.argmin(found.value)]
+    return best, found.value if reached is None else reached
 
 
 def _intervals(law: "Law", runs: int, free, params, spread, level: float):

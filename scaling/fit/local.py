@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaling.fit import solve
-from scaling.laws.at import double_precision
 
 _DIFFERENCE = 1e-6
 
@@ -25,7 +24,7 @@ class Local:
 def evaluate(problem: solve.Problem, weights: np.ndarray, theta: np.ndarray) -> list[Local]:
     """Evaluates the objective and its gradient at points [K, P]."""
     r, jacobian = solve.residuals(problem, theta)
-    with double_precision():
+    with solve.double_precision():
         value = np.asarray(problem.objective.loss(r)) @ weights
         curvature = weights * np.asarray(problem.objective.curvature(r))
     value = np.where(np.isfinite(value), value, np.inf)

@@ -44,7 +44,7 @@ class Surface:
         N, D = np.broadcast_arrays(np.asarray(N, np.float64), np.asarray(D, np.float64))
         fresh = D if self.unique is None else np.full(D.shape, self.unique)
         with np.errstate(all="ignore"):
-            return self.at.predict({"N": N, "D": D, "U": fresh}, compiled=True)
+            return self.at.predict({"N": N, "D": D, "U": fresh})
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,6 @@ def allocate(fit: "Fit", C: float | np.ndarray) -> dict[str, Any]:
             f"C: {at:g}; law {fit.law.name!r} with these parameters has no best size there "
             "(the loss keeps falling towards one end)"
         )
-    # One budget at a time: all of them have the shape of one compiled program.
     drawn = surface(fit, draws=True)
     draws = [best(drawn, one) for one in flat] if len(fit.draws) else []
     shaped = lambda values: np.reshape(values, C.shape)[()]  # noqa: E731

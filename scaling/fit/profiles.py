@@ -15,7 +15,6 @@ import numpy as np
 from scipy import special
 
 from scaling.fit import local, solve
-from scaling.laws.at import double_precision
 from scaling.laws.law import to_value
 
 _NO_NOISE = 1e-9  # residuals this small are rounding: an interval would be one of rounding
@@ -115,7 +114,7 @@ def profile(
     None where that never happens before the parameter's bound.
     """
     parameters, which = problem.law.parameters, np.flatnonzero(free)
-    with double_precision():
+    with solve.double_precision():
         best, slopes = map(np.asarray, _natural(problem.law, theta, problem.centres))
     if np.sqrt(np.mean(at.residual**2)) < _NO_NOISE:
         return {parameters[i].name: (float(to_value(parameters[i], best[i])),) * 2 for i in which}

@@ -10,9 +10,7 @@ from scaling.fit import optimum
 from scaling.fit.bias import trusted
 from scaling.fit.fitted import Fit
 from scaling.fit.isoflop import IsoflopFit
-from scaling.laws import LAWS, PUBLISHED
 from scaling.runs.numbers import plain
-from scaling.runs.schedules import NEEDED
 from scaling.runs.table import heldout_rows
 from train.cli import InputError
 
@@ -24,27 +22,6 @@ def number(value: float | None) -> str:
     if value is None or not np.isfinite(value):
         return "open"
     return plain(value)
-
-
-def print_laws() -> None:
-    """Lists the laws and the published parameter sets."""
-    on = console()
-    laws = table("Laws", "name", "formula", "columns", "source")
-    for law in LAWS.values():
-        formula = f"{law.target} = {law.formula}"
-        columns = NEEDED[:-1] if law.schedules else law.columns
-        laws.add_row(law.name, escape(formula), " ".join(columns), escape(law.source))
-    show(on, laws)
-    on.print(
-        "Laws that read schedule, step and lr: one row a logged step; without a column schedule "
-        "each file is one (--runs='curves/*.csv'). Give --warmup in steps.",
-        highlight=False,
-    )
-    published = table("Published parameters", "name", "law", "parameters", "source")
-    for name, entry in PUBLISHED.items():
-        values = " ".join(f"{key}={number(value)}" for key, value in entry.params.items())
-        published.add_row(name, entry.law, values, escape(entry.source))
-    show(on, published)
 
 
 def print_fit(

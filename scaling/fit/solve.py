@@ -10,8 +10,10 @@ The step is Levenberg-Marquardt on iteratively reweighted squares: J' W J with W
 majorises the Huber and quantile losses, so the objective never rises.
 """
 
+import contextlib
 import functools
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,16 +23,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.laws import Law
-from scaling.laws.at import double_precision
 from scaling.laws.law import to_coordinate, values_of
 
 OBJECTIVES = ("huber_log", "mse_log", "mse", "quantile")
 _LANES = 64
-_MAX_CELLS = 2**19  # lanes x rows of one chunk: about 40 MB of Jacobian for ten parameters
+# Lanes x rows of one chunk: a Jacobian of 5 MB for ten parameters, which a cache can hold.
+_MAX_CELLS = 2**16
 _ITERATIONS = 400
 # As `to_coordinate`, where it is differentiated.
 _COORDINATE = {"log": jnp.log, "logit": jax.scipy.special.logit, "identity": lambda value: value}
 _SMALLEST_RESIDUAL = 1e-9  # below this the quantile loss counts as flat; it has a kink at 0
+
+
+@contextlib.contextmanager
+def double_precision() -> Iterator[None]:
+    """float64 on the CPU, whatever the process is set to: accelerators may have none, and these
+    problems are too small for one."""
+    with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
+        yield
 
 
 @dataclass(frozen=True)
@@ -103,24 +113,28 @@ def make_problem(
     centres: dict[str, float],
 ) -> Problem:
     """Centres the columns and the target and pads them to a multiple that programs share."""
+    columns = {name: np.asarray(columns[name], np.float64) / centres[name] for name in law.columns}
+    return _padded(law, objective, columns, np.asarray(target) / centres[law.target], centres)
+
+
+def part(problem: Problem, rows: np.ndarray) -> Problem:
+    """The same problem with some of its rows alone, by number."""
+    columns = {name: values[rows] for name, values in problem.columns.items()}
+    return _padded(problem.law, problem.objective, columns, problem.target[rows], problem.centres)
+
+
+def _padded(law: Law, objective: Objective, columns, target, centres) -> Problem:
     runs = len(target)
     rows = 16
     while rows < runs:
         rows *= 2
     rows = rows if rows - runs < rows // 4 or rows == 16 else rows * 3 // 4
 
-    def pad(values, centre):
-        values = np.asarray(values, np.float64) / centre
+    def pad(values):
         return np.concatenate([values, np.repeat(values[:1], rows - runs, axis=0)])
 
-    return Problem(
-        law,
-        objective,
-        {name: pad(columns[name], centres[name]) for name in law.columns},
-        pad(target, centres[law.target]),
-        centres,
-        runs,
-    )
+    columns = {name: pad(values) for name, values in columns.items()}
+    return Problem(law, objective, columns, pad(target), centres, runs)
 
 
 def bounds(law: Law) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ from scaling.laws.architecture import ARCHITECTURE_LAWS
 from scaling.laws.curves import CURVE_LAWS
 from scaling.laws.encoder_decoder import ENCODER_DECODER_LAWS
 from scaling.laws.law import Law, Parameter
+from scaling.laws.mixtures import MIXTURE_LAWS
 from scaling.laws.published import PUBLISHED, Published
 from scaling.laws.size import SIZE_LAWS
 from scaling.laws.training import TRAINING_LAWS
@@ -17,6 +18,7 @@ LAWS: dict[str, Law] = {
         *TRAINING_LAWS,
         *ARCHITECTURE_LAWS,
         *ENCODER_DECODER_LAWS,
+        *MIXTURE_LAWS,
         *TRANSFER_LAWS,
     )
 }

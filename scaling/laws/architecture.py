@@ -1,8 +1,6 @@
 """Loss when more than the size changes: shape, experts, sparsity, precision."""
 
-import jax.numpy as jnp
-
-from scaling.laws.law import Law, Parameter, coefficient, exponent, floor, power, scale, signed
+from scaling.laws.law import Law, Parameter, coefficient, exponent, floor, power, scale, signed, xp
 from scaling.laws.size import chinchilla_natural
 
 
@@ -21,16 +19,16 @@ def _experts_hat(p, experts):
 
 
 def _routed_form(p, x):
-    size, experts = jnp.log(x["N"]), jnp.log(_experts_hat(p, x["experts"]))
-    return jnp.exp(p["d"] - p["a"] * size - p["b"] * experts + p["c"] * size * experts)
+    size, experts = xp.log(x["N"]), xp.log(_experts_hat(p, x["experts"]))
+    return xp.exp(p["d"] - p["a"] * size - p["b"] * experts + p["c"] * size * experts)
 
 
 def _routed_natural(p, c):
-    size = jnp.log(c["N"])
+    size = xp.log(c["N"])
     return {
         **p,
         "b": p["b"] + p["c"] * size,
-        "d": p["d"] + p["a"] * size + jnp.log(c["loss"]),
+        "d": p["d"] + p["a"] * size + xp.log(c["loss"]),
     }
 
 
@@ -57,7 +55,7 @@ def _sparsity_natural(p, c):
 def _precision_form(p, x):
     size = x["N"]
     for kind in ("w", "a", "kv"):
-        size = size * -jnp.expm1(-x[f"P{kind}"] / p[f"gamma_{kind}"])
+        size = size * -xp.expm1(-x[f"P{kind}"] / p[f"gamma_{kind}"])
     return p["E"] + p["A"] * power(size, -p["alpha"]) + p["B"] * power(x["D"], -p["beta"])
 
 
@@ -181,7 +179,7 @@ ARCHITECTURE_LAWS = (
             p["A"]
             * power(x["D"], p["gammaD"])
             * power(x["N"], -p["gammaN"])
-            * jnp.exp(-x["P"] / p["gamma"])
+            * xp.exp(-x["P"] / p["gamma"])
         ),
         natural=_quantisation_natural,
         columns=("N", "D", "P"),

@@ -1,24 +1,13 @@
 """A law at parameters, one set or many: the one place where a law is evaluated."""
 
-import contextlib
-import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 
 from scaling.laws import LAWS, PUBLISHED, Law
 from scaling.laws.law import values_of
-
-
-@contextlib.contextmanager
-def double_precision() -> Iterator[None]:
-    """float64 on the CPU, whatever the process is set to: accelerators may have none, and these
-    problems are too small for one."""
-    with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
-        yield
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +35,7 @@ class At:
     @staticmethod
     def coordinates(law: Law, theta: np.ndarray, centres: Mapping[str, float]) -> "At":
         """At coordinates [*lead, P] of the fit (see scaling.fit.solve)."""
-        with double_precision():
+        with _silent():
             return At.of(law, values_of(law, np.moveaxis(theta, -1, 0)), centres)
 
     @staticmethod
@@ -62,7 +51,7 @@ class At:
 
     def natural(self) -> "At":
         """The same parameters in natural units."""
-        with double_precision():
+        with _silent():
             return At.of(self.law, self.law.natural(self.values, self.centres))
 
     def over(self, axes: int) -> "At":
@@ -74,13 +63,12 @@ class At:
         """Log of the prediction; see `predict`."""
         return np.log(self.predict(columns))
 
-    def predict(self, columns: Mapping[str, Any], compiled: bool = False) -> np.ndarray:
+    def predict(self, columns: Mapping[str, Any]) -> np.ndarray:
         """The law's target, float64; theta's leading axes and the columns broadcast.
 
         Args:
           columns: those that the law reads, in natural units; more are ignored. A law with wide
             ones, which have an axis more, takes at most one leading axis and puts it in front.
-          compiled: as one program a shape, for many calls. It may differ in the last bit.
         """
         law = self.law
         if law.wide and self.theta.ndim > 1:  # one after another: such a form sums over much
@@ -90,24 +78,14 @@ class At:
         scaled = {
             name: np.asarray(columns[name], np.float64) / self.centres[name] for name in law.columns
         }
-        shape: tuple[int, ...] | None = None
-        if not law.wide:
-            parts = (*values.values(), *scaled.values())
-            shape = np.broadcast_shapes(*(np.shape(part) for part in parts))
-            values = {name: _lifted(value, len(shape)) for name, value in values.items()}
-            scaled = {name: _lifted(value, len(shape)) for name, value in scaled.items()}
-        form = _compiled(law) if compiled else law.form
-        with double_precision():
-            result = np.asarray(form(values, scaled)) * self.centres[law.target]
-        return result if shape is None else np.broadcast_to(result, shape)
+        with _silent():
+            result = np.asarray(law.form(values, scaled)) * self.centres[law.target]
+        if law.wide:
+            return result
+        parts = (*values.values(), *scaled.values())
+        return np.broadcast_to(result, np.broadcast_shapes(*map(np.shape, parts)))
 
 
-def _lifted(value: Any, rank: int) -> Any:
-    """With axes in front, as jax may be set to refuse operands of different rank."""
-    missing = max(rank - np.ndim(value), 0) if rank > 1 else 0
-    return np.reshape(value, (1,) * missing + np.shape(value)) if missing else value
-
-
-@functools.cache
-def _compiled(law: Law) -> Callable:
-    return jax.jit(law.form)
+def _silent() -> np.errstate:
+    """Where a law has no value it gives inf or NaN, and what asks looks for that."""
+    return np.errstate(all="ignore")

@@ -1,9 +1,6 @@
 """Loss along one training, or against one size with breaks: curves that are no single power."""
 
-import jax
-import jax.numpy as jnp
-
-from scaling.laws.law import Law, Parameter, coefficient, exponent, floor, power, scale, signed
+from scaling.laws.law import Law, Parameter, coefficient, exponent, floor, power, scale, signed, xp
 
 _SHARPNESS = (0.02, 5.0)
 
@@ -11,22 +8,21 @@ _SHARPNESS = (0.02, 5.0)
 def _m4_form(p, x):
     """Root of (L - E) = beta N^-c (L0 - L)^alpha, found in the logit of (L - E) / (L0 - E)."""
     height = p["L0"] - p["E"]
-    aim = jnp.log(p["beta"]) - p["c"] * jnp.log(x["N"]) + (p["alpha"] - 1) * jnp.log(height)
+    aim = xp.log(p["beta"]) - p["c"] * xp.log(x["N"]) + (p["alpha"] - 1) * xp.log(height)
 
     def newton(z):
-        share = jax.nn.sigmoid(z)
-        rise = -jax.nn.softplus(-z) + p["alpha"] * jax.nn.softplus(z) - aim
+        share = xp.sigmoid(z)
+        rise = -xp.softplus(-z) + p["alpha"] * xp.softplus(z) - aim
         return z - rise / ((1 - share) + p["alpha"] * share)
 
-    z = jax.lax.stop_gradient(aim)
-    frozen = jax.tree.map(jax.lax.stop_gradient, (dict(p), aim))
-    alpha, goal = frozen[0]["alpha"], frozen[1]
+    goal = z = xp.stop_gradient(aim)
+    alpha = xp.stop_gradient(p["alpha"])
     for _ in range(25):  # monotone and nearly linear on either side: Newton cannot leave
-        share = jax.nn.sigmoid(z)
-        rise = -jax.nn.softplus(-z) + alpha * jax.nn.softplus(z) - goal
-        z = jax.lax.stop_gradient(z - rise / ((1 - share) + alpha * share))
+        share = xp.sigmoid(z)
+        rise = -xp.softplus(-z) + alpha * xp.softplus(z) - goal
+        z = xp.stop_gradient(z - rise / ((1 - share) + alpha * share))
     # One differentiated step more makes the derivatives exact at the root.
-    return p["E"] + height * jax.nn.sigmoid(newton(z))
+    return p["E"] + height * xp.sigmoid(newton(z))
 
 
 def _m4_natural(p, c):
@@ -41,7 +37,7 @@ def _m4_natural(p, c):
 
 def _break(x, place, sharpness, change):
     """(1 + (x/place)^(1/sharpness))^(-change sharpness), without overflow far above the break."""
-    return jnp.exp(-change * sharpness * jax.nn.softplus(jnp.log(x / place) / sharpness))
+    return xp.exp(-change * sharpness * xp.softplus(xp.log(x / place) / sharpness))
 
 
 def _bnsl1_form(p, x):
@@ -76,7 +72,7 @@ def _annealing_natural(p, c):
 def _multi_power_form(p, x):
     # Rows x knots: every earlier drop of the learning rate has lowered the loss by now.
     reach = p["C"] * power(x["after"], -p["gamma"]) * x["rest"]
-    gain = jnp.sum(x["drop"] * (1 - power(1 + reach, -p["beta"])), axis=-1)
+    gain = xp.sum(x["drop"] * (1 - power(1 + reach, -p["beta"])), axis=-1)
     return p["L0"] + p["A"] * power(x["S1"] + p["SW"], -p["alpha"]) - p["B"] * gain
 
 

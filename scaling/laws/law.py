@@ -1,13 +1,45 @@
 """What a law is: a form, its parameters, the columns it needs and where it comes from."""
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 Values = Mapping[str, Any]
+
+
+# Of those that numpy has not: its own form, and where JAX has it.
+_PLAIN = {
+    "sigmoid": lambda x: np.exp(-np.logaddexp(0.0, -x)),
+    "softplus": lambda x: np.logaddexp(x, 0.0),
+    "stop_gradient": lambda x: x,
+}
+_TRACED = {"sigmoid": "jax.nn", "softplus": "jax.nn", "stop_gradient": "jax.lax"}
+
+
+class _Functions:
+    """Elementwise functions and sums: numpy's where all arguments are, JAX's where one is traced.
+
+    So a law is fitted by JAX and looked at by numpy, which compiles nothing for a new shape; and
+    who lists the laws does not wait for JAX to be imported.
+    """
+
+    def __getattr__(self, name: str) -> Callable:
+        plain = _PLAIN.get(name) or getattr(np, name)
+        package = _TRACED.get(name, "jax.numpy")
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if all(isinstance(x, np.ndarray | np.generic | float | int) for x in args):
+                return plain(*args, **kwargs)
+            return getattr(importlib.import_module(package), name)(*args, **kwargs)
+
+        setattr(self, name, call)
+        return call
+
+
+xp = _Functions()
 
 
 @dataclass(frozen=True)
@@ -34,7 +66,7 @@ class Law:
     """One row of the table of laws.
 
     Attributes:
-      form: (parameters, columns) -> prediction of `target`; pure jax.numpy, elementwise over runs.
+      form: (parameters, columns) -> prediction of `target`; by `xp`, elementwise over runs.
       natural: (parameters in centred units, centres) -> parameters in natural units, such that
         form(natural(p, c), x) == c[target] * form(p, x / c). Called with 1/c it goes back.
       columns: the columns that the form reads, one value a run.
@@ -82,9 +114,9 @@ class Law:
 def to_value(parameter: Parameter, theta: Any) -> Any:
     """Coordinate of the fit -> value in centred units."""
     if parameter.transform == "log":
-        return jnp.exp(theta)
+        return xp.exp(theta)
     if parameter.transform == "logit":
-        return 1 / (1 + jnp.exp(-theta))
+        return 1 / (1 + xp.exp(-theta))
     return theta
 
 
@@ -104,7 +136,7 @@ def to_coordinate(parameter: Parameter, value: Any) -> Any:
 
 def power(base: Any, exponent: Any) -> Any:
     """base ** exponent for base > 0, by one exp: twice as fast to differentiate as `**`."""
-    return jnp.exp(exponent * jnp.log(base))
+    return xp.exp(exponent * xp.log(base))
 
 
 def exponent(name: str) -> Parameter:

@@ -1,8 +1,6 @@
 """Loss against parameters N and training examples D."""
 
-import jax.numpy as jnp
-
-from scaling.laws.law import Law, Parameter, coefficient, exponent, floor, power, scale
+from scaling.laws.law import Law, Parameter, coefficient, exponent, floor, power, scale, xp
 
 _CHINCHILLA_DISTINCT = {"N": 3, "D": 3}
 
@@ -67,7 +65,7 @@ def _coupled_no_floor_natural(p, c):
 
 def _two_plateaus_form(p, x):
     below = p["E"] + p["A"] * power(x["N"], -p["alpha"]) + p["B"] * power(x["D"], -p["alpha"])
-    return below / jnp.sqrt(1 + (below / p["L0"]) ** 2)
+    return below / xp.sqrt(1 + (below / p["L0"]) ** 2)
 
 
 SIZE_LAWS = (

@@ -1,21 +1,19 @@
 """How to train: repeated data, learning rate and batch size, steps against examples."""
 
-import jax.numpy as jnp
-
-from scaling.laws.law import Law, Parameter, coefficient, exponent, floor, power, scale, signed
+from scaling.laws.law import Law, Parameter, coefficient, exponent, floor, power, scale, signed, xp
 from scaling.laws.size import chinchilla_natural
 
 
 def _worth(unique, repeats, decay):
     """What `repeats` further passes over `unique` are worth, in fresh units of it."""
-    return unique * (1 + decay * -jnp.expm1(-repeats / decay))
+    return unique * (1 + decay * -xp.expm1(-repeats / decay))
 
 
 def _data_constrained_form(p, x):
-    unique = jnp.minimum(x["U"], x["D"])
+    unique = xp.minimum(x["U"], x["D"])
     ratio = power(p["alpha"] * p["A"] / (p["beta"] * p["B"]), 1 / (p["alpha"] + p["beta"]))
     enough = ratio * power(unique * ratio, p["beta"] / p["alpha"])  # best N for `unique` tokens
-    useful = jnp.minimum(enough, x["N"])
+    useful = xp.minimum(enough, x["N"])
     data = _worth(unique, x["D"] / unique - 1, p["RD"])
     size = _worth(useful, x["N"] / useful - 1, p["RN"])
     return p["E"] + p["A"] * power(size, -p["alpha"]) + p["B"] * power(data, -p["beta"])
@@ -33,24 +31,24 @@ def _setting_natural(target):
 
 
 def _surface_form(p, x):
-    size, data = jnp.log(x["N"]), jnp.log(x["D"])
-    rate = jnp.log(x["lr"]) - p["r0"] - p["rN"] * size - p["rD"] * data
-    batch = jnp.log(x["batch"]) - p["b0"] - p["bN"] * size - p["bD"] * data
+    size, data = xp.log(x["N"]), xp.log(x["D"])
+    rate = xp.log(x["lr"]) - p["r0"] - p["rN"] * size - p["rD"] * data
+    batch = xp.log(x["batch"]) - p["b0"] - p["bN"] * size - p["bD"] * data
     bowl = p["hr"] * rate**2 + p["hb"] * batch**2
-    bowl = bowl + 2 * p["tilt"] * jnp.sqrt(p["hr"] * p["hb"]) * rate * batch
+    bowl = bowl + 2 * p["tilt"] * xp.sqrt(p["hr"] * p["hb"]) * rate * batch
     least = p["E"] + p["A"] * power(x["N"], -p["alpha"]) + p["B"] * power(x["D"], -p["beta"])
     return least + bowl
 
 
 def _surface_natural(p, c):
-    size, data = jnp.log(c["N"]), jnp.log(c["D"])
+    size, data = xp.log(c["N"]), xp.log(c["D"])
     return {
         **p,
         **chinchilla_natural(p, c),
         "hr": p["hr"] * c["loss"],
         "hb": p["hb"] * c["loss"],
-        "r0": p["r0"] + jnp.log(c["lr"]) - p["rN"] * size - p["rD"] * data,
-        "b0": p["b0"] + jnp.log(c["batch"]) - p["bN"] * size - p["bD"] * data,
+        "r0": p["r0"] + xp.log(c["lr"]) - p["rN"] * size - p["rD"] * data,
+        "b0": p["b0"] + xp.log(c["batch"]) - p["bN"] * size - p["bD"] * data,
     }
 
 

@@ -1,9 +1,6 @@
 """From one loss to another loss, and from loss to task error."""
 
-import jax
-import jax.numpy as jnp
-
-from scaling.laws.law import Law, Parameter, power, scale
+from scaling.laws.law import Law, Parameter, power, scale, xp
 
 
 def _loss_to_loss_natural(p, c):
@@ -24,7 +21,7 @@ def _error_natural(p, c):
 
 
 def _sigmoid_form(p, x):
-    return p["low"] + p["rise"] * jax.nn.sigmoid(-p["k"] * (x["loss"] - p["L0"]))
+    return p["low"] + p["rise"] * xp.sigmoid(-p["k"] * (x["loss"] - p["L0"]))
 
 
 def _below(name: str) -> Parameter:
@@ -58,7 +55,7 @@ TRANSFER_LAWS = (
             scale("k", 0.1, 30.0),
             Parameter("gamma", "log", start=(0.3, 10.0), bounds=(1e-2, 100.0)),
         ),
-        form=lambda p, x: p["top"] - p["k"] * jnp.exp(-p["gamma"] * x["loss"]),
+        form=lambda p, x: p["top"] - p["k"] * xp.exp(-p["gamma"] * x["loss"]),
         natural=_error_natural,
         columns=("loss",),
         target="error",

@@ -39,7 +39,7 @@ def _draw_all(
             _fill(canvas.add_subplot(-(-len(figures) // across), across, place + 1), figure)
         # The layout is the dearer half of the work, and the same for all files.
         canvas.draw_without_rendering()
-        canvas.set_layout_engine("none")
+        canvas.set_layout_engine(None)  # else each file would be laid out again
         for path in paths:
             _save(canvas, Path(path))
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from scaling.runs import LOGGED
 from scaling.runs.table import matching, read_csv, validate
 from train.cli import InputError, nearest
 
-NEEDED = ("schedule", "step", "lr", "loss")
 MAX_KNOTS = 32
 
 
@@ -39,7 +39,7 @@ def read_curves(
             if name not in rows.columns:
                 raise InputError(
                     f"--runs: {path} has no column {name!r}; laws of schedules read "
-                    f"{', '.join(NEEDED)}, one row a logged step; {nearest(name, rows.columns)}"
+                    f"{', '.join(LOGGED)}, one row a logged step; {nearest(name, rows.columns)}"
                 )
         if "schedule" not in rows.columns:
             rows["schedule"] = Path(path).stem
@@ -72,9 +72,9 @@ def annealing_columns(
       of Tissue et al. 2024), and vectors of `knots` cells: drop (fall of the rate at each earlier
       knot), after (the rate after it, over the first rate) and rest (sum of lr since it).
     """
-    for name in NEEDED:
+    for name in LOGGED:
         if name not in curves.columns:
-            raise InputError(f"curves: no column {name!r}; needed: {', '.join(NEEDED)}")
+            raise InputError(f"curves: no column {name!r}; needed: {', '.join(LOGGED)}")
     if curves.empty:
         raise InputError("curves: no rows; one row a logged step")
     if not 0 < decay < 1:

@@ -36,6 +36,7 @@ def test_drivers_of_equal_starts_are_told_apart():
     assert behind.startswith(f"{(fast.earned - idle.earned).mean():.2f}")
 
 
+@pytest.mark.slow
 def test_an_imitator_does_what_its_model_finds_likeliest(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     decisions = {

@@ -152,7 +152,7 @@ print(data.open_dataset("text", options).digest)
 """
 
 
-@pytest.mark.parametrize("tokenizer", ["bytes", "bpe:300"])
+@pytest.mark.parametrize("tokenizer", ["bytes", pytest.param("bpe:300", marks=pytest.mark.slow)])
 def test_processes_that_build_at_once_agree(empty_cache, folder, tokenizer):
     write_folder(folder)
     command = [sys.executable, "-c", OPEN_IN_A_PROCESS, f"folder:{folder}", tokenizer]

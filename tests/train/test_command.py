@@ -116,7 +116,10 @@ def test_before_the_first_step_it_stops_at_once_and_leaves_no_claim(tmp_path):
     assert not (tmp_path / "config.json").exists()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGHUP, 75)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGHUP, 75, marks=pytest.mark.slow)],
+)
 def test_one_run_stopped_resumed_and_finished(number, code, tmp_path):
     command = [f"--workdir={tmp_path}", *TINY, "--config.steps=30"]
     process = start(WAITS_AT_STEP_5, *command)

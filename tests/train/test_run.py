@@ -75,7 +75,10 @@ def unbroken(tmp_path_factory):
     return tmp_path_factory.mktemp("unbroken") / "run"
 
 
-@pytest.mark.parametrize(("kind", "kills"), [("between saves", 1), ("while saving", 2)])
+@pytest.mark.parametrize(
+    ("kind", "kills"),
+    [("between saves", 1), pytest.param("while saving", 2, marks=pytest.mark.slow)],
+)
 def test_a_killed_run_ends_with_the_same_bits(kind, kills, tiny, unbroken, tmp_path):
     # "while saving" saves every step, so that whenever the process dies a save is under way.
     config = tiny(**{"model.dropout": 0.1, "checkpoint.every": 7 if kind == "between saves" else 1})

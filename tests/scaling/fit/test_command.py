@@ -111,13 +111,15 @@ def test_command_refuses_in_one_line(arguments, words):
     assert "Traceback" not in done.stderr
 
 
-def test_the_entry_point_imports_nothing_heavy():
+@pytest.mark.parametrize(("flag", "free_of"), [("--help", "rich"), ("--law=list", "scipy")])
+def test_help_and_the_list_of_laws_import_nothing_heavy(flag, free_of):
     code = (
-        "import sys, runpy; sys.argv = ['fit', '--help']\n"
+        f"import sys, runpy; sys.argv = ['fit', {flag!r}]\n"
         "try: runpy.run_module('scaling.fit', run_name='__main__')\n"
         "except SystemExit as ended: assert not ended.code\n"
-        "heavy = {'jax', 'pandas', 'scipy', 'rich', 'matplotlib'} & set(sys.modules)\n"
+        f"heavy = {{'jax', 'pandas', 'matplotlib', {free_of!r}}} & set(sys.modules)\n"
         "sys.exit(' '.join(heavy) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+    assert "chinchilla" in done.stdout

@@ -85,7 +85,7 @@ def test_precision_does_not_depend_on_the_process():
     assert jax.numpy.ones(1).dtype == np.float32
 
 
-@pytest.mark.parametrize("resample", ["pairs", "residual"])
+@pytest.mark.parametrize("resample", ["pairs", pytest.param("residual", marks=pytest.mark.slow)])
 def test_intervals_hold_the_truth_at_about_their_rate(resample):
     # Hits are Binomial(50, .9) with standard deviation 2.1: 39 or fewer has probability 1%, 49 or
     # more 3%.

@@ -39,6 +39,7 @@ def runs_and_target(seed=0, noise=0.01):
     return table.iloc[:-1], table.iloc[-1:]
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_accuracy_that_comes_out():
     """8 worlds, each covered with chance .9: 2 or fewer misses have chance .96."""
     inside, off = 0, []

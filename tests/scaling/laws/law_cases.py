@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from scaling.laws.mixtures import MOST
 from scaling.runs.schedules import annealing_columns
 
 
@@ -32,6 +33,12 @@ def spread(**ranges):
 def choices(**values):
     """Columns of values drawn from a list."""
     return lambda rng, count: {name: rng.choice(v, count) for name, v in values.items()}
+
+
+def proportions(domains):
+    """Columns r1, r2, .. of mixtures drawn evenly from all, but for the last domain."""
+    names = [f"r{i}" for i in range(1, domains)]
+    return lambda rng, count: dict(zip(names, rng.dirichlet(np.ones(domains), count).T))
 
 
 def both(*makers):
@@ -124,6 +131,13 @@ CASES: dict[str, Case] = {
     "encoder_decoder": Case(
         {"E": 1.4, "A": 60.0, "pe": 0.18, "pd": 0.31}, spread(N_enc=(1e5, 1e9), N_dec=(1e5, 1e9))
     ),
+    **{
+        f"mixture{domains}": Case(
+            {"E": 1.9, "K": 1.4} | {f"t{i}": 1.0 - 0.8 * i for i in range(1, domains)},
+            proportions(domains),
+        )
+        for domains in range(2, MOST + 1)
+    },
     "routed": Case(
         {"a": 0.082, "b": 0.25, "c": 0.009, "d": 2.5, "start": 2.0, "most": 500.0},
         both(LADDER, choices(experts=[1, 2, 4, 8, 16, 32, 64, 128, 256, 512])),

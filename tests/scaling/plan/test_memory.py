@@ -15,7 +15,7 @@ def resolved(config, **changes):
     return configuration.resolve(values)
 
 
-@pytest.mark.parametrize("remat", ["none", "full"])
+@pytest.mark.parametrize("remat", [pytest.param("none", marks=pytest.mark.slow), "full"])
 def test_the_estimate_is_near_what_the_compiler_needs(remat):
     config = gpt.recipe(32, 1e5)
     config.model.remat = remat

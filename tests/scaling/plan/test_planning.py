@@ -99,6 +99,7 @@ def test_a_budget_for_the_whole_study_is_spent_and_not_exceeded():
     assert all(float(f"{budget:.2e}") == budget for budget in budgets)
 
 
+@pytest.mark.slow
 def test_expected_widths_are_those_of_studies_simulated_and_fitted_one_by_one():
     from scaling.fit.fitting import fit
     from scaling.fit.ready import published

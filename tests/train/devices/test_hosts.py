@@ -175,6 +175,7 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on_with_one(victim, e
     assert go_on(workdir, upto) == pytest.approx(go_on(endless, upto), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_preemption_of_one_process_saves_in_all(endless, tmp_path):
     workdir = tmp_path / "run"
     with job(workdir, 2, ENDLESS) as two:
@@ -270,6 +271,7 @@ def test_a_silent_stranger_keeps_no_process_from_the_watch():
         sentry.leave()
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_while_they_start_ends_the_others(tmp_path):
     with job(tmp_path / "run", 2, environment={1: {"JAX_PLATFORMS": "nonsense"}}) as two:
         assert two.codes() == [watch.LOST, 2], two.errors()

@@ -61,6 +61,7 @@ def test_p_is_how_often_a_random_part_is_so_far_from_the_rest():
     assert parts[1].means["loss"].p == pytest.approx(2 * p, rel=0.1)  # two parts, one difference
 
 
+@pytest.mark.slow
 def test_a_table_of_noise_seldom_alarms_and_a_part_that_is_off_is_found():
     rng = np.random.default_rng(1)
     column, alarms, found = np.repeat(np.arange(10), 40), 0, 0

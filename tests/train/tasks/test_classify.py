@@ -115,7 +115,10 @@ def test_what_smoothing_cannot_be(smoothing):
         classify.Config(smoothing)
 
 
-@pytest.mark.parametrize(("family", "norm", "mixup"), [(cnn, "batch", 0.1), (resnet, "group", 0.0)])
+@pytest.mark.parametrize(
+    ("family", "norm", "mixup"),
+    [(cnn, "batch", 0.1), pytest.param(resnet, "group", 0.0, marks=pytest.mark.slow)],
+)
 def test_a_run_learns_digits(tmp_path, family, norm, mixup):
     config = family.recipe(8, 9600)
     config.data.update(source="digits", evaluation="validation", unique=0, flip=False, crop=0)

@@ -148,7 +148,10 @@ def tiny(source, **changes):
     return configuration.resolve(config.to_dict())
 
 
-@pytest.mark.parametrize("objective", match.OBJECTIVES)
+@pytest.mark.parametrize(
+    "objective",
+    ["contrastive", *(pytest.param(o, marks=pytest.mark.slow) for o in ("triplet", "arcface"))],
+)
 def test_a_run_learns_whose_an_image_is(people, tmp_path, objective):  # noqa: F811
     identities = 16 * (objective == "arcface")
     changes = {"task.objective": objective, "model.identities": identities}
