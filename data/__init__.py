@@ -37,6 +37,8 @@ class Dataset(Protocol):
     # go on from, to a batch whose `tokens`, int32 [n, L], have room for what is written, and how
     # many of them are given, int32 [n]). "tokenizer" gives what a tokenizer.json of Hugging Face
     # holds, in which the last token is "end".
+    # Where what is written are pictures: "draw" (token ids int32 [n, places] to uint8 [n, H, W,
+    # channels]) in place of the first two.
     facts: dict[str, Any]
     digest: str  # sha256 over the content and all that decides batches, but for the seed
     note: str  # one line on what was read and how it was split; "" = nothing to say

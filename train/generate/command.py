@@ -8,7 +8,7 @@ import numpy as np
 
 from train import cache, saved, step, workdir
 from train.cli import InputError, Unavailable
-from train.generate import rules, show, transcribing, writing
+from train.generate import drawing, rules, show, transcribing, writing
 
 MOST_PROMPTS, MOST_BYTES = 1024, 16 << 20  # of one call
 BEAMS = 16  # of a recording, where no number is given
@@ -27,13 +27,20 @@ def run(given: Any) -> int:
     cache.use_cache()
     with workdir.locked(folder):
         run = saved.open_run(folder, given.step)
-        batch, lengths = _batch(run, prompts)
+        draws = "draw" in run.dataset.facts
+        drawing.check(draws, given.to, given.each, given.tokens)
+        batch, lengths = _batch(run, [text for text in prompts for _ in range(given.each)])
         state = run.state()
     facts, model = run.dataset.facts, step.build_model(run.config)
     writer = writing.Writer(model, rule, facts.get("end", -1))
     variables = {"params": state.params, **state.extra}
     asked = {"tokens": given.tokens, "seed": given.seed}
     parts = writing.written(writer, variables, batch, lengths, **asked)
+    if draws:
+        (last,) = deque(parts, maxlen=1)
+        drawing.write(Path(given.to), facts["draw"](np.stack(last.tokens)), given.each)
+        print(given.to)
+        return 0
     if given.beams or len(prompts) > 1:  # what beams find best may change to the last
         parts = deque(parts, maxlen=1)
     begun = [facts["decode"](row[:n]) for row, n in zip(batch["tokens"], lengths)]
