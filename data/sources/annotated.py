@@ -96,7 +96,7 @@ def _scaled(
     return Annotated(np.stack(pixels), boxes, labels, ordered, len(images) - len(held))
 
 
-def _rows(path: Path, found: Any, name: str, **fields: type) -> Iterable[dict[str, Any]]:
+def _rows(path: Path, found: Any, name: str, /, **fields: type) -> Iterable[dict[str, Any]]:
     """The entries of a list, each with the fields that it must have, and an `id` of its own."""
     rows = found.get(name) if isinstance(found, dict) else None
     if not isinstance(rows, list):

@@ -21,7 +21,7 @@ SIDES = ("train", "validation", "test")
 SHARES = (0.6, 0.2, 0.2)  # of the sprites, and of the width of a photograph
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")  # of scikit-learn, 427 x 640
 PLAIN = 0.25  # of the scenes have one colour behind them
-INK = 64  # of 255: a pixel from there on is within a sprite's bounds
+INK = 0.25  # of the brightest pixel of a source: one from there on is within a sprite's bounds
 CONTRAST = 60.0  # of 255, of the mean of three channels, between a sprite and what is behind it
 OVERLAP = 0.25  # of the smaller of two boxes
 TRIES = 20  # for a place that is free, and for a colour
@@ -74,8 +74,9 @@ def parts(name: str) -> tuple[Mapping[str, Parts], int, tuple[str, ...]]:
     sides = [found.train] + [found.test] * (found.test is not None)
     if found.train.images.shape[-1] != 1:
         raise _coloured(name)
+    brightest = max(int(side.images.max()) for side in sides) or 1
     images = {
-        image.tobytes(): (image[..., 0], int(label))
+        image.tobytes(): (image[..., 0] / np.float32(brightest), int(label))
         for side in sides
         for image, label in zip(side.images, side.labels)
     }
@@ -85,7 +86,8 @@ def parts(name: str) -> tuple[Mapping[str, Parts], int, tuple[str, ...]]:
         place = np.searchsorted(np.cumsum(SHARES), split.draw(key) / 2.0**64, side="right")
         if (image >= INK).any():
             dealt[SIDES[min(int(place), len(SIDES) - 1)]][key] = (image, label)
-    made = {side: _parts(rows, _photographs()[side]) for side, rows in dealt.items()}
+    photographs = _photographs()
+    made = {side: _parts(rows, photographs[side]) for side, rows in dealt.items()}
     for side in SIDES:
         if absent := found.classes - len(np.unique(made[side].sprites.labels)):
             few = f"{absent} of {found.classes} classes have no sprite for {side}"
@@ -144,7 +146,7 @@ def _parts(rows: Mapping[bytes, tuple[np.ndarray, int]], photographs: list[np.nd
         within = image >= INK
         down, across = (np.flatnonzero(within.any(axis=axis)) for axis in (1, 0))
         inside = image[down[0] : down[-1] + 1, across[0] : across[-1] + 1]
-        images.append(inside.astype(np.float32) / 255)
+        images.append(inside)
     for photograph in photographs:
         digest.update(photograph.astype(np.uint8).tobytes())
     labels = np.array([rows[key][1] for key in sorted(rows)], np.int64)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from train.score import Bound
 
 RANGE = {"map": (1.0, 0.0), "map_50": (1.0, 0.0), "map_75": (1.0, 0.0)}
-MOST = 100  # boxes that are said of an image
+MOST = 50  # boxes that are said of an image
 OVERLAPS = np.linspace(0.5, 0.95, 10)  # IoU that a box must have to be right
 RECALLS = np.linspace(0, 1, 101)
 
@@ -153,11 +153,13 @@ def distinct(rows: Mapping[str, np.ndarray], most: float) -> np.ndarray:
     """Which of each image's boxes are left, bool [n, M], where of two of a class that share more
     than `most` (IoU) the less likely is dropped, the likeliest first (non-maximum suppression)."""
     box_nxMx4, label_nxM = rows["said_box"], rows["said_label"]
-    same_nxMxM = label_nxM[:, :, None] == label_nxM[:, None]
-    clash_nxMxM = same_nxMxM & (shared(box_nxMx4, box_nxMx4) > most)
     left_nxM = np.ones(label_nxM.shape, bool)
     for m in range(left_nxM.shape[1] - 1):
-        left_nxM[:, m + 1 :] &= ~(clash_nxMxM[:, m, m + 1 :] & left_nxM[:, m, None])
+        later = slice(m + 1, None)
+        alike = (label_nxM[:, later] == label_nxM[:, m, None]) & left_nxM[:, m, None]
+        row, place = np.nonzero(alike & left_nxM[:, later])
+        pairs = box_nxMx4[row, None, m], box_nxMx4[row, None, m + 1 + place]
+        left_nxM[row, m + 1 + place] = shared(*pairs)[:, 0, 0] <= most
     return left_nxM
 
 
