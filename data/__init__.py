@@ -35,7 +35,7 @@ class Dataset(Protocol):
     # evaluation targets), ... All that `facts` of the module knows is among them. Where texts can
     # be written: "decode" (token ids to text), "end" (the id that ends one) and "prompt" (texts to
     # go on from, to a batch whose `tokens`, int32 [n, L], have room for what is written, and how
-    # many of them are given, int32 [n]).
+    # many of them are given, int32 [n]). Of images: "pixels" (one of a batch as uint8 [H, W, C]).
     facts: dict[str, Any]
     digest: str  # sha256 over the content and all that decides batches, but for the seed
     note: str  # one line on what was read and how it was split; "" = nothing to say

@@ -78,9 +78,9 @@ class Model(nn.Module):
         places = [_places(level.shape[1:3], stride) for level, stride in zip(levels, STRIDES)]
         centre_Px2, stride_P = (jnp.concatenate(each) for each in zip(*places))
         raw_BxPxF = jnp.concatenate([x.reshape(len(x), -1, x.shape[-1]) for x in said], axis=1)
-        stride_Px1 = stride_P[:, None]
-        middle_BxPx2 = centre_Px2 + raw_BxPxF[..., 1:3] * stride_Px1
-        half_BxPx2 = jnp.exp(jnp.minimum(raw_BxPxF[..., 3:5], LARGEST)) * stride_Px1 / 2
+        centre_1xPx2, stride_1xPx1 = centre_Px2[None], stride_P[None, :, None]
+        middle_BxPx2 = centre_1xPx2 + raw_BxPxF[..., 1:3] * stride_1xPx1
+        half_BxPx2 = jnp.exp(jnp.minimum(raw_BxPxF[..., 3:5], LARGEST)) * stride_1xPx1 / 2
         return {
             "object": raw_BxPxF[..., 0],
             "class": raw_BxPxF[..., 5:],

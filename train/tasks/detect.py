@@ -19,12 +19,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from train.tasks import Losses
+from train.tasks import Box, Losses, Picture, Section
 
 if TYPE_CHECKING:
     from train.score import Bound
 
 RANGE = {"map": (1.0, 0.0), "map_50": (1.0, 0.0), "map_75": (1.0, 0.0)}
+DRAWN = 48  # images of a page, of each kind
+SURE = 0.3  # how likely a box must be to be drawn
 MOST = 50  # boxes that are said of an image
 OVERLAPS = np.linspace(0.5, 0.95, 10)  # IoU that a box must have to be right
 RECALLS = np.linspace(0, 1, 101)
@@ -91,9 +93,9 @@ def assigned(
     away_BxPxKx2 = jnp.abs(middle_BxKx2[:, None] - centre_Px2[None, :, None])
     near_BxPxK = (away_BxPxKx2 < config.radius * stride_P[None, :, None, None]).all(-1)
     side_Bx1xK = size_BxKx2.max(-1)[:, None]
-    most_Px1 = (config.reach * stride_P)[:, None]
-    under_BxPxK = (side_Bx1xK <= most_Px1) | (most_Px1 == most_Px1.max())
-    over_BxPxK = (side_Bx1xK > most_Px1 / 2) | (most_Px1 == most_Px1.min())
+    most_1xPx1 = (config.reach * stride_P)[None, :, None]
+    under_BxPxK = (side_Bx1xK <= most_1xPx1) | (most_1xPx1 == most_1xPx1.max())
+    over_BxPxK = (side_Bx1xK > most_1xPx1 / 2) | (most_1xPx1 == most_1xPx1.min())
     may_BxPxK = near_BxPxK & under_BxPxK & over_BxPxK & (batch["there"] > 0)[:, None]
     area_BxPxK = jnp.where(may_BxPxK, size_BxKx2.prod(-1)[:, None], jnp.inf)
     first_BxPxK = jax.nn.one_hot(area_BxPxK.argmin(-1), area_BxPxK.shape[-1])
@@ -149,6 +151,56 @@ def summarise(config: Config, rows: Mapping[str, np.ndarray], facts: Mapping[str
     return found | {f"ap/{names[c]}": float(found_TxC[:, c].mean()) for c in classes}
 
 
+def show(
+    config: Config,
+    inputs: Mapping[str, np.ndarray],
+    kept: Mapping[str, np.ndarray],
+    facts: Mapping[str, Any],
+) -> list[Section]:
+    """The first images with what is there and what was said; and those with the most mistakes."""
+    said_nxM = distinct(kept, config.suppress) & (kept["score"] >= SURE)
+    right_nxM, missed_nxK = matched(kept | {"score": np.where(said_nxM, kept["score"], 0)})
+    wrong_n = (said_nxM & ~right_nxM).sum(1) + missed_nxK.sum(1)
+    names = facts.get("class_names")
+
+    def name(label: int) -> str:
+        return str(names[label]) if names else f"class {label}"
+
+    def picture(i: int) -> Picture:
+        boxes = [
+            Box(corners, "there", name(label))
+            for corners, label, there in zip(kept["box"][i], kept["label"][i], kept["there"][i])
+            if there
+        ]
+        words = [name(kept["label"][i, k]) + " missed" for k in np.flatnonzero(missed_nxK[i])]
+        for m in np.flatnonzero(said_nxM[i]):
+            what = f"{name(kept['said_label'][i, m])} {kept['score'][i, m]:.2f}"
+            kind = "right" if right_nxM[i, m] else "wrong"
+            boxes.append(Box(kept["said_box"][i, m], kind, what))
+            words.append(what + ("" if right_nxM[i, m] else " wrong"))
+        return Picture(facts["pixels"](inputs["image"][i]), f"{i}: {', '.join(words)}", boxes)
+
+    note = (
+        f"Dashed: what is there. Boxes of {SURE} or likelier: green where class and place (IoU "
+        f"{OVERLAPS[0]}) are right, red where not."
+    )
+    worst = [int(i) for i in np.argsort(-wrong_n, kind="stable")[:DRAWN] if wrong_n[i]]
+    first = range(min(DRAWN, len(wrong_n)))
+    whole = f"{(wrong_n == 0).mean():.0%} of {len(wrong_n):,} images have none."
+    return [
+        Section("The first images", note, None, [picture(i) for i in first]),
+        Section("Those with the most mistakes", whole, None, [picture(i) for i in worst]),
+    ]
+
+
+def matched(rows: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Which boxes are right at the first of OVERLAPS, bool [n, M], and what nobody found [n, K]."""
+    order, right_nxMxT, taken_nxTxK = _taken(rows)
+    right_nxM = np.zeros(order.shape, bool)
+    np.put_along_axis(right_nxM, order, right_nxMxT[..., 0], axis=1)
+    return right_nxM, (rows["there"] > 0) & ~taken_nxTxK[:, 0]
+
+
 def distinct(rows: Mapping[str, np.ndarray], most: float) -> np.ndarray:
     """Which of each image's boxes are left, bool [n, M], where of two of a class that share more
     than `most` (IoU) the less likely is dropped, the likeliest first (non-maximum suppression)."""
@@ -184,22 +236,9 @@ def average_precision(rows: Mapping[str, np.ndarray]) -> np.ndarray:
       rows: `said_box` [n, M, 4], `said_label` [n, M] and `score` [n, M], of which those with 0 do
         not count; `box` [n, K, 4], `label` [n, K] and `there` [n, K], 0 for padding.
     """
-    order = np.argsort(-rows["score"], axis=1, kind="stable")
+    order, right_nxMxT, _ = _taken(rows)
     score, said = (np.take_along_axis(rows[name], order, 1) for name in ("score", "said_label"))
-    box = np.take_along_axis(rows["said_box"], order[..., None], 1)
     there = rows["there"] > 0
-    iou_nxMxK = shared(box.astype(np.float64), rows["box"].astype(np.float64))
-    alike_nxMxK = (said[..., None] == rows["label"][:, None]) & there[:, None]
-    iou_nxMxK = np.where(alike_nxMxK & (score > 0)[..., None], iou_nxMxK, -1)
-    n, M, K = iou_nxMxK.shape
-    taken_nxTxK = np.zeros((n, len(OVERLAPS), K), bool)
-    right_nxMxT = np.zeros((n, M, len(OVERLAPS)), bool)
-    for m in range(M):
-        iou_nxTxK = np.where(taken_nxTxK, -1, iou_nxMxK[:, m, None])
-        best_nxT = K - 1 - iou_nxTxK[..., ::-1].argmax(-1)  # of equal ones the last, as COCO does
-        enough = np.take_along_axis(iou_nxTxK, best_nxT[..., None], -1)[..., 0] >= OVERLAPS
-        right_nxMxT[:, m] = enough
-        taken_nxTxK |= enough[..., None] & (np.arange(K) == best_nxT[..., None])
     classes = 1 + max(int(said.max(initial=0)), int(rows["label"][there].max(initial=0)))
     return np.stack(
         [
@@ -212,6 +251,28 @@ def average_precision(rows: Mapping[str, np.ndarray]) -> np.ndarray:
         ],
         axis=1,
     )
+
+
+def _taken(rows: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How boxes are ordered, the likeliest first [n, M]; in this order, which are right at each of
+    OVERLAPS [n, M, T]; and what was found [n, T, K]."""
+    order = np.argsort(-rows["score"], axis=1, kind="stable")
+    score, said = (np.take_along_axis(rows[name], order, 1) for name in ("score", "said_label"))
+    box = np.take_along_axis(rows["said_box"], order[..., None], 1)
+    iou_nxMxK = shared(box.astype(np.float64), rows["box"].astype(np.float64))
+    alike_nxMxK = said[..., None] == rows["label"][:, None]
+    alike_nxMxK &= (rows["there"] > 0)[:, None] & (score > 0)[..., None]
+    iou_nxMxK = np.where(alike_nxMxK, iou_nxMxK, -1)
+    n, M, K = iou_nxMxK.shape
+    taken_nxTxK = np.zeros((n, len(OVERLAPS), K), bool)
+    right_nxMxT = np.zeros((n, M, len(OVERLAPS)), bool)
+    for m in range(M):
+        iou_nxTxK = np.where(taken_nxTxK, -1, iou_nxMxK[:, m, None])
+        best_nxT = K - 1 - iou_nxTxK[..., ::-1].argmax(-1)  # of equal ones the last, as COCO does
+        enough = np.take_along_axis(iou_nxTxK, best_nxT[..., None], -1)[..., 0] >= OVERLAPS
+        right_nxMxT[:, m] = enough
+        taken_nxTxK |= enough[..., None] & (np.arange(K) == best_nxT[..., None])
+    return order, right_nxMxT, taken_nxTxK
 
 
 def _of_class(score_D: np.ndarray, right_DxT: np.ndarray, there: int) -> np.ndarray:
