@@ -69,12 +69,7 @@ class SceneDataset:
         """See data.Dataset and `batch`."""
         rngs = order.rngs(seed, step, order.shard_rows(batch_size, shard))
         scenes = [self._scene(rng, self._made) for rng in rngs]
-        if self._config.flip:
-            scenes = [
-                _mirrored(scene) if rng.random() < 0.5 else scene
-                for rng, scene in zip(rngs, scenes)
-            ]
-        return batch(scenes, self._config.objects)
+        return batch(_turned(scenes, rngs, self._config.flip), self._config.objects)
 
     def eval_batch(self, index: int, batch_size: int) -> dict[str, np.ndarray]:
         """See data.Dataset and `batch`."""
@@ -114,13 +109,8 @@ class OwnDataset:
     ) -> dict[str, np.ndarray]:
         """See data.Dataset and `batch`."""
         chosen = order.example_indices(seed, step, batch_size, shard, self.train_rows)
-        scenes = self._scenes(self._train[chosen])
-        if self._config.flip:
-            rngs = order.rngs(seed, step, order.shard_rows(batch_size, shard))
-            scenes = [
-                _mirrored(scene) if rng.random() < 0.5 else scene
-                for rng, scene in zip(rngs, scenes)
-            ]
+        rngs = order.rngs(seed, step, order.shard_rows(batch_size, shard))
+        scenes = _turned(self._scenes(self._train[chosen]), rngs, self._config.flip)
         return batch(scenes, self._config.objects)
 
     def eval_batch(self, index: int, batch_size: int) -> dict[str, np.ndarray]:
@@ -239,6 +229,15 @@ def _sides(config: Config, found: Annotated) -> tuple[np.ndarray, np.ndarray]:
         few = f"{len(train)} to train on and {len(chosen)} for {config.evaluation}"
         raise ValueError(f"{given}, of which a hash of the pixels leaves {few}; allowed: 1 and 2")
     return np.array(train), np.array(chosen)
+
+
+def _turned(
+    scenes: Sequence[Scene], rngs: Sequence[np.random.Generator], flip: bool
+) -> Sequence[Scene]:
+    """With `flip` about half of them, as their generators say, mirrored."""
+    if not flip:
+        return scenes
+    return [_mirrored(scene) if rng.random() < 0.5 else scene for scene, rng in zip(scenes, rngs)]
 
 
 def _mirrored(scene: Scene) -> Scene:
