@@ -47,10 +47,10 @@ def recipe(width: int, images: float) -> ConfigDict:
         "reach": 4.0,
         "suppress": 0.6,
     }
-    config.batch_size = 32
-    config.log_every = max(1, round(images / config.batch_size / 200))
+    config.batch_size = 16
+    config.log_every = max(1, round(images / config.batch_size / 100))
     config.checkpoint.every = 5000
     config.evaluation.batch_size = 250
-    config.optimizer.learning_rate = 0.004
+    config.optimizer.learning_rate = 0.01
     config.optimizer.b2 = 0.99
     return config
