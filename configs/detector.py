@@ -39,7 +39,7 @@ def recipe(width: int, images: float) -> ConfigDict:
     }
     config.task = {
         "name": "detect",
-        "class_weight": 1.0,
+        "class_weight": 4.0,
         "box_weight": 2.0,
         "object_weight": 0.25,
         "focus": 2.0,
@@ -51,6 +51,6 @@ def recipe(width: int, images: float) -> ConfigDict:
     config.log_every = max(1, round(images / config.batch_size / 100))
     config.checkpoint.every = 5000
     config.evaluation.batch_size = 250
-    config.optimizer.learning_rate = 0.01
+    config.optimizer.learning_rate = min(0.02, 0.24 / width)
     config.optimizer.b2 = 0.99
     return config
