@@ -200,7 +200,7 @@ def test_precision_is_that_of_a_kept_evaluator():
 def tiny(**changes):
     config = detector.recipe(4, 6400)
     config.data.update(source="composed:digits", side=32, smallest=12, largest=28, eval_rows=40)
-    config.data.objects = 2
+    config.data.objects, config.task.class_weight = 2, 1.0
     config.evaluation.batch_size = 20
     config.update(steps=80, batch_size=8, log_every=1)
     config.update_from_flattened_dict(changes)
