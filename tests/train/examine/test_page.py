@@ -10,7 +10,7 @@ from tests.train.test_seam import with_toys
 from tests.train.toys import config as toy
 from train import run
 from train.examine import page
-from train.tasks import Box, Picture, Section, classify, detect
+from train.tasks import Box, Picture, Section, adversarial, classify, detect, match
 
 __all__ = ["with_toys"]  # a fixture of all tests here
 RANDOM = np.random.default_rng(0)
@@ -78,3 +78,25 @@ def test_boxes_are_drawn_as_what_they_are():
     for (picture,) in (first.pictures, worst.pictures):
         assert picture.caption == "0: b missed, a 0.90, b 0.70 wrong"
         assert [box.kind for box in picture.boxes] == ["there", "there", "right", "wrong"]
+
+
+def test_nearest_images_and_those_that_were_made():
+    eye = np.eye(6).reshape(2, 3, 1, 6)
+    z = np.concatenate([eye, eye], axis=2)  # [trials, identities, 2, E]
+    z[0, 0, 1], z[0, 1, 1] = z[0, 1, 0], z[0, 0, 0]  # the first two look like each other
+    image = RANDOM.integers(0, 256, (2, 3, 2, 4, 4, 3), np.uint8)
+    given = {"image": image}, {"embedding": z}, {"pixels": lambda x: x}
+    first, wrong = match.show(None, *given)
+    assert len(first.pictures) == 6
+    assert [p.caption for p in wrong.pictures] == [
+        "0: its own is number 2",
+        "1: its own is number 2",
+    ]
+    shown = wrong.pictures[0]
+    assert [box.kind for box in shown.boxes[:3]] == ["wrong", "right", "wrong"]
+    np.testing.assert_array_equal(shown.pixels[:, 4:8], image[0, 1, 1])
+    real, made = RANDOM.integers(0, 256, (2, 5, 4, 4, 1), np.uint8)
+    given = {"image": real}, {"image": made.astype(np.float16)}
+    sections = adversarial.show(None, *given, {"pixels": lambda x: x.astype(np.uint8)})
+    for section, expected in zip(sections, (made, real)):
+        np.testing.assert_array_equal([p.pixels for p in section.pictures], expected)
