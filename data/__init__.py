@@ -39,6 +39,7 @@ class Dataset(Protocol):
     # holds, in which the last token is "end".
     # Where what is written are pictures: "draw" (token ids int32 [n, places] to uint8 [n, H, W,
     # channels]) in place of the first two.
+    # Of images: "pixels" (one of a batch as uint8 [H, W, C]).
     facts: dict[str, Any]
     digest: str  # sha256 over the content and all that decides batches, but for the seed
     note: str  # one line on what was read and how it was split; "" = nothing to say

@@ -60,7 +60,10 @@ class IdentityDataset:
         dealt = order.permute(np.arange(len(held_out)), len(held_out), EVAL_SEED, 0)
         self._eval = held_out[dealt[: self.eval_rows * self._trial]]
         self._mean, self._spread = pictures.statistics(self._images_of(self._train))
-        self.facts = facts(config) | {"train_identities": len(self._train)}
+        self.facts = facts(config) | {
+            "train_identities": len(self._train),
+            "pixels": self._pixels,
+        }
         decided = f"identities {order.VERSION} {config.trial} {config.flip} "
         decided += " ".join(f"{getattr(config, name)}" for name in STEPS)
         digest = hashlib.sha256(decided.encode())
@@ -126,6 +129,10 @@ class IdentityDataset:
 
     def _standard(self, places: np.ndarray) -> np.ndarray:
         return (self._found.images[places] - self._mean) / self._spread
+
+    def _pixels(self, image: np.ndarray) -> np.ndarray:
+        """An image of a batch as it was, uint8."""
+        return np.clip(np.rint(image * self._spread + self._mean), 0, 255).astype(np.uint8)
 
     def _images_of(self, chosen: np.ndarray) -> np.ndarray:
         first = self._found.first

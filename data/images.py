@@ -71,7 +71,7 @@ class ImageDataset:
         self._mean, self._spread = pictures.statistics(self._train.images)
         self._steps, self._mixup = _augmentation(config), config.mixup
         shape = self._train.images.shape[1:]
-        self.facts = _facts(shape, found.classes, found.class_names)
+        self.facts = _facts(shape, found.classes, found.class_names) | {"pixels": self._pixels}
         decided = f"images {order.VERSION} {shape} {config.flip} {config.crop} {config.cutout}"
         decided += f" mixup {config.mixup}" if config.mixup else ""
         digest = hashlib.sha256(decided.encode())
@@ -99,6 +99,10 @@ class ImageDataset:
 
     def _batch(self, side: Side) -> dict[str, np.ndarray]:
         return _named((side.images - self._mean) / self._spread, side.labels, bool(self._mixup))
+
+    def _pixels(self, image: np.ndarray) -> np.ndarray:
+        """An image of a batch as it was, uint8."""
+        return np.clip(np.rint(image * self._spread + self._mean), 0, 255).astype(np.uint8)
 
     def _mixed(
         self, rngs: list[np.random.Generator], batch: dict[str, np.ndarray]

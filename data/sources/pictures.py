@@ -95,6 +95,14 @@ def rescaled(pixels: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(whole.resize((side, side), Image.Resampling.BOX))
 
 
+def size(place: Path) -> tuple[int, int]:
+    """Width and height in pixels of an image that `scaled` takes."""
+    from PIL import Image
+
+    with Image.open(place, formats=FORMATS) as file:
+        return file.size
+
+
 def statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each channel of uint8 [n, H, W, C], float32 [C] each.
 

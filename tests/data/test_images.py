@@ -198,7 +198,7 @@ def test_evaluation_is_padded_and_a_capped_one_a_sample():
 def test_what_is_known_unopened_is_what_is_found(folder):
     config = images.Config(**OPTIONS)
     dataset, known = images.open(config), data.facts("images", config)
-    assert dataset.facts == known
+    assert known.items() <= dataset.facts.items()
     assert (known["classes"], known["shape"], known["class_names"][3]) == (10, (8, 8, 1), "3")
     found, unopened = dataset.eval_batch(0, 1), data.spec("images", config)
     assert {k: (v.shape, v.dtype) for k, v in found.items()} == {

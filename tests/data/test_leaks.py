@@ -15,6 +15,7 @@ from tests.data.test_images import OPTIONS as IMAGES
 from tests.data.test_images import hashes, write_idx
 from tests.data.test_labelled_text import OPTIONS as LABELLED
 from tests.data.test_pairs import OPTIONS as PAIRS
+from tests.data.test_scenes import COMPOSED, coco
 
 CLEAN = dataclasses.replace(NOTHING, unicode="NFKC", similar=1.0)
 RATINGS = {"evaluation": "test", "eval_rows": 0, "unique": 0}
@@ -86,6 +87,14 @@ def of_interactions(folder, clean):
     return of_ratings(folder, clean, "interactions", RATINGS | {"length": 9})
 
 
+def of_scenes(folder, _):
+    found = coco(folder, 60)
+    again = [row | {"id": row["id"] + 60} for row in found["images"]]
+    coco(folder, 60, images=found["images"] + again)
+    source = {"source": f"coco:{folder}/annotations.json", "eval_rows": 0}
+    return (set(hashes(b["image"])) for b in whole(data.open_dataset("scenes", COMPOSED | source)))
+
+
 def whole(dataset):
     """All rows to train on, and all to evaluate on."""
     yield dataset.train_batch(0, 0, dataset.train_rows)
@@ -100,6 +109,7 @@ SOURCES = [
     of_regression,
     of_ratings,
     of_interactions,
+    of_scenes,
 ]
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from train import cache, record, saved, workdir
-from train.examine import again, examples, show, slices
+from train.examine import again, examples, page, show, slices
 
 
 def run(given: Any) -> int:
@@ -11,7 +11,10 @@ def run(given: Any) -> int:
     folder = saved.folder(given.workdir)
     cache.use_cache()
     with workdir.locked(folder):
-        found = again.evaluate(folder, given.step, given.slices, given.rows)
+        if given.report:
+            page.check(workdir.read(folder)["config"]["task"]["name"])
+        wanted = max(given.rows, page.MOST) if given.report else given.rows
+        found = again.evaluate(folder, given.step, given.slices, wanted)
         verdict = again.compare(found.metrics, again.known(folder, found.step))
         show.show_metrics(found, verdict)
         if given.slices:
@@ -23,4 +26,8 @@ def run(given: Any) -> int:
             lines = examples.lines(found, given.rows)
             record.save_text(path, "".join(lines))
             print(f"{path}: {len(lines)} rows")
+        if given.report:
+            path = folder / "examples.html"
+            record.save_text(path, page.page(found, folder.resolve().name))
+            print(path)
     return 1 if verdict.differing else 0

@@ -11,6 +11,9 @@
     summarise(config, rows, facts) -> {name: number}
         metrics of the whole set, of the arrays that `examine` kept [n, ...], without padding: F1,
         BLEU. One that is not defined there is left out. It is called some twenty times, for errors.
+    show(config, inputs, kept, facts) -> [Section]
+        what people are to see on a page (train.examine --report), of the first rows of the set:
+        arrays [n, ...] of what went in and of what `examine` kept, without padding.
     PLAYERS = ()          top names of parameters, each of which minimises its own objective
     OF_RECORD = "loss"    the number that laws are fitted to; less is better
     RANGE = {}            metric -> its best value and its worst: (1, 0) for an accuracy, (0, inf)
@@ -27,10 +30,11 @@ import dataclasses
 import functools
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 
 class Losses(NamedTuple):
@@ -39,6 +43,31 @@ class Losses(NamedTuple):
     objective: Any  # [B], or {player: [B]}: what is minimised, regularizers and all
     sums: dict[str, jax.Array]  # "loss" and whatever else has a mean per unit
     units: jax.Array  # how many units (tokens, samples) the sums run over
+
+
+class Box(NamedTuple):
+    """A rectangle over a picture."""
+
+    corners: Sequence[float]  # left, top, right, bottom, in the picture's pixels
+    kind: str  # "there": what is to be found; "right" or "wrong": what was said
+    name: str
+
+
+class Picture(NamedTuple):
+    """A picture with boxes over it."""
+
+    pixels: np.ndarray  # uint8 [H, W, 1] or [H, W, 3]
+    caption: str
+    boxes: Sequence[Box] = ()
+
+
+class Section(NamedTuple):
+    """A part of a page."""
+
+    title: str
+    note: str = ""
+    table: tuple[Sequence[str], Sequence[Sequence[Any]]] | None = None  # columns, rows
+    pictures: Sequence[Picture] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +79,7 @@ class Task:
     derived: Callable[..., dict[str, float]] = lambda config, means, facts: {}
     examine: Callable[..., dict[str, jax.Array]] | None = None
     summarise: Callable[..., dict[str, float]] | None = None
+    show: Callable[..., list[Section]] | None = None
     PLAYERS: tuple[str, ...] = ()
     OF_RECORD: str = "loss"
     RANGE: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)

@@ -30,11 +30,12 @@ from scipy.spatial import distance
 
 import data
 import models
-from train.tasks import Losses
+from train.tasks import Losses, Picture, Section
 
 if TYPE_CHECKING:
     from train.score import Bound
 
+DRAWN = 64  # images of a page, of each kind
 PLAYERS = ("generator", "critic")
 OF_RECORD = "frechet"
 RANGE = {
@@ -119,6 +120,24 @@ def examine(config: Config, model: "Bound", batch: dict[str, jax.Array], keys_B:
         "real_class": real_class_B,
         "image": image.astype(jnp.float16),
     }
+
+
+def show(
+    config: Config,
+    inputs: Mapping[str, np.ndarray],
+    kept: Mapping[str, np.ndarray],
+    facts: Mapping[str, Any],
+) -> list[Section]:
+    """The first images that were made, and the first real ones."""
+
+    def drawn(images: np.ndarray) -> list[Picture]:
+        return [Picture(facts["pixels"](x.astype(np.float32)), "") for x in images[:DRAWN]]
+
+    note = "In no order: none were picked."
+    return [
+        Section("Made", note, None, drawn(kept["image"])),
+        Section("Real", "The first of the evaluation set.", None, drawn(inputs["image"])),
+    ]
 
 
 def summarise(config: Config, rows: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> dict:

@@ -9,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from train.tasks import Losses
+from train.tasks import Losses, Picture, Section
 
 if TYPE_CHECKING:
     from train.score import Bound
 
+DRAWN = 96  # mistakes of a page
+MOST_CLASSES = 30  # of a table of who is taken for whom
 RANGE = {
     "accuracy": (1.0, 0.0),
     "error": (0.0, 1.0),
@@ -102,3 +104,36 @@ def summarise(config: Config, rows: Mapping[str, np.ndarray], facts: Mapping[str
         each = zip(names, score(label, said, **options))
         found |= {f"{kind}/{name}": float(x) for name, x in each if not np.isnan(x)}
     return found
+
+
+def show(
+    config: Config,
+    inputs: Mapping[str, np.ndarray],
+    kept: Mapping[str, np.ndarray],
+    facts: Mapping[str, Any],
+) -> list[Section]:
+    """Which classes are taken for which, and the mistakes that the model was surest of."""
+    label, chance = kept["label"], kept["chance"]
+    said = chance.argmax(1)
+    names = [str(name) for name in facts.get("class_names", range(chance.shape[1]))]
+    sections = []
+    if len(names) <= MOST_CLASSES:
+        counts = np.zeros((len(names), len(names)), int)
+        np.add.at(counts, (label, said), 1)
+        rows = [[name, *map(str, row)] for name, row in zip(names, counts)]
+        note = "Rows: what they are. Columns: what they were said to be."
+        sections.append(Section("Classes", note, (("", *names), rows)))
+    wrong = np.flatnonzero(said != label)
+    wrong = wrong[np.argsort(-chance[wrong, said[wrong]], kind="stable")]
+    note = f"{len(wrong):,} of {len(label):,} rows; those that the model was surest of first."
+    told = [(i, names[label[i]], f"{names[said[i]]} {chance[i, said[i]]:.2f}") for i in wrong]
+    if "image" in inputs and "pixels" in facts:
+        drawn = [
+            Picture(facts["pixels"](inputs["image"][i]), f"{i}: {real}, said {other}")
+            for i, real, other in told[:DRAWN]
+        ]
+        return [*sections, Section("Mistakes", note, None, drawn)]
+    columns, decode = ["row", "is", "said"], facts.get("decode")
+    texts = "tokens" in inputs and decode is not None
+    table = [[*row, *([decode(inputs["tokens"][row[0]])] if texts else [])] for row in told[:DRAWN]]
+    return [*sections, Section("Mistakes", note, (columns + ["text"] * texts, table))]

@@ -15,13 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from train.tasks import Losses
+from train.tasks import Box, Losses, Picture, Section
 
 if TYPE_CHECKING:
     from train.score import Bound
 
 OBJECTIVES = ("contrastive", "triplet", "arcface")
 FALSE_ACCEPTS = 0.01
+DRAWN, NEAREST = 32, 5  # identities of a page, of each kind, and images beside each
 RANGE = {
     "top_1": (1.0, 0.0),
     "recall_at_1": (1.0, 0.0),
@@ -109,6 +110,48 @@ def _arcface(config: Config, cosine_BxTx2xK: jax.Array, label_BxT: jax.Array) ->
 def examine(config: Config, model: "Bound", batch: dict[str, jax.Array], keys_B: Any) -> dict:
     """Of each trial the embeddings of its images [B, T, 2, E]."""
     return {"embedding": model(batch)["embedding"]}
+
+
+def show(
+    config: Config,
+    inputs: Mapping[str, np.ndarray],
+    kept: Mapping[str, np.ndarray],
+    facts: Mapping[str, Any],
+) -> list[Section]:
+    """First images of identities, and the second images that are nearest to each, of all."""
+    z_2xNxE = np.moveaxis(kept["embedding"], 2, 0)
+    z_2xNxE = z_2xNxE.reshape(2, -1, z_2xNxE.shape[-1])
+    image_Nx2 = inputs["image"].reshape(-1, *inputs["image"].shape[2:])
+    cosine_NxN = z_2xNxE[0] @ z_2xNxE[1].T
+    nearest_Nx5 = np.argsort(-cosine_NxN, axis=1, kind="stable")[:, :NEAREST]
+
+    def picture(i: int) -> Picture:
+        found = nearest_Nx5[i]
+        images = [image_Nx2[i, 0], *(image_Nx2[j, 1] for j in found)]
+        side = images[0].shape[1]
+        boxes = [
+            Box(
+                (side * place, 0, side * (place + 1), images[0].shape[0]),
+                "right" if j == i else "wrong",
+                f"cosine {cosine_NxN[i, j]:.2f}",
+            )
+            for place, j in enumerate(found, 1)
+        ]
+        right = np.flatnonzero(found == i)
+        said = f"number {right[0] + 1}" if len(right) else f"beyond the first {len(found)}"
+        row = np.concatenate([facts["pixels"](x) for x in images], axis=1)
+        return Picture(row, f"{i}: its own is {said}", boxes)
+
+    wrong = np.flatnonzero(nearest_Nx5[:, 0] != np.arange(len(nearest_Nx5)))
+    note = (
+        "At the left a first image, then the nearest second images; green is of the same identity. "
+        f"Of {len(nearest_Nx5):,} identities {len(wrong):,} have another one nearest."
+    )
+    first = range(min(DRAWN, len(nearest_Nx5)))
+    return [
+        Section("The first identities", note, None, [picture(i) for i in first]),
+        Section("Mistakes", "", None, [picture(int(i)) for i in wrong[:DRAWN]]),
+    ]
 
 
 def summarise(config: Config, rows: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> dict:
