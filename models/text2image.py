@@ -11,6 +11,7 @@ vocabulary, K codes there are.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ import jax.numpy as jnp
 from models import gpt
 from models.layers import transformer, vocabulary
 from models.layers.weights import gathered, weight
+
+NEWER = gpt.NEWER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,12 +86,13 @@ class Model(gpt.Model):
         first = 0 if cache is None else cache.place[0]
         place_LxD = jax.lax.dynamic_slice_in_dim(place_LxD, first, L)
         x_BxLxD = vocabulary.embed(table_VxD, tokens_BxL) + place_LxD[None]
-        x_BxLxD = transformer.RMSNorm(dtype, name="in_norm")(x_BxLxD)
+        norm = functools.partial(transformer.RMSNorm, dtype, c.norm_epsilon)
+        x_BxLxD = norm(name="in_norm")(x_BxLxD) if c.embedding_norm else x_BxLxD.astype(dtype)
         blocks = transformer.stack(
             c.layers, self.shape(), remat=c.remat, train=train, perceptron=self.perceptron()
         )
         x_BxLxD, new = blocks(x_BxLxD, cache, None)
         if cache is None:
             x_BxLxD = x_BxLxD[:, c.text - 1 :]
-        x_BxLxD = transformer.RMSNorm(dtype, name="out_norm")(x_BxLxD)
+        x_BxLxD = norm(name="out_norm")(x_BxLxD)
         return new, vocabulary.unembed(x_BxLxD, vocabulary.head(self, c.codes, c.width))
