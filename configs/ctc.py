@@ -3,6 +3,9 @@
     python -m train --config=configs/ctc.py:width=64,frames=6e6 --workdir=runs/ctc
     python -m train.generate --workdir=runs/ctc --wav=FILE.wav
 
+Some minutes on one core; a run of width 48 on 6.2e6 frames, 2.15 hours of speech, reached a CER of
+.051 and a WER of .19 (benchmarks/results/families/ctc.md).
+
 Units are frames of 12.5 ms: 288,000 an hour. CER and WER are of phrases of chapters that no run
 was trained on.
 """

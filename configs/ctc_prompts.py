@@ -2,9 +2,10 @@
 
     python -m train --config=configs/ctc_prompts.py --workdir=runs/prompts
 
-On so little a run does better that begins with what one on synthesised speech has learnt:
+Two minutes on one core of two; CER .44 of 55 prompts whose texts were held out. A run may begin
+with what one of the same width on synthesised speech has learnt:
 
-    python -m train --config=configs/ctc.py:width=64,frames=1e7 --workdir=runs/ctc
+    python -m train --config=configs/ctc.py:width=48,frames=1.6e6 --workdir=runs/ctc
     python -m train --config=configs/ctc_prompts.py --workdir=runs/p --config.start.run=runs/ctc
 """
 
@@ -17,11 +18,14 @@ UNITS_A_ROW = 128.0  # frames of a prompt
 
 def get_config(dials: str = "") -> ConfigDict:
     """One run; the dials are width and frames."""
-    return base.run(recipe, dials, 64, 4e6, UNITS_A_ROW)
+    return base.run(recipe, dials, 48, 1.2e6, UNITS_A_ROW)
 
 
 def recipe(width: int, frames: float) -> ConfigDict:
-    """The recipe of configs/ctc.py on all of the recordings, as many passes as that takes."""
+    """The recipe of configs/ctc.py on all of the recordings, as many passes as that takes.
+
+    Dropout of 0.3 is a guess. Recordings of more than 6 seconds are left out.
+    """
     config = ctc.recipe(width, frames)
     config.data.update(source="prompts", eval_rows=0, unique=0, frames=480, characters=120)
     config.model.dropout = 0.3

@@ -31,7 +31,8 @@ def read_wav(place: Path | BinaryIO, name: object) -> tuple[np.ndarray, int]:
     except FileNotFoundError:
         raise FileNotFoundError(f"{name}; there is no such file") from None
     except (wave.Error, EOFError, ValueError) as error:
-        raise ValueError(f"{name} is no WAV file of PCM samples: {error or 'it ends'}") from None
+        reason = str(error) or "it ends"
+        raise ValueError(f"{name} is no WAV file of PCM samples: {reason}") from None
     if width != 2:
         raise ValueError(f"{name} has samples of {8 * width} bits; allowed: 16")
     if rate < 2 * HIGHEST:
