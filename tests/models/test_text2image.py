@@ -65,12 +65,13 @@ def test_a_code_is_predicted_from_the_caption_and_the_codes_before_it():
 
 def test_written_code_by_code_the_logits_are_those_of_the_whole():
     tokens = batch()["tokens"]
-    memory = MODEL.apply(variables(), {"tokens": tokens}, method="begin")
+    apply = jax.jit(MODEL.apply, static_argnames="method")
+    memory = apply(variables(), {"tokens": tokens}, method="begin")
     parts = []
     for part in (tokens[:, :3], tokens[:, 3:4], tokens[:, 4:9], tokens[:, 9:]):
-        memory, logits = MODEL.apply(variables(), memory, part, method="step")
+        memory, logits = apply(variables(), memory, part, method="step")
         parts.append(logits)
-    whole = MODEL.apply(variables(), {"tokens": tokens})
+    whole = apply(variables(), {"tokens": tokens})
     np.testing.assert_allclose(jnp.concatenate(parts, axis=1)[:, T - 1 :], whole, atol=2e-5)
 
 

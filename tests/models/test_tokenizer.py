@@ -41,7 +41,7 @@ def test_patches_are_put_together_again():
 def test_a_far_part_of_an_image_changes_no_code():
     model = tokenizer.Model(dataclasses.replace(CONFIG, side=40))
     image = jax.random.uniform(jax.random.key(0), (1, 40, 40, 3))
-    variables = nn.meta.unbox(model.init(jax.random.key(1), {"image": image}))
+    variables = nn.meta.unbox(jax.jit(model.init)(jax.random.key(1), {"image": image}))
     # At the start the second convolutions are 0: a code is of its patch alone.
     codes = model.apply(variables, {"image": image})[1]
     other = model.apply(variables, {"image": image.at[:, 36:].set(0.0)})[1]
