@@ -1,6 +1,6 @@
 """What a gpt that has read English is worth on documentation: effective data transferred.
 
-    python -m benchmarks.transfer --workdir=studies/transfer [--widths=16,32,48] [--tokens=...]
+    python -m benchmarks.transfer --workdir=studies/transfer [--widths=16,32,48] [--before=1e6]
 
 The embedded corpus comes first, then what scipy's own modules say of themselves (docstrings of the
 installed package, a document a module): each width is trained on the first once, and on the second
@@ -34,7 +34,6 @@ from train import config as configuration
 from train.cli import InputError, define_path, numbers, run_main
 
 PACKAGE = "scipy"
-BEFORE = 1e6  # tokens of English
 EVAL_TOKENS = 131_072
 
 
@@ -83,17 +82,19 @@ def _row(found: record.Record, width: int) -> dict[str, Any]:
         "loss": found.loss,
         "loss_se": found.loss_se,
         "start_D": found.start["D"] if found.start else 0,
-        "first_loss": found.start and found.evaluations[0]["metrics"]["loss"][0],
+        "first_loss": found.evaluations[0]["metrics"]["loss"][0] if found.start else None,
         "seconds": found.seconds["total"],
     }
 
 
-def rows(workdir: Path, widths: list[int], amounts: list[float]) -> list[dict[str, Any]]:
+def rows(
+    workdir: Path, widths: list[int], before: float, amounts: list[float]
+) -> list[dict[str, Any]]:
     """Trains what is not there yet; a row of each run on the second texts."""
     texts, made = f"folder:{_texts(workdir)}", []
     for width in widths:
         english = workdir / f"english-{width}"
-        run.run(_config(width, BEFORE, "embedded", None), english)
+        run.run(_config(width, before, "embedded", None), english)
         for tokens in amounts:
             for kind, start in (("scratch", None), ("begun", english)):
                 if start and tokens == max(amounts):  # to see how far the others have come
@@ -132,7 +133,8 @@ def main() -> int:
     workdir = Path(given.workdir)
     widths = [round(width) for width in numbers("widths", given.widths)]
     cache.use_cache()
-    made = rows(workdir, widths, numbers("tokens", given.tokens))
+    (before,) = numbers("before", [given.before])
+    made = rows(workdir, widths, before, numbers("tokens", given.tokens))
     path = workdir / "runs.csv"
     kept = [r for r in _read(path) if r["run"] not in {one["run"] for one in made}]
     runs = pd.DataFrame([*kept, *made]).sort_values(["N", "start_D", "D"])
@@ -154,6 +156,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
 if __name__ == "__main__":
     define_path("workdir", None, "The study's folder.")
     flags.DEFINE_list("widths", ["16", "32", "48"], "Widths of the gpt ladder.")
+    flags.DEFINE_string("before", "1e6", "Tokens of English.")
     flags.DEFINE_list(
         "tokens", ["2e4", "8e4", "3.2e5", "1.28e6"], "Of one pass; the last: from nothing alone."
     )
