@@ -13,7 +13,7 @@ def get_config() -> ConfigDict:
             "name": "detector",
             "experiment": "configs/detector.py",
             "sizes": (4, 8, 12, 16, 24),
-            "budgets": (5e10, 1.3e11, 3.6e11, 1e12),
+            "budgets": (6e10, 1.9e11, 6e11),
             "sizes_per_budget": 3,
             "prior": {"coefficient": 12.6, "exponent": 0.28},
             "heldout": (4.0,),
