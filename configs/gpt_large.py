@@ -63,6 +63,8 @@ def recipe(width: int, tokens: float) -> ConfigDict:
         "hidden": hidden(width),
         "activation": "swiglu",
         "qk_norm": True,
+        "norm_epsilon": 1e-6,
+        "embedding_norm": True,
         "rope_base": 10_000.0,
         "tied": True,  # as in configs/gpt.py; usual below some billions of parameters
         "dropout": 0.0,

@@ -30,6 +30,8 @@ def config(family=gpt, **changes):
         "hidden": 64,
         "activation": "swiglu",
         "qk_norm": True,
+        "norm_epsilon": 1e-6,
+        "embedding_norm": True,
         "rope_base": 10_000.0,
         "tied": True,
         "dropout": 0.0,

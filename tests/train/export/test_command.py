@@ -23,20 +23,31 @@ def call(*flags):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def texts(tmp_path_factory):
+    """Few texts of few words: a tokenizer of the embedded corpus takes its time."""
+    folder, rng = tmp_path_factory.mktemp("texts"), np.random.default_rng(0)
+    words = ["".join(rng.choice(list("abcdefghijklmnop"), 6)) for _ in range(60)]
+    for i in range(40):
+        (folder / f"{i}.txt").write_text(" ".join(rng.choice(words, 200)))
+    return f"folder:{folder}"
+
+
+@pytest.fixture(scope="module")
+def run(texts, tmp_path_factory):
     """A run of a gpt on pieces of words."""
     from configs import gpt
 
     config = gpt.recipe(16, 1e4)
     config.update(steps=8, batch_size=4)
-    config.data.update(sequence_length=32, eval_tokens=2048, tokenizer="bpe:300")
+    config.data.update(sequence_length=32, eval_tokens=2048)
+    config.data.update(source=texts, tokenizer="bpe:300")
     config.update_from_flattened_dict(LLAMA)
     folder = tmp_path_factory.mktemp("run")
     begun(folder, configuration.resolve(config.to_dict()))
     return folder
 
 
-def test_a_run_goes_out_and_comes_back(run, tmp_path):
+def test_a_run_goes_out_and_comes_back(run, texts, tmp_path):
     out, back = tmp_path / "out", tmp_path / "back"
     done = call(f"--workdir={run}", "--to=huggingface", f"--out={out}")
     assert (done.returncode, done.stderr) == (0, "")
@@ -49,6 +60,7 @@ def test_a_run_goes_out_and_comes_back(run, tmp_path):
     assert tokenizer.token_to_id("<|endoftext|>") == one.dataset.facts["end"] == 299
 
     flags = ["--config=configs/gpt.py:width=32", "--config.data.sequence_length=16"]
+    flags.append(f"--config.data.source={texts}")
     done = call(f"--from={out}", f"--workdir={back}", *flags)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{back}: {out} as a gpt at step 0; 1 rows added to the vocabulary\n"
