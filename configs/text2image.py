@@ -49,8 +49,6 @@ def recipe(width: int, tokens: float) -> ConfigDict:
         "hidden": 4 * width,
         "activation": "gelu",
         "qk_norm": True,
-        "norm_epsilon": 1e-6,
-        "embedding_norm": True,
         "rope_base": 10_000.0,
         "tied": False,
         "dropout": 0.0,
