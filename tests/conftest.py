@@ -1,6 +1,7 @@
 """Settings of all tests: CPU, strict shapes, caches in the checkout; and a tiny run to try."""
 
 import os
+import shutil
 import signal
 import sys
 from importlib import metadata
@@ -53,6 +54,21 @@ def tiny():
         return resolve(config.to_dict())
 
     return make
+
+
+@pytest.fixture
+def browser_page():
+    """A page of a headless browser; skips where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no chromium on this machine")
+    off = "background-networking component-update sync extensions"
+    options = ["--no-sandbox", "--disable-gpu", *(f"--disable-{name}" for name in off.split())]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=options)
+        yield browser.new_page(viewport={"width": 1200, "height": 900})
+        browser.close()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -47,21 +47,6 @@ def copy(finished, tmp_path):
 
 
 @pytest.fixture
-def browser_page():
-    """A page of a headless browser; skips where there is none."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no chromium on this machine")
-    off = "background-networking component-update sync extensions"
-    options = ["--no-sandbox", "--disable-gpu", *(f"--disable-{name}" for name in off.split())]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=options)
-        yield browser.new_page(viewport={"width": 1200, "height": 900})
-        browser.close()
-
-
-@pytest.fixture
 def quick(monkeypatch):
     """Leaves out what takes long and is tested on the finished report: pictures, outlook."""
     monkeypatch.setattr("scaling.report.page.to_image", lambda figure, *paths: None)

@@ -38,6 +38,23 @@ def test_a_section_has_its_table_and_pictures_and_no_strangers_markup():
     assert base64.b64decode(content) == page.png(pixels)
 
 
+def test_a_browser_shows_boxes_where_they_are_and_asks_for_nothing(browser_page, tmp_path):
+    pixels = np.full((32, 64, 3), 200, np.uint8)
+    picture = Picture(pixels, "a scene", [Box((16, 8, 48, 24), "wrong", "dog .9")])
+    found = page._section(Section("Scenes", "", (("x",), [["1"]]), [picture]))
+    (tmp_path / "page.html").write_text(f"<style>{page._STYLE}</style>{found}")
+    asked = []
+    browser_page.on("request", lambda request: asked.append(request.url))
+    browser_page.goto(f"file://{tmp_path}/page.html")
+    assert [url.split(":")[0] for url in asked] == ["file", "data"]
+    whole, box = (browser_page.locator(name).bounding_box() for name in ("svg", "svg rect"))
+    assert whole["width"] == 2 * whole["height"] >= 192
+    assert box["x"] - whole["x"] == pytest.approx(whole["width"] / 4, abs=1.5)
+    assert box["y"] - whole["y"] == pytest.approx(whole["height"] / 4, abs=1.5)
+    assert box["width"] == pytest.approx(whole["width"] / 2, abs=3)
+    assert browser_page.get_by_role("img", name="a scene").count() == 1
+
+
 def test_a_task_that_draws_nothing_says_so(tmp_path):
     run.run(toy(), tmp_path)
     done = verbs.call("train.examine", f"--workdir={tmp_path}", "--report")
