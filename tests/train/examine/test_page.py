@@ -46,7 +46,8 @@ def test_a_browser_shows_boxes_where_they_are_and_asks_for_nothing(browser_page,
     asked = []
     browser_page.on("request", lambda request: asked.append(request.url))
     browser_page.goto(f"file://{tmp_path}/page.html")
-    assert [url.split(":")[0] for url in asked] == ["file", "data"]
+    assert asked
+    assert all(url.startswith(("file:", "data:")) for url in asked)
     whole, box = (browser_page.locator(name).bounding_box() for name in ("svg", "svg rect"))
     assert whole["width"] == 2 * whole["height"] >= 192
     assert box["x"] - whole["x"] == pytest.approx(whole["width"] / 4, abs=1.5)
