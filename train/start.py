@@ -105,7 +105,7 @@ def graft(state: State, taken: Mapping[str, jax.Array]) -> State:
 
 
 def _workdir(config: Start) -> Path:
-    return Path(config.run).expanduser()
+    return Path(config.run).expanduser().absolute()  # Orbax reads no others
 
 
 def _step(config: Start) -> int:

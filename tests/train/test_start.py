@@ -43,6 +43,12 @@ def source(tmp_path) -> Path:
     return tmp_path / "source"
 
 
+def test_a_run_is_named_from_where_the_command_is_given(source, monkeypatch):
+    monkeypatch.chdir(source.parent)
+    theirs = final_state(source, config())
+    equal(first_state(begun_from(source.name)).params, theirs.params)
+
+
 def test_fine_tuning_begins_with_the_other_runs_weights(source, tmp_path):
     theirs = final_state(source, config())
     tuned = begun_from(source, seed=3, **{"optimizer.learning_rate": 1e-4})
