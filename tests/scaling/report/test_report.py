@@ -316,8 +316,9 @@ def test_fit_page_moves_runs_to_the_line_by_their_residual(finished):
     np.testing.assert_allclose(sorted(shown), sorted(true), atol=2e-4)
 
 
-_BETWEEN_RUNS_OF_THE_FIRST_LINE = """f => {
-  const line = f._fullData[0], at = Math.floor(line.x.length * 3 / 8), box = f.getBoundingClientRect();
+_ON_THE_FIRST_LINE = """f => {
+  const line = f._fullData[0], box = f.getBoundingClientRect();
+  const at = Math.floor(line.x.length * 3 / 8);
   const {xaxis, yaxis} = f._fullLayout;
   return [box.x + xaxis._offset + xaxis.c2p(xaxis.d2c(line.x[at])),
           box.y + yaxis._offset + yaxis.c2p(yaxis.d2c(line.y[at]))];
@@ -348,7 +349,7 @@ def test_in_a_browser(finished, browser_page):
     assert names == ["Zoom", "Pan", "Reset axes", "Download plot as a PNG"]
     place = browser_page.locator(".figure[aria-label='Loss at each budget against size']")
     place.scroll_into_view_if_needed()
-    at = place.evaluate(_BETWEEN_RUNS_OF_THE_FIRST_LINE)
+    at = place.evaluate(_ON_THE_FIRST_LINE)
     browser_page.mouse.move(*at, steps=4)
     tooltip = place.locator(".hoverlayer .hovertext").first
     tooltip.wait_for(timeout=5000)
