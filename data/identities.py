@@ -132,7 +132,7 @@ class IdentityDataset:
 
     def _pixels(self, image: np.ndarray) -> np.ndarray:
         """An image of a batch as it was, uint8."""
-        return np.clip(np.rint(image * self._spread + self._mean), 0, 255).astype(np.uint8)
+        return pictures.pixels(image, self._mean, self._spread)
 
     def _images_of(self, chosen: np.ndarray) -> np.ndarray:
         first = self._found.first

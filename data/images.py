@@ -102,7 +102,7 @@ class ImageDataset:
 
     def _pixels(self, image: np.ndarray) -> np.ndarray:
         """An image of a batch as it was, uint8."""
-        return np.clip(np.rint(image * self._spread + self._mean), 0, 255).astype(np.uint8)
+        return pictures.pixels(image, self._mean, self._spread)
 
     def _mixed(
         self, rngs: list[np.random.Generator], batch: dict[str, np.ndarray]

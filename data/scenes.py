@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from data import order
-from data.sources import annotated, composed, files, split
+from data.sources import annotated, composed, files, pictures, split
 from data.sources.annotated import Annotated
 from data.sources.composed import Scene
 
@@ -149,7 +149,7 @@ def batch(scenes: Sequence[Scene], objects: int) -> dict[str, np.ndarray]:
 
 def pixels(image: np.ndarray) -> np.ndarray:
     """An image of a batch as it was, uint8."""
-    return np.clip(np.rint(image * SPREAD + MEAN), 0, 255).astype(np.uint8)
+    return pictures.pixels(image, MEAN, SPREAD)
 
 
 def open(config: Config) -> SceneDataset | OwnDataset:

@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from models.layers import weights
+from models.layers.convolution import biased, dense
 
 NEWER = {"average": 0.0}  # see `models.newer`
 
@@ -94,9 +94,9 @@ class Generator(nn.Module):
         h = dense(2 * c.width * (c.side // 4) ** 2, (None, "embed"), "first")(z_BxZ)
         h = h.reshape(-1, c.side // 4, c.side // 4, 2 * c.width)
         h = Block(2 * c.width, name="quarter")(h)
-        h = convolution(4 * c.width, "larger")(active(h))
+        h = biased(4 * c.width, "larger")(active(h))
         h = Block(c.width, name="half")(enlarged(h))
-        return enlarged(convolution(4 * c.channels, "pixels", outputs="pixels")(active(h)))
+        return enlarged(biased(4 * c.channels, "pixels", outputs="pixels")(active(h)))
 
 
 class Critic(nn.Module):
@@ -107,9 +107,9 @@ class Critic(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         c = self.config
-        h = convolution(c.width, "pixels", inputs="pixels")(reduced(x))
+        h = biased(c.width, "pixels", inputs="pixels")(reduced(x))
         h = Block(c.width, name="half")(h)
-        h = convolution(2 * c.width, "smaller")(reduced(active(h)))
+        h = biased(2 * c.width, "smaller")(reduced(active(h)))
         h = Block(2 * c.width, name="quarter")(h)
         return dense(1, ("embed", None), "last")(active(h).reshape(len(h), -1))[:, 0]
 
@@ -122,8 +122,8 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        h = convolution(self.features, "first")(active(x))
-        return x + convolution(self.features, "second", init=nn.initializers.zeros)(active(h))
+        h = biased(self.features, "first")(active(x))
+        return x + biased(self.features, "second", init=nn.initializers.zeros)(active(h))
 
 
 def active(x: jax.Array) -> jax.Array:
@@ -141,33 +141,3 @@ def reduced(x: jax.Array) -> jax.Array:
     """The inverse of `enlarged`."""
     B, H, W, C = x.shape
     return x.reshape(B, H // 2, 2, W // 2, 2, C).swapaxes(2, 3).reshape(B, H // 2, W // 2, 4 * C)
-
-
-def convolution(
-    features: int,
-    name: str,
-    *,
-    inputs: str = "channels",
-    outputs: str = "embed",
-    init: nn.initializers.Initializer | None = None,
-) -> nn.Conv:
-    """Of 3 x 3 pixels with a bias; zeros around the image. `inputs` and `outputs` are what the
-    channels are: "pixels" of an image."""
-    kernel = init or nn.initializers.he_normal()
-    return nn.Conv(
-        features,
-        (3, 3),
-        kernel_init=weights.boxed(kernel, ("rows", "columns", inputs), (outputs,)),
-        bias_init=weights.boxed(nn.initializers.zeros, (), ("norm",)),
-        name=name,
-    )
-
-
-def dense(features: int, axes: tuple[str | None, str | None], name: str) -> nn.Dense:
-    """A layer with a bias."""
-    return nn.Dense(
-        features,
-        kernel_init=weights.boxed(nn.initializers.he_normal(), axes[:1], axes[1:]),
-        bias_init=weights.boxed(nn.initializers.zeros, (), axes[1:]),
-        name=name,
-    )

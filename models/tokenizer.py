@@ -20,7 +20,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from models.layers import weights
+from models.layers.convolution import biased, dense
 
 EPSILON = 1e-3  # how far beyond its outermost levels a number may go (their code, not the paper)
 
@@ -81,12 +81,13 @@ class _Stack(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        h = dense(self.width, (None, "embed"), "first")(x)
+        init = nn.initializers.lecun_normal()  # the variance stays
+        h = dense(self.width, (None, "embed"), "first", init)(x)
         for number in range(self.blocks):
-            inner = convolution(self.width, f"in_{number}", nn.initializers.he_normal())
-            outer = convolution(self.width, f"out_{number}", nn.initializers.zeros)
+            inner = biased(self.width, f"in_{number}")
+            outer = biased(self.width, f"out_{number}", init=nn.initializers.zeros)
             h = h + outer(nn.gelu(inner(nn.gelu(h))))
-        return dense(self.features, ("embed", None), "last")(nn.gelu(h))
+        return dense(self.features, ("embed", None), "last", init)(nn.gelu(h))
 
 
 def patches(x: jax.Array, patch: int) -> jax.Array:
@@ -122,24 +123,3 @@ def number(z: jax.Array, levels: tuple[int, ...]) -> jax.Array:
         digit = jnp.round(z[..., i] * (count // 2)).astype(jnp.int32) + count // 2
         total, base = total + base * digit, base * count
     return total
-
-
-def convolution(features: int, name: str, init: nn.initializers.Initializer) -> nn.Conv:
-    """Of 3 x 3 with a bias; zeros around the grid."""
-    return nn.Conv(
-        features,
-        (3, 3),
-        kernel_init=weights.boxed(init, ("rows", "columns", "channels"), ("embed",)),
-        bias_init=weights.boxed(nn.initializers.zeros, (), ("norm",)),
-        name=name,
-    )
-
-
-def dense(features: int, axes: tuple[str | None, str | None], name: str) -> nn.Dense:
-    """A layer with a bias; of its outputs the variance is that of its inputs."""
-    return nn.Dense(
-        features,
-        kernel_init=weights.boxed(nn.initializers.lecun_normal(), axes[:1], axes[1:]),
-        bias_init=weights.boxed(nn.initializers.zeros, (), axes[1:]),
-        name=name,
-    )

@@ -103,6 +103,11 @@ def size(place: Path) -> tuple[int, int]:
         return file.size
 
 
+def pixels(image: np.ndarray, mean: np.ndarray | float, spread: np.ndarray | float) -> np.ndarray:
+    """A standardised image as it was, uint8."""
+    return np.clip(np.rint(image * spread + mean), 0, 255).astype(np.uint8)
+
+
 def statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each channel of uint8 [n, H, W, C], float32 [C] each.
 

@@ -132,14 +132,39 @@ def halve(x: jax.Array) -> jax.Array:
     return x.max(axis=(2, 4))
 
 
-def dense(features: int, axes: tuple[str | None, str | None], name: str) -> nn.Dense:
+def biased(
+    features: int,
+    name: str,
+    *,
+    inputs: str = "channels",
+    outputs: str = "embed",
+    init: nn.initializers.Initializer | None = None,
+) -> nn.Conv:
+    """Of 3 x 3 pixels with a bias; zeros around the image. `inputs` and `outputs` are what the
+    channels are: "pixels" of an image."""
+    kernel = init or nn.initializers.he_normal()
+    return nn.Conv(
+        features,
+        (3, 3),
+        kernel_init=weights.boxed(kernel, ("rows", "columns", inputs), (outputs,)),
+        bias_init=weights.boxed(nn.initializers.zeros, (), ("norm",)),
+        name=name,
+    )
+
+
+def dense(
+    features: int,
+    axes: tuple[str | None, str | None],
+    name: str,
+    init: nn.initializers.Initializer | None = None,
+) -> nn.Dense:
     """A layer [..., C] -> [..., features] with a bias; `axes` are those of its kernel. A head
     starts at 0: all classes are as likely, and the first loss is the log of their number.
     """
-    init = nn.initializers.zeros if name == "head" else nn.initializers.he_normal()
+    kernel = init or (nn.initializers.zeros if name == "head" else nn.initializers.he_normal())
     return nn.Dense(
         features,
-        kernel_init=weights.boxed(init, axes[:1], axes[1:]),
+        kernel_init=weights.boxed(kernel, axes[:1], axes[1:]),
         bias_init=weights.boxed(nn.initializers.zeros, (), axes[1:]),
         name=name,
     )
