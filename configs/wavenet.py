@@ -1,0 +1,50 @@
+"""wavenet on prompts of a telephone exchange: speech made sample by sample.
+
+python -m train --config=configs/wavenet.py:width=16,samples=5e6 --workdir=runs/voice
+python -m train.generate --workdir=runs/voice --prompt='press one' --temperature=1 --to=a.wav
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+UNITS_A_ROW = 3600.0  # samples of a window that count, about
+
+
+def get_config(dials: str = "") -> ConfigDict:
+    """One run; the dials are width and samples."""
+    return base.run(recipe, dials, 16, 5e6, UNITS_A_ROW)
+
+
+def recipe(width: int, samples: float) -> ConfigDict:
+    """The family's ladder."""
+    config = base.get_config()
+    config.data = {
+        "name": "audio",
+        "source": "prompts",
+        "evaluation": "test",
+        "eval_rows": 256,
+        "unique": 0,
+        "labels": "phonemes",
+        "rate": 8000,
+        "hop": 10.0,
+        "context": 560,
+        "crop": 4000,
+    }
+    config.model = {
+        "name": "wavenet",
+        "vocab_size": 0,
+        "labels": 0,
+        "hop": 0,
+        "stacks": 2,
+        "dilations": 8,
+        "width": width,
+    }
+    config.task = {"name": "next_sample"}
+    config.batch_size = 4
+    config.log_every = max(1, round(base.steps(config, samples, UNITS_A_ROW) / 200))
+    config.checkpoint.every = 5000
+    config.evaluation.batch_size = 16
+    config.optimizer.learning_rate = 5e-3
+    config.optimizer.b2 = 0.98
+    return config
