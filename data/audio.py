@@ -76,23 +76,10 @@ class AudioDataset:
         return order.pad(_batch(self._config, self._eval, np.asarray(rows)), batch_size)
 
     def prompt(self, texts: list[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """A batch with room for what texts sound like, after a context of silence, and how much of
-        each is given: that silence. `ends` int32 [n] says where the sound of each row does.
-
-        Raises ValueError for a text that cannot be spoken.
-        """
-        c, hop = self._config, self._how.hop
+        """A batch with room for what texts sound like, and how much of each row is given, see
+        `begin`. Raises ValueError for a text that cannot be spoken."""
         plain = [speech.plain(text, f"{text[:40]!r}") for text in texts]
-        said = audio.say(plain, self._how)
-        before = c.context // hop
-        longest = max(len(places) for _, places in said)
-        batch = _empty(dataclasses.replace(c, crop=longest * hop), len(texts))
-        batch["phonemes"][:] = audio.IDS[audio.PAUSE]
-        for row, (phonemes, places) in enumerate(said):
-            batch["phonemes"][row, before : before + len(places)] = phonemes
-            batch["places"][row, before : before + len(places)] = places
-        batch["ends"] = np.array([len(places) * hop for _, places in said], np.int32)
-        return batch, np.full(len(texts), c.context, np.int32)
+        return begin(self._config, audio.say(plain, self._how))
 
     def play(self, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, int]:
         """Samples of `LEVELS` as one recording, int16, with a pause between; and its rate."""
@@ -133,12 +120,33 @@ def decode(levels: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(x * FULL), -FULL, FULL - 1).astype(np.int16)
 
 
+def begin(
+    config: Config, said: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """A batch of rows that begin with a context of silence, which is given, and have room for
+    sound; `ends` int32 [n] says how much. And how many samples are given, int32 [n].
+
+    Args:
+      config: of the data.
+      said: labels of each row, `phonemes` and `places` of data.sources.audio.Audio.
+    """
+    hop = _how(config).hop
+    before, longest = config.context // hop, max(len(places) for _, places in said)
+    batch = _empty(dataclasses.replace(config, crop=longest * hop), len(said))
+    batch["phonemes"][:] = audio.IDS[audio.PAUSE]
+    for row, (phonemes, places) in enumerate(said):
+        batch["phonemes"][row, before : before + len(places)] = phonemes
+        batch["places"][row, before : before + len(places)] = places
+    batch["ends"] = np.array([len(places) * hop for _, places in said], np.int32)
+    return batch, np.full(len(said), config.context, np.int32)
+
+
 def open(config: Config) -> AudioDataset:
     """Opens recordings, synthesising or aligning what no cache has (ValueError or OSError, in one
     line, where they are wrong or not there)."""
     _check(config)
     wanted = config.source, _how(config), config.evaluation, config.unique, 0
-    if config.source.startswith("espeak:"):  # windows are of 24 characters or more
+    if config.source.startswith("espeak:"):  # each phrase has a window or more
         wanted = *wanted[:4], config.eval_rows
     found = audio.find(*wanted)
     given = len(found.train.lengths)

@@ -1,0 +1,29 @@
+"""Speech recognition from a plan to a scored forecast: synthesised verses, and one run to foretell.
+
+    python -m scaling.study --config=configs/studies/ctc.py --workdir=studies/ctc
+
+The law is of the loss per character; CER and WER by greedy decoding stand beside it in runs.csv.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """The study."""
+    return ConfigDict(
+        {
+            "name": "wavenet",
+            "experiment": "configs/wavenet.py",
+            "sizes": (4, 6, 8, 12, 16, 20, 24, 32),
+            "budgets": (8e10, 1.6e11, 3.2e11),
+            "sizes_per_budget": 4,
+            "prior": {"coefficient": 0.67, "exponent": 0.4},
+            "heldout": (4.0,),
+            "seeds": (0,),
+            "max_epochs": 20.0,
+            "law": "",
+            "noise": 0.0,
+            "metrics": ("spoken_loss",),
+            "bar": {"loss": 2.9},
+        }
+    )
