@@ -28,7 +28,7 @@ from train.evaluation import mean_and_error
 from train.generate import rules, transcribing, writing
 from train.tasks import transcribe
 
-LEVELS, BATCH, BEAMS, SEED = audio.LEVELS, 64, 16, 0
+LEVELS, BEAMS, SEED = audio.LEVELS, 16, 0
 BLEND = 20.0  # samples that order 0 counts for, after a level
 WINDOW, FLOOR = 256, 1.0  # samples of a spectrum, and the least power of a frequency in it
 
@@ -62,24 +62,21 @@ def main() -> int:
 
 def orders(dataset: Dataset) -> list[tuple[float, float]]:
     """Nats per sample of the evaluation set by tables of orders 0 and 1, with their errors."""
-    alone, pairs = np.ones(LEVELS), np.zeros((LEVELS, LEVELS))
-    for batch in _batches(dataset.train_rows, lambda k: dataset.train_batch(0, k, BATCH)):
-        before, after = batch["tokens"][batch["counted"]], batch["targets"][batch["counted"]]
-        alone += np.bincount(after, minlength=LEVELS)
-        np.add.at(pairs, (before, after), 1)
-    alone /= alone.sum()
+    pairs = np.zeros((LEVELS, LEVELS))
+    for number in range(dataset.train_rows):
+        batch = dataset.train_batch(0, number, 1)
+        both = LEVELS * batch["tokens"] + batch["targets"]
+        counts = np.bincount(both[batch["counted"]], minlength=LEVELS**2)
+        pairs += counts.reshape(LEVELS, LEVELS)
+    alone = (pairs.sum(axis=0) + 1) / (pairs.sum() + LEVELS)
     after = (pairs + BLEND * alone) / (pairs.sum(axis=1, keepdims=True) + BLEND)
     sums, units = [], []
-    for batch in _batches(dataset.eval_rows, lambda k: dataset.eval_batch(k, BATCH)):
-        said = (alone[batch["targets"]], after[batch["tokens"], batch["targets"]])
-        sums.append([-(np.log(p) * batch["counted"]).sum(axis=1) for p in said])
-        units.append(batch["counted"].sum(axis=1))
-    joined = np.concatenate(sums, axis=1)
-    return [mean_and_error(own, np.concatenate(units)) for own in joined]
-
-
-def _batches(rows: int, batch: Any) -> Any:
-    return (batch(k) for k in range(-(-rows // BATCH)))
+    for number in range(dataset.eval_rows):
+        batch = dataset.eval_batch(number, 1)
+        said = alone[batch["targets"]], after[batch["tokens"], batch["targets"]]
+        sums.append([-(np.log(p) * batch["counted"]).sum() for p in said])
+        units.append(batch["counted"].sum())
+    return [mean_and_error(own, np.array(units)) for own in np.array(sums).T]
 
 
 def _say(run: saved.Run, listener: saved.Run, count: int) -> None:
