@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 
-UNITS_A_ROW = 3600.0  # samples of a window that count, about
+UNITS_A_ROW = 1530.0  # samples of a window that count, about
 
 
 def get_config(dials: str = "") -> ConfigDict:
@@ -23,13 +23,13 @@ def recipe(width: int, samples: float) -> ConfigDict:
         "name": "audio",
         "source": "prompts",
         "evaluation": "test",
-        "eval_rows": 256,
+        "eval_rows": 640,
         "unique": 0,
         "labels": "phonemes",
         "rate": 8000,
-        "hop": 10.0,
-        "context": 560,
-        "crop": 4000,
+        "hop": 8.0,
+        "context": 256,
+        "crop": 1600,
     }
     config.model = {
         "name": "wavenet",
@@ -37,14 +37,15 @@ def recipe(width: int, samples: float) -> ConfigDict:
         "labels": 0,
         "hop": 0,
         "stacks": 2,
-        "dilations": 8,
+        "dilations": 7,
         "width": width,
     }
     config.task = {"name": "next_sample"}
-    config.batch_size = 4
+    config.batch_size = 1
     config.log_every = max(1, round(base.steps(config, samples, UNITS_A_ROW) / 200))
     config.checkpoint.every = 5000
-    config.evaluation.batch_size = 16
-    config.optimizer.learning_rate = 5e-3
+    config.evaluation.batch_size = 32
+    config.optimizer.learning_rate = 0.02
+    config.optimizer.weight_decay = 0.0
     config.optimizer.b2 = 0.98
     return config

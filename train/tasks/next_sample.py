@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from train.tasks import Losses, next_token
 
@@ -28,26 +29,31 @@ class Config:
 
 def losses(config: Config, model: "Bound", batch: dict[str, jax.Array], keys_B: Any) -> Losses:
     """Scores logits float [B, L, V] against batch["targets"] int [B, L] where batch["counted"] is
-    True; batch["spoken"] [B, L] says which of these are not silent, and batch["weight"] [B] is 0
-    for padding."""
+    True; batch["weight"] [B] is 0 for padding."""
     nats_BxL, _ = next_token.of_each(model, batch)
-    weight_Bx1 = batch["weight"][:, None]
-    counted_BxL, spoken_BxL = batch["counted"] * weight_Bx1, batch["spoken"] * weight_Bx1
+    counted_BxL = batch["counted"] * batch["weight"][:, None]
     loss_B = jnp.sum(nats_BxL * counted_BxL, axis=1)
-    sums = {
-        "loss": loss_B,
-        "spoken": jnp.sum(spoken_BxL, axis=1),
-        "in_speech": jnp.sum(nats_BxL * spoken_BxL, axis=1),
-    }
-    return Losses(loss_B, sums, jnp.sum(counted_BxL, axis=1))
+    return Losses(loss_B, {"loss": loss_B}, jnp.sum(counted_BxL, axis=1))
+
+
+def examine(config: Config, model: "Bound", batch: dict[str, jax.Array], keys_B: Any) -> dict:
+    """Of the samples of a row that count, those that batch["spoken"] [B, L] calls so and the
+    silent ones: the nats of both, and how many they are, [B, 2]."""
+    nats_BxL, _ = next_token.of_each(model, batch)
+    silent_BxL = batch["counted"] & ~batch["spoken"]
+    which_2xBxL = jnp.stack([batch["spoken"], silent_BxL])
+    nats_Bx2 = jnp.sum(nats_BxL[None] * which_2xBxL, axis=2).T
+    return {"nats": nats_Bx2, "samples": jnp.sum(which_2xBxL, axis=2).T}
+
+
+def summarise(config: Config, rows: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> dict:
+    """The losses of both, where there are such, and the share that is spoken."""
+    nats, samples = rows["nats"].sum(axis=0), rows["samples"].sum(axis=0)
+    found = {"spoken": float(samples[0] / samples.sum())}
+    names = zip(("spoken_loss", "silent_loss"), nats, samples)
+    return found | {name: float(own / n) for name, own, n in names if n}
 
 
 def derived(config: Config, means: Mapping[str, float], facts: Mapping[str, Any]) -> dict:
-    """Of the means that `losses` sums: `spoken` is the share of samples, `in_speech` the nats of
-    these per sample of all."""
-    found = {"bits_per_second": means["loss"] / math.log(2) * facts["rate"]}
-    if means["spoken"] > 0:
-        found["spoken_loss"] = means["in_speech"] / means["spoken"]
-    if means["spoken"] < 1:
-        found["silent_loss"] = (means["loss"] - means["in_speech"]) / (1 - means["spoken"])
-    return found
+    """Bits per second."""
+    return {"bits_per_second": means["loss"] / math.log(2) * facts["rate"]}
