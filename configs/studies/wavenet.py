@@ -14,10 +14,10 @@ def get_config() -> ConfigDict:
         {
             "name": "wavenet",
             "experiment": "configs/wavenet.py",
-            "sizes": (4, 6, 8, 12, 16, 20, 24, 32),
-            "budgets": (8e10, 1.6e11, 3.2e11),
+            "sizes": (4, 6, 8, 10, 12, 16, 20),
+            "budgets": (6e10, 1.2e11, 2.4e11),
             "sizes_per_budget": 4,
-            "prior": {"coefficient": 0.67, "exponent": 0.4},
+            "prior": {"coefficient": 0.5, "exponent": 0.4},
             "heldout": (4.0,),
             "seeds": (0,),
             "max_epochs": 20.0,
