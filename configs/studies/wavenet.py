@@ -1,8 +1,8 @@
-"""Speech recognition from a plan to a scored forecast: synthesised verses, and one run to foretell.
+"""Sound from a plan to a scored forecast: a person's prompts, and one run to foretell.
 
-    python -m scaling.study --config=configs/studies/ctc.py --workdir=studies/ctc
+    python -m scaling.study --config=configs/studies/wavenet.py --workdir=studies/wavenet
 
-The law is of the loss per character; CER and WER by greedy decoding stand beside it in runs.csv.
+The law is of the loss per sample; that of what is not silent stands beside it in runs.csv.
 """
 
 from ml_collections import ConfigDict
@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
             "prior": {"coefficient": 0.5, "exponent": 0.4},
             "heldout": (4.0,),
             "seeds": (0,),
-            "max_epochs": 20.0,
+            "max_epochs": 4.0,
             "law": "",
             "noise": 0.0,
             "metrics": ("spoken_loss",),

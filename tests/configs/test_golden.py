@@ -42,6 +42,7 @@ EXPERIMENTS = (
     "tokenizer",
     "two_tower",
     "vit",
+    "wavenet",
 )
 STUDIES = (
     "bert",
@@ -64,6 +65,7 @@ STUDIES = (
     "tokenizer",
     "two_tower",
     "vit",
+    "wavenet",
 )
 CONFIGS = (*EXPERIMENTS, *(f"studies.{name}" for name in STUDIES))
 
