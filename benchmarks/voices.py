@@ -12,7 +12,6 @@ them, beside that of the recordings to one another.
 """
 
 import tempfile
-import wave
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from data.sources import audio as sources
 from train import cache, record, saved, step
 from train.cli import InputError, define_path, run_main
 from train.evaluation import mean_and_error
-from train.generate import rules, transcribing, writing
+from train.generate import rules, speaking, transcribing, writing
 from train.tasks import transcribe
 
 LEVELS, BEAMS, SEED = audio.LEVELS, 16, 0
@@ -91,10 +90,8 @@ def _say(run: saved.Run, listener: saved.Run, count: int) -> None:
     state = run.state()
     writer = writing.Writer(step.build_model(run.config), rules.Sampling(1.0), -1)
     variables = {"params": state.params, **state.extra}
-    parts = writing.written(
-        writer, variables, batch, lengths, seed=SEED, every=batch["tokens"].shape[1]
-    )
-    (last,) = deque(parts, maxlen=1)
+    asked = {"seed": SEED, "every": batch["tokens"].shape[1]}
+    (last,) = deque(writing.written(writer, variables, batch, lengths, **asked), maxlen=1)
     made = [audio.decode(row)[: len(x)] for row, x in zip(last.tokens, real)]
     texts = held.texts[: len(real)]
     following = [np.resize(x, len(y)) for x, y in zip(real[1:] + real[:1], real)]
@@ -112,9 +109,7 @@ def _heard(listener: saved.Run, sounds: list, rate: int, texts: Any) -> tuple:
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{number}.wav" for number in range(len(sounds))]
         for path, samples in zip(paths, sounds):
-            with wave.open(str(path), "wb") as file:
-                file.setparams((1, 2, rate, 0, "NONE", ""))
-                file.writeframes(samples.astype("<i2").tobytes())
+            speaking.save(path, samples, rate)
         batches = facts["hear"](paths)
     said = [facts["decode"](transcribing.transcribed(model, variables, b, BEAMS)) for b in batches]
     errors = [transcribe.distance(tuple(a), tuple(b)) for a, b in zip(said, texts)]

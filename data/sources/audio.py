@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -170,7 +171,7 @@ def _count(samples: np.ndarray, rate: int, how: How) -> int:
     return -(-len(samples) * how.rate // (rate * how.hop))
 
 
-def _labels(spoken: Spoken | None, starts: np.ndarray, count: int) -> tuple:
+def _labels(spoken: Spoken | None, starts: np.ndarray | None, count: int) -> tuple:
     """`phonemes` and `places`, see `Audio`; a pause goes before the first phoneme."""
     if spoken is None:
         return np.zeros((count, 3), np.uint8), np.zeros(count, np.float16)
@@ -196,7 +197,7 @@ def _labelled(one: Recording, spoken: Spoken | None, starts: np.ndarray | None, 
     return Audio(samples, np.array([len(samples)], np.int32), *labels, "", (one.text,))
 
 
-def _kept(identity: list, texts: tuple[str, ...], make) -> list[Audio]:
+def _kept(identity: list, texts: tuple[str, ...], make: Callable[[], list[Audio]]) -> list[Audio]:
     """Recordings of the cache, which are made where it has none."""
     pin = wheel.PINS["espeakng"].sha256
     told = json.dumps([VERSION, sound.VERSION, pin, PHONEMES, identity])

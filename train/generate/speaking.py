@@ -21,9 +21,12 @@ def check(given: Any) -> None:
 
 
 def write(path: Path, tokens: list[np.ndarray], batch: Mapping, facts: Mapping, each: int) -> None:
-    """Plays what was written of each prompt, as far as its batch says that it goes. The file is
-    written whole or not at all (Unavailable)."""
-    samples, rate = facts["play"]([row[:end] for row, end in zip(tokens, batch["ends"])])
+    """Plays what was written of each prompt, as far as its batch says that it goes (Unavailable)."""
+    save(path, *facts["play"]([row[:end] for row, end in zip(tokens, batch["ends"])]))
+
+
+def save(path: Path, samples: np.ndarray, rate: int) -> None:
+    """Writes samples of 16 bits. The file is written whole or not at all (Unavailable)."""
     try:
         with replacing(path) as file, wave.open(file, "wb") as recording:
             recording.setparams((1, 2, rate, len(samples), "NONE", ""))
