@@ -21,7 +21,7 @@ def check(given: Any) -> None:
 
 
 def write(path: Path, tokens: list[np.ndarray], batch: Mapping, facts: Mapping, each: int) -> None:
-    """Plays what was written of each prompt, as far as its batch says that it goes (Unavailable)."""
+    """Plays what was written of each prompt, as far as its batch says (Unavailable)."""
     save(path, *facts["play"]([row[:end] for row, end in zip(tokens, batch["ends"])]))
 
 

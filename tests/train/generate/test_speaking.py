@@ -22,7 +22,8 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sound")
     write_recordings(folder / "own")
     config = wavenet.recipe(4, 1e4)
-    config.data.update(source=f"folder:{folder / 'own'}", context=80, crop=800, eval_rows=8)
+    config.data.update(source=f"folder:{folder / 'own'}", hop=10.0, context=80)
+    config.data.update(crop=800, eval_rows=8)
     config.model.update(stacks=1, dilations=4)
     config.update(steps=3, batch_size=4)
     with pytest.MonkeyPatch.context() as patch:
