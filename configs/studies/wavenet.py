@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
             "experiment": "configs/wavenet.py",
             "sizes": (4, 5, 6, 8, 10, 12, 16, 20),
             "budgets": (3e10, 6e10, 1.2e11),
-            "sizes_per_budget": 5,
+            "sizes_per_budget": 4,
             "prior": {"coefficient": 0.55, "exponent": 0.4},
             "heldout": (4.0,),
             "seeds": (0,),
