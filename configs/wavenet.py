@@ -3,7 +3,8 @@
     python -m train --config=configs/wavenet.py:width=12,samples=5e6 --workdir=runs/voice
     python -m train.generate --workdir=runs/voice --prompt='press one' --temperature=1 --to=a.wav
 
-A minute on one core; 3.03 nats per sample at width 6 and 4.5e6 samples (benchmarks/results/families/wavenet.md).
+A minute on one core; 3.03 nats per sample at width 6 and 4.5e6 samples
+(benchmarks/results/families/wavenet.md).
 
 Units are samples, 8,000 a second, of prompts whose texts no run was trained on.
 """
