@@ -1,20 +1,21 @@
 """The C library's allocator, told to keep what is freed for whoever asks next.
 
-XLA:CPU takes the room of a program's temporaries anew at each call. glibc gives large pieces back to
-the system when they are freed, so that every step begins with thousands of page faults: a fifth to a
-third of its time from a width of 128 on (LOG.md, "Memory that stays").
+XLA:CPU takes the room of a program's temporaries anew at each call. glibc gives large pieces back
+to the system when they are freed, so that every step begins with thousands of page faults: a fifth
+to a third of its time from a width of 128 on (LOG.md, "Memory that stays").
 """
 
 import ctypes
 import os
 from importlib import metadata
 
-# By their names in the environment: mallopt's number of it (malloc.h), and its value.
+# By their names in the environment: mallopt's number of it (malloc.h), and its value. A thread's own
+# arena maps pieces of more than 64 MB all the same; one arena for all threads would not, but makes
+# small steps slower.
 _SETTINGS = {
-    "MALLOC_ARENA_MAX": (-8, 1),  # a thread's own arena unmaps what is freed, whatever stands below
     "MALLOC_MMAP_MAX_": (-4, 0),
     "MALLOC_TRIM_THRESHOLD_": (-1, 2**31 - 1),
-    "MALLOC_TOP_PAD_": (-2, 64 << 20),
+    "MALLOC_TOP_PAD_": (-2, 256 << 20),  # with less, a thread's heap that is empty is given back
 }
 
 

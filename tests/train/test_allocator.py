@@ -8,14 +8,14 @@ import pytest
 
 from train import allocator
 
-# Faults of the system while 64 MB are taken, written and freed again, ten times, on a thread too.
+# Faults of the system while 32 MB are taken, written and freed again, ten times, on a thread too.
 TAKE = """
 import resource, sys, threading
 from train import allocator
 {how}
 def take():
     for _ in range(11):
-        room = bytearray(64 << 20)
+        room = bytearray(32 << 20)
         yield room[::4096] and resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         del room
 found = list(take())
@@ -39,7 +39,7 @@ def faults(how: str, **variables: str) -> list[int]:
     "CS_GNU_LIBC_VERSION" not in os.confstr_names, reason="the C library is not glibc"
 )
 def test_what_is_freed_is_not_mapped_again():
-    each = 10 * (64 << 20) // os.sysconf("SC_PAGE_SIZE")  # of every page of ten pieces
+    each = 10 * (32 << 20) // os.sysconf("SC_PAGE_SIZE")  # of every page of ten pieces
     kept = "assert allocator.keep_memory()"
     assert min(faults("")) > each / 1024  # even where pages are huge
     assert max(faults(kept, JAX_PLATFORMS="cpu")) < 100
@@ -47,7 +47,7 @@ def test_what_is_freed_is_not_mapped_again():
 
 
 def test_the_environment_has_the_last_word(monkeypatch):
-    monkeypatch.setenv("MALLOC_ARENA_MAX", "4")
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "4096")
     assert not allocator.keep_memory()
 
 
