@@ -33,7 +33,7 @@ class Config:
     rope_base: float
     tied: bool  # the embedding is also the head
     dropout: float  # rate, on each residual branch
-    remat: str  # what the backward pass computes again: "none" | "dots" | "full"
+    remat: str  # what the backward pass computes again: one of `transformer.REMAT`, or "auto"
     dtype: str  # of activations and matrix products: "float32" | "bfloat16"
 
     def __post_init__(self):
@@ -107,7 +107,7 @@ class _Encoder(nn.Module):
     def __call__(self, x_BxSxD: jax.Array, keep_BxS: jax.Array, train: bool) -> jax.Array:
         c, dtype = self.config, jnp.dtype(self.config.dtype)
         shape = transformer.Shape.of(c, 2 * c.encoder_layers, causal=False)
-        blocks = transformer.stack(c.encoder_layers, shape, remat=c.remat, train=train)
+        blocks = transformer.stack(c.encoder_layers, shape, x_BxSxD, remat=c.remat, train=train)
         x_BxSxD = transformer.RMSNorm(dtype, name="in_norm")(x_BxSxD)
         x_BxSxD, _ = blocks(x_BxSxD, None, keep_BxS)
         return transformer.RMSNorm(dtype, name="out_norm")(x_BxSxD)
@@ -126,7 +126,9 @@ class _Decoder(nn.Module):
         train: bool,
     ) -> tuple[jax.Array, transformer.Keys | None]:
         c, dtype = self.config, jnp.dtype(self.config.dtype)
-        blocks = decoder.stack(c.decoder_layers, _of_decoder(c), remat=c.remat, train=train)
+        blocks = decoder.stack(
+            c.decoder_layers, _of_decoder(c), x_BxTxD, remat=c.remat, train=train
+        )
         x_BxTxD = transformer.RMSNorm(dtype, name="in_norm")(x_BxTxD)
         x_BxTxD, new = blocks(x_BxTxD, (read, cache), keep_BxS)
         return transformer.RMSNorm(dtype, name="out_norm")(x_BxTxD), new

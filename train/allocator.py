@@ -9,9 +9,9 @@ import ctypes
 import os
 from importlib import metadata
 
-# By their names in the environment: mallopt's number of it (malloc.h), and its value. A thread's own
-# arena maps pieces of more than 64 MB all the same; one arena for all threads would not, but makes
-# small steps slower.
+# By their names in the environment: mallopt's number of it (malloc.h), and its value. In the arenas
+# of threads pieces of more than 64 MB are mapped all the same; not in one arena for all of them,
+# which makes small steps slower.
 _SETTINGS = {
     "MALLOC_MMAP_MAX_": (-4, 0),
     "MALLOC_TRIM_THRESHOLD_": (-1, 2**31 - 1),
