@@ -131,9 +131,10 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from train import cache
+    from train import allocator, cache
 
     cache.use_cache()
+    allocator.keep_memory()
     best = peak()
     table = Table("width", "N", "step ms", "tokens/s", "GFLOP/s", "of peak", "batch ms")
     for width in map(int, flags.FLAGS.widths):
