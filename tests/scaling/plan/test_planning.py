@@ -22,9 +22,9 @@ from scaling.plan.ladder import Ladder
 from scaling.runs import plans
 from scaling.study import line
 from tests import verbs
-from train import config as configuration
 from train import record
 from train.cli import InputError
+from train.identity import digest_of
 
 
 def settings(**changes) -> planning.Study:
@@ -215,7 +215,7 @@ def test_the_recipe_fits_every_rung():
     a, b = ladder.at(sizes[0], 1e5).config, ladder.at(sizes[0], 4e5).config
     steps = [config["steps"] * config["batch_size"] for config in (a, b)]
     assert steps[1] == pytest.approx(4 * steps[0], rel=0.01)
-    assert configuration.digest_of(a) != configuration.digest_of(b)
+    assert digest_of(a) != digest_of(b)
 
 
 def test_a_branch_is_planned_on_top_of_its_trunk(tmp_path):
