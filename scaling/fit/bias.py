@@ -112,11 +112,7 @@ def parabola_bias(
     if noise is None:
         noise = noise_of(fit) or 0.0
     studies = min(studies, max(_MOST_LOSSES // len(grid), 1)) if noise > 0 else 0
-    rng = np.random.default_rng([seed, 7])
-    drawn = (exact * np.exp(noise * rng.standard_normal(len(exact))) for _ in range(studies))
-    noisy = lines(grid.assign(loss=exact), drawn)
-    # Exponent and coefficient of N*.
-    found = [line[:2] for line in noisy if line is not None]
+    found = _noisy_lines(grid.assign(loss=exact), noise, studies, seed)
     found = [(a - exponent, float(scale * C**a) / at_C - 1) for a, scale in found]
     result = {
         "C": C,
@@ -129,6 +125,13 @@ def parabola_bias(
     for name, values in zip(("exponent_bias", "N_bias"), np.transpose(found)):
         result |= {f"{name}_noisy": float(np.mean(values)), f"{name}_spread": float(np.std(values))}
     return result
+
+
+def _noisy_lines(exact: "pd.DataFrame", noise: float, studies: int, seed: int) -> list[np.ndarray]:
+    """Exponent and coefficient of N* [2] on each noisy copy of the losses that has a result."""
+    rng, loss = np.random.default_rng([seed, 7]), exact["loss"].to_numpy()
+    drawn = (loss * np.exp(noise * rng.standard_normal(len(loss))) for _ in range(studies))
+    return [line[:2] for line in lines(exact, drawn) if line is not None]
 
 
 def _inside_intervals(bias: dict[str, float], made: IsoflopFit) -> bool:
