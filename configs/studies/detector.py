@@ -14,7 +14,7 @@ def get_config() -> ConfigDict:
             "experiment": "configs/detector.py",
             "sizes": (4, 6, 8, 10, 12, 14, 16, 20),
             "budgets": (1.9e11, 6e11, 1.9e12),
-            "sizes_per_budget": 5,
+            "sizes_per_budget": 4,
             "prior": {"coefficient": 0.477, "exponent": 0.38},
             "heldout": (4.0,),
             "seeds": (0,),
