@@ -6,9 +6,9 @@ arXiv:2010.14701): the information that the one has of the other, as far as the 
 without captions, which it must have been trained on too.
 retrieval: how often an image's own caption, of all that the data have beside it, makes it most
 likely. caption_nats: what it costs to name that caption by the image, all being as likely before:
-the logarithm of how many there are for who cannot. What is missing to that is known of a caption by
-its image, and so of an image by its caption, and no more than there is to know (Poole et al. 2019,
-arXiv:1905.06922, equation 10): the gain may say more where images without captions are known badly.
+the logarithm of how many there are for who cannot. What is missing to that bounds from below what
+the two say of each other (van den Oord et al. 2018, arXiv:1807.03748, section 2.3), where the gain
+is too large if images without captions are known badly.
 """
 
 import dataclasses
