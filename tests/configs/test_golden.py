@@ -39,6 +39,7 @@ EXPERIMENTS = (
     "seq2seq",
     "seq2seq_depths",
     "text2image",
+    "text2image_clothes",
     "tokenizer",
     "two_tower",
     "vit",
