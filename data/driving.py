@@ -23,7 +23,9 @@ from data.sources import cache, road
 
 BLOCK = 128  # episodes
 MOST = 1 << 16  # episodes
-TRAIN, EVAL, DRIVE = 0, 1, 2  # streams of a seed's episodes; the last one is for driving in
+TRAIN, EVAL, DRIVE, PRACTISE, TUNE = range(
+    5
+)  # streams of a seed; of the last three see data.drives
 
 
 @dataclasses.dataclass(frozen=True)

@@ -229,6 +229,11 @@ def _tried(world: World, push: jax.Array) -> tuple[World, jax.Array]:
     return after, after.alive * DT * (after.v[0] / FASTEST - lack)
 
 
+def start_key(key: jax.Array) -> jax.Array:
+    """Of what `start` makes of an episode's key."""
+    return jax.random.split(key)[0]
+
+
 class Episode(NamedTuple):
     """One drive, [T, ...]; where not `alive` it had ended before."""
 
@@ -253,6 +258,6 @@ def episode(policy: Policy, key: jax.Array, decisions: int = DECISIONS) -> Episo
         metres = (after.x[0] - world.x[0]) % RING
         return after, (seen, action, earned, metres, world.alive)
 
-    first, later = jax.random.split(key)
-    last, told = jax.lax.scan(decide, start(first), jax.random.split(later, decisions))
+    later = jax.random.split(jax.random.split(key)[1], decisions)
+    last, told = jax.lax.scan(decide, start(start_key(key)), later)
     return Episode(*told, crashed=~last.alive)
