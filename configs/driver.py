@@ -3,6 +3,8 @@
 python -m train --config=configs/driver.py:width=16,decisions=2e5 --workdir=/tmp/driver1
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from configs import base
@@ -10,6 +12,7 @@ from configs import base
 PASSES = 8  # over the decisions of a run, of every run
 AN_EPISODE = 39.7  # decisions: the expert seldom crashes
 MOST = 4096  # episodes, which take minutes to simulate
+DRIVES = 256  # to be scored by at the wheel
 
 
 def get_config(dials: str = "") -> ConfigDict:
@@ -46,6 +49,7 @@ def recipe(width: int, decisions: float) -> ConfigDict:
         "dtype": "float32",
     }
     config.task = {"name": "classify", "smoothing": 0.0}
+    config.evals = {"wheel": wheel()}
     config.batch_size = 64
     config.log_every = max(1, round(decisions / config.batch_size / 100))
     config.checkpoint.every = 20_000
@@ -53,3 +57,20 @@ def recipe(width: int, decisions: float) -> ConfigDict:
     config.optimizer.learning_rate = 0.01
     config.optimizer.b2 = 0.99
     return config
+
+
+def wheel() -> dict[str, Any]:
+    """What a driver is evaluated on beside an expert's decisions: what comes of its own."""
+    return {
+        "data": {
+            "name": "drives",
+            "seed": 0,
+            "starts": 1,  # nobody practises
+            "drives": 1,
+            "evaluation": "test",
+            "eval_starts": DRIVES,
+        },
+        "task": {"name": "control", "discount": 0.9, "entropy": 0.0},
+        "every": 0,
+        "batch_size": DRIVES,
+    }

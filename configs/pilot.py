@@ -18,19 +18,13 @@ def get_config(dials: str = "") -> ConfigDict:
 def recipe(width: int, drives: float) -> ConfigDict:
     """Everything that follows from a width and a number of drives."""
     config = driver.recipe(width, 32_000)
-    config.data = {
-        "name": "drives",
-        "seed": 0,
-        "starts": 1 << 14,
-        "drives": 8,
-        "evaluation": "test",
-        "eval_starts": 256,
-    }
-    config.task = {"name": "control", "discount": 0.9, "entropy": 0.0}
+    config.evals = {}
+    config.data = driver.wheel()["data"] | {"starts": 1 << 14, "drives": 8}
+    config.task = driver.wheel()["task"]
     config.batch_size = 64
     config.log_every = max(1, round(drives / config.batch_size / 100))
     config.checkpoint.every = 2000
-    config.evaluation.batch_size = 256
+    config.evaluation.batch_size = driver.DRIVES
     config.evaluation.every = "5%"
     config.optimizer.learning_rate = 4e-3
     config.optimizer.weight_decay = 0.0

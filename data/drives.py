@@ -18,7 +18,7 @@ from data import driving, order
 from data.sources import road
 
 EVALUATED_ON = {"validation": driving.TUNE, "test": driving.DRIVE}
-MOST, MOST_DRIVES = 1 << 16, 1 << 10  # starts; drives from each
+MOST_DRIVES = 1 << 10  # from a start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,11 +113,9 @@ def _batch(side: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarra
 
 
 def _check(config: Config) -> None:
-    if not 0 <= config.seed < 1 << 31:
-        raise ValueError(f"data.seed: {config.seed}; allowed: 0 to {(1 << 31) - 1}")
+    driving.check(config.seed, starts=config.starts, eval_starts=config.eval_starts)
     if config.evaluation not in EVALUATED_ON:
         allowed = ", ".join(EVALUATED_ON)
         raise ValueError(f"data.evaluation: {config.evaluation!r}; allowed: {allowed}")
-    for field, most in {"starts": MOST, "eval_starts": MOST, "drives": MOST_DRIVES}.items():
-        if not 0 < getattr(config, field) <= most:
-            raise ValueError(f"data.{field}: {getattr(config, field)}; allowed: 1 to {most}")
+    if not 0 < config.drives <= MOST_DRIVES:
+        raise ValueError(f"data.drives: {config.drives}; allowed: 1 to {MOST_DRIVES}")

@@ -130,9 +130,10 @@ def _simulate(folder: Path, seed: int, stream: int, block: int) -> None:
     episodes = np.arange(block * BLOCK, (block + 1) * BLOCK)
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         driven = jax.device_get(_drive(keys(seed, stream, episodes)))
-    numbers = np.broadcast_to(episodes[:, None], driven.alive.shape)
+    alive = driven.world.alive
+    numbers = np.broadcast_to(episodes[:, None], alive.shape)
     columns = {"cars": driven.seen, "label": driven.action, "episode": numbers.astype(np.int32)}
-    np.savez(folder / "block.npz", **{name: x[driven.alive] for name, x in columns.items()})
+    np.savez(folder / "block.npz", **{name: x[alive] for name, x in columns.items()})
 
 
 @jax.jit
@@ -145,9 +146,15 @@ def _batch(side: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarra
     return batch | {"weight": np.ones(len(rows), np.float32)}
 
 
+def check(seed: int, **episodes: int) -> None:
+    """Raises ValueError, by the name of the field, for a seed or numbers of episodes (or of their
+    starts) that are not to be had."""
+    if not 0 <= seed < 1 << 31:
+        raise ValueError(f"data.seed: {seed}; allowed: 0 to {(1 << 31) - 1}")
+    for field, count in episodes.items():
+        if not 0 < count <= MOST:
+            raise ValueError(f"data.{field}: {count}; allowed: 1 to {MOST}")
+
+
 def _check(config: Config) -> None:
-    if not 0 <= config.seed < 1 << 31:
-        raise ValueError(f"data.seed: {config.seed}; allowed: 0 to {(1 << 31) - 1}")
-    for field in ("episodes", "eval_episodes"):
-        if not 0 < getattr(config, field) <= MOST:
-            raise ValueError(f"data.{field}: {getattr(config, field)}; allowed: 1 to {MOST}")
+    check(config.seed, episodes=config.episodes, eval_episodes=config.eval_episodes)

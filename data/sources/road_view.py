@@ -14,6 +14,15 @@ import numpy as np
 from data.sources import road
 
 CAR_WIDTH = 0.5  # lanes
+RATE = 5  # pictures of a film, to a decision
+DASH = 8.0  # m of a line between lanes, and of the gap behind it
+COLOURS = ROAD, LINE, OTHERS, OWN, CRASHED = (
+    (58, 60, 64),
+    (150, 150, 150),
+    (214, 214, 206),
+    (64, 156, 255),
+    (255, 84, 72),
+)  # red, green, blue
 
 
 class View(NamedTuple):
@@ -55,3 +64,50 @@ def covered(view: View, box: np.ndarray) -> np.ndarray:
     across = share(box[..., 1], box[..., 3], view.height)
     along = share(box[..., 0], box[..., 2], view.width)
     return across[..., :, None] * along[..., None, :]
+
+
+def picture(
+    view: View, box: np.ndarray, alive: bool = True, dashes: np.ndarray | bool = True
+) -> np.ndarray:
+    """Cars on the road, float64 [H, W, 3] of 0 to 255.
+
+    Args:
+      view: of the picture.
+      box: [K, 4] of cars, the own one first; see `boxes`.
+      alive: whether the own car has not crashed.
+      dashes: bool [W], where there are lines between lanes.
+    """
+    pixels = np.broadcast_to(np.array(ROAD, np.float64), (view.height, view.width, 3)).copy()
+    for lane in range(1, road.LANES):
+        pixels[round(lane * view.scale[1]), dashes] = LINE
+    colours = [OWN if alive else CRASHED] + [OTHERS] * (len(box) - 1)
+    for share, colour in reversed(list(zip(covered(view, box)[..., None], colours))):
+        pixels += share * (np.array(colour) - pixels)
+    return pixels
+
+
+def film(view: View, worlds: road.World) -> np.ndarray:
+    """A drive as pictures, uint8 [1 + (T - 1) * RATE, H, W, 3], of worlds [T, V] a decision apart;
+    between two of them cars are where they were on the way."""
+    x, y = (np.asarray(column, np.float64) for column in (worlds.x, worlds.y))
+    moved = np.cumsum(road.offset(np.diff(x, axis=0)), axis=0)
+    x = x[0] + np.concatenate([np.zeros((1, x.shape[1])), moved])
+    at = np.arange(1 + (len(x) - 1) * RATE) / RATE
+    x, y = (np.stack([np.interp(at, np.arange(len(z)), car) for car in z.T], 1) for z in (x, y))
+    alive = np.asarray(worlds.alive)[np.floor(at).astype(int)]
+    across = (np.arange(view.width) + 0.5) / view.scale[0] - view.behind
+    return (
+        np.stack(
+            [
+                picture(
+                    view,
+                    boxes(view, road.offset(metres - metres[0]), lanes),
+                    still,
+                    (metres[0] + across) % (2 * DASH) < DASH,
+                )
+                for metres, lanes, still in zip(x, y, alive)
+            ]
+        )
+        .round()
+        .astype(np.uint8)
+    )
