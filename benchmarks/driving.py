@@ -28,7 +28,6 @@ from train.cli import InputError, define_path, run_main
 from train.config import RunConfig
 from train.record import replacing
 
-COLOURS = (*road_view.COLOURS, *((level,) * 3 for level in (0, 85, 170, 255)))
 VIEW, LABEL = road_view.View(height=72, width=640, behind=50.0, ahead=110.0), 20
 EPISODES, SEED = 256, 0
 PLAIN: dict[str, road.Policy] = {
@@ -55,9 +54,9 @@ def drive(policy: road.Policy, episodes: int = EPISODES) -> Driven:
     return Driven(*(np.asarray(x, np.float64) for x in sums))
 
 
-def film(drivers: Mapping[str, road.Policy], start: int) -> list[Image.Image]:
-    """Pictures of drives from the same start, one below the other, with names and what they have
-    earned; a decision takes a second."""
+def film(drivers: Mapping[str, road.Policy], start: int) -> np.ndarray:
+    """Drives from the same start, uint8 [F, H, W, 3], one below the other, with names and what they
+    have earned."""
     (key,) = driving.keys(SEED, driving.DRIVE, np.array([start]))
     strips = []
     for name, policy in drivers.items():
@@ -71,10 +70,7 @@ def film(drivers: Mapping[str, road.Policy], start: int) -> list[Image.Image]:
             ImageDraw.Draw(label).text((6, 3), text, "black", font_size=13)
             strip.append(np.concatenate([label, pixels]))
         strips.append(np.stack(strip))
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([part for colour in COLOURS for part in colour])
-    pictures = map(Image.fromarray, np.concatenate(strips, axis=1))
-    return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    return np.concatenate(strips, axis=1)
 
 
 def learnt(workdir: Path) -> tuple[RunConfig, road.Policy]:
@@ -122,10 +118,8 @@ def main() -> None:
     Console().print(table)
     if path:
         shown = {name: x for name, x in drivers.items() if name not in ("idle", "random")}
-        first, *others = film(shown, start)
-        options = {"save_all": True, "append_images": others, "loop": 0}
         with replacing(Path(path)) as file:
-            first.save(file, "GIF", duration=1000 // road_view.RATE, **options)
+            file.write(road_view.gif(film(shown, start)))
         print(path)
 
 

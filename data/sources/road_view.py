@@ -7,6 +7,8 @@ share of it that a car covers, so that a car between two pixels can be told from
 Shape letters: K cars, H height, W width; in front of them any others.
 """
 
+import io
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +16,7 @@ import numpy as np
 from data.sources import road
 
 CAR_WIDTH = 0.5  # lanes
-RATE = 5  # pictures of a film, to a decision
+RATE = 5  # pictures of a film, to a decision, which takes a second
 DASH = 8.0  # m of a line between lanes, and of the gap behind it
 COLOURS = ROAD, LINE, OTHERS, OWN, CRASHED = (
     (58, 60, 64),
@@ -23,6 +25,7 @@ COLOURS = ROAD, LINE, OTHERS, OWN, CRASHED = (
     (64, 156, 255),
     (255, 84, 72),
 )  # red, green, blue
+GREYS = (0, 85, 170, 255)  # of letters
 
 
 class View(NamedTuple):
@@ -111,3 +114,20 @@ def film(view: View, worlds: road.World) -> np.ndarray:
         .round()
         .astype(np.uint8)
     )
+
+
+def gif(pictures: np.ndarray) -> bytes:
+    """A film, uint8 [F, H, W, 3], as an animated GIF in the colours of the road and greys.
+
+    Raises ImportError where there is no pillow.
+    """
+    from PIL import Image
+
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(list(itertools.chain(*COLOURS, *((grey,) * 3 for grey in GREYS))))
+    plain = Image.Dither.NONE
+    first, *others = (Image.fromarray(x).quantize(palette=palette, dither=plain) for x in pictures)
+    file = io.BytesIO()
+    options = {"save_all": True, "append_images": others, "duration": 1000 // RATE, "loop": 0}
+    first.save(file, "GIF", **options)
+    return file.getvalue()

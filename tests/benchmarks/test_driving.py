@@ -40,11 +40,10 @@ def test_drivers_of_equal_starts_are_told_apart():
 
 def test_a_film_shows_a_drive_and_says_what_it_earned():
     pictures = wheel.film({"idle": wheel.PLAIN["idle"]}, 3)
-    assert len(pictures) == 1 + 4 * road_view.RATE
-    assert pictures[0].size == (wheel.VIEW.width, wheel.VIEW.height + wheel.LABEL)
-    first, last = (np.asarray(picture.convert("RGB")) for picture in (pictures[0], pictures[-1]))
-    assert (last[: wheel.LABEL] != first[: wheel.LABEL]).any()
-    assert (last[wheel.LABEL :] != first[wheel.LABEL :]).any()
+    height = wheel.VIEW.height + wheel.LABEL
+    assert pictures.shape == (1 + 4 * road_view.RATE, height, wheel.VIEW.width, 3)
+    for part in (slice(wheel.LABEL), slice(wheel.LABEL, height)):
+        assert (pictures[0, part] != pictures[-1, part]).any()
 
 
 @pytest.mark.slow

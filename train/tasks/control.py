@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from data.sources import road
-from train.tasks import Losses
+from data.sources import road, road_view
+from train.tasks import Losses, Picture, Section
 
 if TYPE_CHECKING:
     from train.score import Bound
 
 DIVISIBLE = False
+DRAWN = 6  # drives of a page, of each kind
+VIEW = road_view.View(height=48, width=480, behind=40.0, ahead=80.0)
 RANGE = {
     "return": (float(road.DECISIONS), -road.CRASH),
     "crashed": (0.0, 1.0),
@@ -49,11 +52,11 @@ class Config:
 
 
 class Driven(NamedTuple):
-    """What came of drives, float32 [T, B]; nothing where one had ended before."""
+    """Drives, float32 [T, B]; nothing comes of one that has ended."""
 
+    world: road.World  # before each decision, [T, B, ...]
     earned: jax.Array
     metres: jax.Array
-    alive: jax.Array  # 1 before a decision of a drive that has not ended
     chance: jax.Array  # the logarithm of that of what was done
     entropy: jax.Array  # of the decision, nats
 
@@ -74,11 +77,46 @@ def losses(config: Config, model: "Bound", batch: dict[str, jax.Array], keys_B: 
     }
     objective_B = sums["loss"]
     if model.train:
-        better_TxB = driven.alive * advantage(config, driven.earned, batch["start"])
-        entropy_TxB = driven.alive * driven.entropy
+        alive_TxB = driven.world.alive.astype(jnp.float32)
+        better_TxB = alive_TxB * advantage(config, driven.earned, batch["start"])
+        entropy_TxB = alive_TxB * driven.entropy
         objective_B = -(better_TxB * driven.chance + config.entropy * entropy_TxB).sum(0)
-        sums["entropy"] = entropy_TxB.sum(0) / driven.alive.sum(0)
+        sums["entropy"] = entropy_TxB.sum(0) / alive_TxB.sum(0)
     return Losses(objective_B * weight_B, {k: x * weight_B for k, x in sums.items()}, weight_B)
+
+
+def examine(config: Config, model: "Bound", batch: dict[str, jax.Array], keys_B: Any) -> dict:
+    """Of each drive where all cars were before its decisions [B, T, V], and whether it had not
+    ended, and what it has earned [B, T]."""
+    driven, _ = drive(model, batch["start"], keys_B)
+    seen = {"x": driven.world.x, "y": driven.world.y, "alive": driven.world.alive}
+    return {k: x.swapaxes(0, 1) for k, x in (seen | {"earned": driven.earned}).items()}
+
+
+def show(
+    config: Config,
+    inputs: Mapping[str, np.ndarray],
+    kept: Mapping[str, np.ndarray],
+    facts: Mapping[str, Any],
+) -> list[Section]:
+    """Films of the first drives, and of those that earned least."""
+
+    def films(chosen: np.ndarray) -> list[Picture]:
+        return [_film(kept, int(i)) for i in chosen[:DRAWN]]
+
+    order = np.argsort(kept["earned"].sum(1), kind="stable")
+    note = "Its own car is blue, and red once it has crashed; a decision takes a second."
+    return [
+        Section("The first drives", note, None, films(np.arange(len(order)))),
+        Section("Those that earned least", "", None, films(order)),
+    ]
+
+
+def _film(kept: Mapping[str, np.ndarray], i: int) -> Picture:
+    columns = dict.fromkeys(road.World._fields) | {k: kept[k][i] for k in ("x", "y", "alive")}
+    pictures = road_view.film(VIEW, road.World(**columns))
+    caption = f"{i}: return {kept['earned'][i].sum():.1f}"
+    return Picture(pictures[0], caption, gif=road_view.gif(pictures))
 
 
 def drive(model: "Bound", start_Bx2: jax.Array, keys_B: jax.Array) -> tuple[Driven, road.World]:
@@ -95,9 +133,9 @@ def drive(model: "Bound", start_Bx2: jax.Array, keys_B: jax.Array) -> tuple[Driv
         after, earned_B = jax.vmap(road.step)(worlds, action_B)
         done_B = jnp.take_along_axis(chance_BxA, action_B[:, None], axis=-1)[:, 0]
         return after, Driven(
+            worlds,
             earned_B,
             (after.x[:, 0] - worlds.x[:, 0]) % road.RING,
-            worlds.alive.astype(jnp.float32),
             done_B,
             -(jnp.exp(chance_BxA) * chance_BxA).sum(-1),
         )

@@ -1,9 +1,13 @@
+import io
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
-from data.sources import road
+from data.sources import road, road_view
+from train.examine import page
 from train.tasks import control
 
 CONFIG = control.Config(discount=0.5, entropy=0.0)
@@ -77,7 +81,7 @@ def test_what_is_drawn_is_made_likelier_by_what_came_of_it(drawn, batch):
     for t in range(T):
         for b in range(5):  # but for padding
             of_log = np.eye(5)[action[t, b]] - chance  # the slope of a softmax's logarithm
-            expected -= driven.alive[t, b] * float(better[t, b]) * of_log
+            expected -= driven.world.alive[t, b] * float(better[t, b]) * of_log
     np.testing.assert_allclose(grad, expected, rtol=1e-4, atol=1e-5)
     entropy = -(chance * np.log(chance)).sum()
     np.testing.assert_allclose(losses.sums["entropy"], entropy * np.asarray(batch["weight"]), 1e-5)
@@ -85,7 +89,8 @@ def test_what_is_drawn_is_made_likelier_by_what_came_of_it(drawn, batch):
 
 def test_what_comes_of_a_drive_is_that_of_an_episode(drawn, batch):
     model = Habit(LOGITS, train=False)  # the likeliest is to go faster
-    found = jax.jit(lambda: control.losses(CONFIG, model, batch, KEYS))()
+    tasks = (control.losses, control.examine)
+    found, kept = jax.jit(lambda: [task(CONFIG, model, batch, KEYS) for task in tasks])()
     faster = road.ACTIONS.index("faster")
 
     @jax.jit
@@ -93,16 +98,18 @@ def test_what_comes_of_a_drive_is_that_of_an_episode(drawn, batch):
     def episode(start):
         def decide(world, _):
             after, earned = road.step(world, jnp.int32(faster))
-            return after, (earned, (after.x[0] - world.x[0]) % road.RING)
+            return after, (earned, (after.x[0] - world.x[0]) % road.RING, world.y)
 
         world = road.start(jax.random.wrap_key_data(start))
-        last, (earned, metres) = jax.lax.scan(decide, world, length=T)
-        return {"return": earned.sum(), "metres": metres.sum(), "crashed": ~last.alive}
+        last, (earned, metres, y) = jax.lax.scan(decide, world, length=T)
+        return {"return": earned.sum(), "metres": metres.sum(), "crashed": ~last.alive}, y
 
     weight = np.asarray(batch["weight"])
     np.testing.assert_array_equal(found.units, weight)
-    for name, expected in episode(batch["start"]).items():
-        np.testing.assert_allclose(found.sums[name], expected * weight, rtol=1e-4)
+    expected, y = episode(batch["start"])
+    np.testing.assert_allclose(kept["y"], y, atol=1e-5)
+    for name, x in expected.items():
+        np.testing.assert_allclose(found.sums[name], x * weight, rtol=1e-4)
     np.testing.assert_allclose(found.sums["loss"], (T - found.sums["return"]) * weight, rtol=1e-5)
     # The same start and no draw: the same drive. With draws drives from one start differ.
     assert found.sums["return"][0] == found.sums["return"][1]
@@ -115,3 +122,24 @@ def test_bad_fields_and_other_data_are_named():
             control.Config(**{"discount": 0.9, "entropy": 0.0} | {field: value})
     with pytest.raises(ValueError, match="it is for decisions idle, faster"):
         CONFIG.fits({"class_names": ("cat", "dog")})
+
+
+def test_a_page_has_films_of_the_first_drives_and_of_the_worst():
+    rng = np.random.default_rng(0)
+    kept = {
+        "x": rng.uniform(0, road.RING, (3, 4, 5)),
+        "y": rng.integers(0, 4, (3, 4, 5)),
+        "alive": np.ones((3, 4), bool),
+        "earned": np.array([[1.0] * 4, [0.5] * 4, [0.75] * 4]),
+    }
+    first, worst = control.show(CONFIG, {}, kept, {})
+    captions = [[film.caption for film in section.pictures] for section in (first, worst)]
+    told = ["0: return 4.0", "1: return 2.0", "2: return 3.0"]
+    assert captions == [told, [told[i] for i in (1, 2, 0)]]
+    with Image.open(io.BytesIO(first.pictures[2].gif)) as file:
+        assert file.n_frames == 1 + 3 * road_view.RATE
+        assert file.info["duration"] * road_view.RATE == 1000
+        shown = np.asarray(file.convert("RGB")).astype(int)
+    # No edge is further from one of the colours than half of what lies between road and car.
+    assert abs(shown - first.pictures[2].pixels).max() <= 80
+    assert "data:image/gif;base64," in page._section(first)
