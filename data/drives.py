@@ -79,12 +79,8 @@ def open(config: Config) -> DrivesDataset:
 def facts(config: Config) -> dict[str, Any]:
     """See data.facts."""
     _check(config)
-    return {
-        "unit": DrivesDataset.unit,
-        "units_per_row": DrivesDataset.units_per_row,
-        "classes": len(road.ACTIONS),
-        "class_names": road.ACTIONS,
-    }
+    told = {"unit": DrivesDataset.unit, "units_per_row": DrivesDataset.units_per_row}
+    return told | road.FACTS
 
 
 def spec(config: Config) -> dict[str, np.ndarray]:

@@ -79,12 +79,8 @@ def open(config: Config) -> DrivingDataset:
 def facts(config: Config) -> dict[str, Any]:
     """See data.facts."""
     _check(config)
-    return {
-        "unit": DrivingDataset.unit,
-        "units_per_row": DrivingDataset.units_per_row,
-        "classes": len(road.ACTIONS),
-        "class_names": road.ACTIONS,
-    }
+    told = {"unit": DrivingDataset.unit, "units_per_row": DrivingDataset.units_per_row}
+    return told | road.FACTS
 
 
 def spec(config: Config) -> dict[str, np.ndarray]:

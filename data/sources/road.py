@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 VERSION = 1  # of the world and its expert: a part of what is cached
 ACTIONS = ("idle", "faster", "slower", "left", "right")
+FACTS = {"classes": len(ACTIONS), "class_names": ACTIONS}  # of data of decisions, see data.facts
 PUSH = (0.0, 2.5, -4.0, 0.0, 0.0)  # m/s^2 of each action
 TURN = (0, 0, 0, -1, 1)  # lanes of each
 LANES, CARS, SEEN, FEATURES = 4, 20, 8, 6
