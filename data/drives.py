@@ -99,7 +99,7 @@ def _starts(seed: int, stream: int, count: int) -> dict[str, np.ndarray]:
 
 
 def _start(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    first = road.start_key(key)
+    first, _ = jax.random.split(key)  # as road.episode does
     return first, road.observe(road.start(first))
 
 

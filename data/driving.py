@@ -23,9 +23,7 @@ from data.sources import cache, road
 
 BLOCK = 128  # episodes
 MOST = 1 << 16  # episodes
-TRAIN, EVAL, DRIVE, PRACTISE, TUNE = range(
-    5
-)  # streams of a seed; of the last three see data.drives
+TRAIN, EVAL, DRIVE, PRACTISE, TUNE = range(5)  # streams of a seed's episodes, see data.drives
 
 
 @dataclasses.dataclass(frozen=True)

@@ -230,11 +230,6 @@ def _tried(world: World, push: jax.Array) -> tuple[World, jax.Array]:
     return after, after.alive * DT * (after.v[0] / FASTEST - lack)
 
 
-def start_key(key: jax.Array) -> jax.Array:
-    """Of what `start` makes of an episode's key."""
-    return jax.random.split(key)[0]
-
-
 class Episode(NamedTuple):
     """One drive, [T, ...]; where its world is not `alive` it had ended before."""
 
@@ -259,6 +254,6 @@ def episode(policy: Policy, key: jax.Array, decisions: int = DECISIONS) -> Episo
         metres = (after.x[0] - world.x[0]) % RING
         return after, (world, seen, action, earned, metres)
 
-    later = jax.random.split(jax.random.split(key)[1], decisions)
-    last, told = jax.lax.scan(decide, start(start_key(key)), later)
+    first, later = jax.random.split(key)
+    last, told = jax.lax.scan(decide, start(first), jax.random.split(later, decisions))
     return Episode(*told, crashed=~last.alive)

@@ -98,22 +98,12 @@ def film(view: View, worlds: road.World) -> np.ndarray:
     at = np.arange(1 + (len(x) - 1) * RATE) / RATE
     x, y = (np.stack([np.interp(at, np.arange(len(z)), car) for car in z.T], 1) for z in (x, y))
     alive = np.asarray(worlds.alive)[np.floor(at).astype(int)]
-    across = (np.arange(view.width) + 0.5) / view.scale[0] - view.behind
-    return (
-        np.stack(
-            [
-                picture(
-                    view,
-                    boxes(view, road.offset(metres - metres[0]), lanes),
-                    still,
-                    (metres[0] + across) % (2 * DASH) < DASH,
-                )
-                for metres, lanes, still in zip(x, y, alive)
-            ]
-        )
-        .round()
-        .astype(np.uint8)
-    )
+    along = (np.arange(view.width) + 0.5) / view.scale[0] - view.behind
+    pictures = []
+    for metres, lanes, going in zip(x, y, alive):
+        box = boxes(view, road.offset(metres - metres[0]), lanes)
+        pictures.append(picture(view, box, going, (metres[0] + along) % (2 * DASH) < DASH))
+    return np.stack(pictures).round().astype(np.uint8)
 
 
 def gif(pictures: np.ndarray) -> bytes:

@@ -154,8 +154,7 @@ def advantage(config: Config, earned_TxB: jax.Array, start_Bx2: jax.Array) -> ja
 
     nothing_B = jnp.zeros(earned_TxB.shape[1])
     _, to_go_TxB = jax.lax.scan(back, nothing_B, earned_TxB, reverse=True)
-    other_BxB = (start_Bx2[:, None] == start_Bx2[None]).all(-1) & ~jnp.eye(
-        len(start_Bx2), dtype=bool
-    )
+    alike_BxB = (start_Bx2[:, None] == start_Bx2[None]).all(-1)
+    other_BxB = alike_BxB & ~jnp.eye(len(start_Bx2), dtype=bool)
     share_BxB = other_BxB / jnp.maximum(other_BxB.sum(0), 1)[None]
     return jax.lax.stop_gradient(to_go_TxB - to_go_TxB @ share_BxB)
