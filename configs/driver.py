@@ -9,9 +9,9 @@ from ml_collections import ConfigDict
 
 from configs import base
 
-PASSES = 8  # over the decisions of a run, of every run
+PASSES = 16  # over the decisions of a run, of every run
 AN_EPISODE = 39.7  # decisions: the expert seldom crashes
-MOST = 4096  # episodes, which take minutes to simulate
+MOST = 8192  # episodes, which take minutes to simulate
 DRIVES = 256  # to be scored by at the wheel
 
 
@@ -25,8 +25,8 @@ def recipe(width: int, decisions: float) -> ConfigDict:
 
     A run makes the same number of passes whatever its size, over as many episodes as that takes:
     so D stands for decisions that differ, but where that is more than MOST episodes have. Measured
-    on episodes of another seed (benchmarks/results/families/driver.md): of learning rates .003, .01
-    and .03 the second is best at width 16, and batches of 64 are better than of 128 at width 12.
+    on episodes of another seed (benchmarks/results/families/driver.md), at width 12 and 9.3e5
+    decisions: of learning rates .002, .004 and .01 the second is best.
     """
     config = base.get_config()
     config.data = {
@@ -54,7 +54,7 @@ def recipe(width: int, decisions: float) -> ConfigDict:
     config.log_every = max(1, round(decisions / config.batch_size / 100))
     config.checkpoint.every = 20_000
     config.evaluation.batch_size = 1024
-    config.optimizer.learning_rate = 0.01
+    config.optimizer.learning_rate = 0.004
     config.optimizer.b2 = 0.99
     return config
 
