@@ -1,7 +1,7 @@
 """driver that learns by driving: it begins with an imitator's weights and is scored at the wheel.
 
-python -m train --config=configs/driver.py:width=12,decisions=9.34e5 --workdir=/tmp/driver1
-python -m train --config=configs/pilot.py:width=12,drives=4e4 --workdir=/tmp/pilot1 \\
+python -m train --config=configs/driver.py:width=16,decisions=3e6 --workdir=/tmp/driver1
+python -m train --config=configs/pilot.py:width=16,drives=4e4 --workdir=/tmp/pilot1 \\
     --config.start.run=/tmp/driver1
 """
 
@@ -12,15 +12,14 @@ from configs import base, driver
 
 def get_config(dials: str = "") -> ConfigDict:
     """One run; the dials are width and drives."""
-    return base.run(recipe, dials, 12, 40_000)
+    return base.run(recipe, dials, 16, 40_000)
 
 
 def recipe(width: int, drives: float) -> ConfigDict:
     """Everything that follows from a width and a number of drives.
 
-    Measured on starts to tune on (benchmarks/results/families/driver.md): batches of 64 may fall
-    off at a learning rate of .004, and without an entropy's worth; a discount of .8 is too
-    short-sighted for .9. Nothing else was tried.
+    Measured on starts to tune on (benchmarks/results/families/driver.md): with batches of 64 drives
+    a run may collapse, and a discount of .8 is worse than of .9.
     """
     config = driver.recipe(width, 32_000)
     config.evals = {}
