@@ -1,7 +1,7 @@
 """A page of what a run found, for people to look at: one HTML file, which asks for nothing else.
 
-What a task wants drawn is in its `show`. Pictures are PNG in the file itself, boxes lie over them
-as SVG. Whatever comes from a file is a stranger's text, and is escaped.
+What a task wants drawn is in its `show`. Pictures are PNG, or films GIF, in the file itself; boxes
+lie over them as SVG. Whatever comes from a file is a stranger's text, and is escaped.
 """
 
 import base64
@@ -100,7 +100,8 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def _figure(picture: Picture) -> str:
     height, width = picture.pixels.shape[:2]
     times = max(1, -(-_WIDE // width)) if picture.boxes else max(1, 96 // width)
-    address = f"data:image/png;base64,{base64.b64encode(png.content(picture.pixels)).decode()}"
+    kind, content = ("gif", picture.gif) if picture.gif else ("png", png.content(picture.pixels))
+    address = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
     boxes = []
     for box in picture.boxes:
         left, top, right, bottom = (round(float(x), 2) for x in box.corners)
