@@ -34,6 +34,7 @@ def recipe(width: int, tokens: float) -> ConfigDict:
         "source": "bible:en-fr",
         "tokenizer": "bpe:2000",
         "source_length": 64,
+        "cut_source": False,
         "target_length": 64,
         "evaluation": "test",
         "eval_rows": 0,
