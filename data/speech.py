@@ -53,7 +53,11 @@ class SpeechDataset:
         self.train_rows, self.eval_rows = len(self._train.frames), len(self._eval.frames)
         self.units_per_row = float(self._train.frames.mean(dtype=np.float64))
         hours = self._train.frames.sum() * config.hop / 3.6e6
-        self.facts = facts(config) | {"hours": hours, "hear": functools.partial(_hear, config)}
+        self.facts = facts(config) | {
+            "hours": hours,
+            "hear": functools.partial(_hear, config),
+            "texts": lambda: map(encode, self._train.texts),
+        }
         self.note = f"{config.source}: {found.note}; {train_note} ({hours:.3g} hours), {eval_note}"
         decided = [order.VERSION, sound.VERSION, found.train.digest, found.held_out.digest]
         decided += [config.mels, config.hop, config.stride, config.frames, config.characters]
