@@ -1,6 +1,5 @@
 """What a model that summarises is compared with."""
 
-
 from benchmarks import summaries
 
 
