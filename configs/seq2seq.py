@@ -53,6 +53,7 @@ def recipe(width: int, tokens: float) -> ConfigDict:
         "qk_norm": True,
         "rope_base": 10_000.0,
         "tied": True,
+        "copy": False,
         "dropout": 0.0,
         "remat": "full",
         "dtype": "float32",

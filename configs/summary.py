@@ -29,6 +29,8 @@ def recipe(width: int, tokens: float) -> ConfigDict:
         target_length=40,
         cleaning=base.CLEANING | {"similar": 0.8},
     )
+    config.model.copy = True
+    config.model.encoder_layers = 1
     config.batch_size = 8
     config.log_every = max(1, round(base.steps(config, tokens, UNITS_A_ROW) / 200))
     return config
