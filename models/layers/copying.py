@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from models.layers.transformer import Shape, dense, matrix
 
-NOTHING = -1e30  # the logarithm of no chance, of which no gradient comes
+LEAST, TINY = -1e30, 1e-30  # a score and a chance that are as good as none
 
 
 class Source(NamedTuple):
@@ -41,19 +41,22 @@ class Copy(nn.Module):
         return dense(x_BxSxD, self.key_DxD)
 
     def __call__(self, x_BxTxD: jax.Array, logits_BxTxV: jax.Array, source: Source) -> jax.Array:
-        """Log-probabilities float32 [B, T, V] of tokens that are written or copied."""
+        """Logits float32 [B, T, V] of tokens that are written or copied."""
+        keep_BxS, tokens_BxS = source.keep_BxS, source.tokens_BxS
         score_BxTxS = jnp.einsum("btd,bsd->bts", dense(x_BxTxD, self.query_DxD), source.key_BxSxD)
         score_BxTxS = score_BxTxS.astype(jnp.float32) * self.width**-0.5
-        share_BxTxS = nn.softmax(jnp.where(source.keep_BxS[:, None], score_BxTxS, NOTHING))
-        copied_BxTxV = jax.vmap(
-            lambda x_TxV, tokens_S, share_TxS: x_TxV.at[:, tokens_S].add(share_TxS)
-        )(jnp.zeros_like(logits_BxTxV), source.tokens_BxS, share_BxTxS)
-        there_BxTxV = copied_BxTxV > 0
-        log_copied_BxTxV = jnp.where(
-            there_BxTxV, jnp.log(jnp.where(there_BxTxV, copied_BxTxV, 1.0)), NOTHING
-        )
+        share_BxTxS = nn.softmax(jnp.where(keep_BxS[:, None], score_BxTxS, LEAST))
+        # Of a token that is there several times all shares, where it is first.
+        same_BxSxS = tokens_BxS[:, :, None] == tokens_BxS[:, None]
+        first_BxS = keep_BxS & ~jnp.any(jnp.tril(same_BxSxS, -1), axis=-1)
+        copied_BxTxS = jnp.einsum("btr,brs->bts", share_BxTxS, same_BxSxS.astype(jnp.float32))
         gate_BxTx1 = dense(x_BxTxD, self.gate_Dx1).astype(jnp.float32)
-        return jnp.logaddexp(
-            nn.log_sigmoid(gate_BxTx1) + nn.log_softmax(logits_BxTxV),
-            nn.log_sigmoid(-gate_BxTx1) + log_copied_BxTxV,
-        )
+        log_copied_BxTxS = nn.log_sigmoid(-gate_BxTx1) + jnp.log(copied_BxTxS + TINY)
+        # The logits that say so: all as they were, but for those of what is there.
+        log_z_BxTx1 = nn.logsumexp(logits_BxTxV, axis=-1, keepdims=True)
+        logit_BxTxS = jax.vmap(lambda x_TxV, tokens_S: x_TxV[:, tokens_S])(logits_BxTxV, tokens_BxS)
+        log_written_BxTxS = logit_BxTxS - log_z_BxTx1 + nn.log_sigmoid(gate_BxTx1)
+        more_BxTxS = jnp.logaddexp(log_written_BxTxS, log_copied_BxTxS) - log_written_BxTxS
+        more_BxTxS = jnp.where(first_BxS[:, None], more_BxTxS, 0)
+        add = jax.vmap(lambda x_TxV, tokens_S, more_TxS: x_TxV.at[:, tokens_S].add(more_TxS))
+        return add(logits_BxTxV, tokens_BxS, more_BxTxS)
