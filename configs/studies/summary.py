@@ -15,10 +15,10 @@ def get_config() -> ConfigDict:
         {
             "name": "summary",
             "experiment": "configs/summary.py",
-            "sizes": (8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96),
-            "budgets": (4e11, 8e11, 1.6e12),
+            "sizes": (12, 16, 24, 32, 40, 48, 64, 80, 96),
+            "budgets": (5e11, 1e12, 2e12),
             "sizes_per_budget": 4,
-            "prior": {"coefficient": 4.2, "exponent": 0.364},
+            "prior": {"coefficient": 0.42, "exponent": 0.45},
             "heldout": (2.5,),
             "seeds": (0,),
             "max_epochs": 6.0,
