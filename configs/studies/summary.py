@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
             "name": "summary",
             "experiment": "configs/summary.py",
             "sizes": (12, 16, 24, 32, 40, 48, 64, 80, 96),
-            "budgets": (5e11, 1e12, 2e12),
+            "budgets": (3e11, 6e11, 1.2e12),
             "sizes_per_budget": 4,
             "prior": {"coefficient": 0.42, "exponent": 0.45},
             "heldout": (2.5,),
