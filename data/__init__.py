@@ -38,7 +38,8 @@ class Dataset(Protocol):
     # many of them are given, int32 [n]). "tokenizer" gives what a tokenizer.json of Hugging Face
     # holds, in which the last token is "end".
     # Where what is written are pictures: "draw" (token ids int32 [n, places] to uint8 [n, H, W,
-    # channels]) in place of the first two.
+    # channels]) in place of the first two; where it is sound: "play" (token ids of each row to
+    # int16 samples and their rate in Hz), and a batch of "prompt" has `ends`, int32 [n].
     # Of images: "pixels" (one of a batch as uint8 [H, W, C]).
     facts: dict[str, Any]
     digest: str  # sha256 over the content and all that decides batches, but for the seed

@@ -12,9 +12,12 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
+
+import numpy as np
 
 T = TypeVar("T")
 BUILDING = ".building-"
@@ -59,6 +62,19 @@ def entry(name: str, read: Callable[[Path], T | None], build: Callable[[Path], N
         if (found := read(place)) is None:
             raise OSError(f"{place}: written, and not the same when read")
         return found
+
+
+def arrays(name: str, file: str, make: Callable[[], Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Arrays by name, made once and kept in a file (.npz) of the entry `name`."""
+
+    def read(folder: Path) -> dict[str, np.ndarray] | None:
+        try:  # a zip has a sum of each part
+            with np.load(folder / file, allow_pickle=False) as found:
+                return dict(found)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            return None
+
+    return entry(name, read, lambda folder: np.savez(folder / file, **make()))
 
 
 @contextlib.contextmanager

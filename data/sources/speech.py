@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import re
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -78,14 +77,12 @@ def find(source: str, how: Sound, side: str, train: int, held_out: int) -> Sourc
     check(source)
     kind, _, rest = source.partition(":")
     if kind == "espeak":
-        texts, left_out = _phrases()
+        texts, left_out = verses()
         wanted = {TRAIN: train, SIDES[side]: held_out}
         parts = [_spoken(rest, texts[s], most, how) for s, most in wanted.items()]
-        return Source(*parts, f"phrases of verses, held out by chapters{left_out}")
+        return Source(*parts, left_out)
     found, heard, note = _recorded(source, how)
-    sides, rule = _sides(found)
-    wanted = {TRAIN: train, SIDES[side]: held_out}
-    chosen = [np.flatnonzero(sides == s)[: most or None] for s, most in wanted.items()]
+    chosen, rule = sides(found, side, train, held_out)
     parts = [_joined([found[i] for i in rows], [heard[i] for i in rows], how) for rows in chosen]
     return Source(*parts, f"{rule}{note}")
 
@@ -105,8 +102,9 @@ def plain(text: str, where: object) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def _phrases() -> tuple[dict[int, list[str]], str]:
-    """Phrases of the King James Version by their side, all different and in a shuffled order.
+def verses() -> tuple[dict[int, list[str]], str]:
+    """Phrases of the King James Version by their side, all different and in a shuffled order; and
+    in words how they were held out.
 
     A side is of whole chapters, by a hash of their key, so that chapters that repeat one another
     (data/sources/corpus/PROVENANCE.md) are together; no phrase is on two sides.
@@ -123,8 +121,9 @@ def _phrases() -> tuple[dict[int, list[str]], str]:
     before = len(found[TRAIN])
     found[TRAIN] = {phrase: None for phrase in found[TRAIN] if phrase not in held_out}
     found[VALIDATION] = {phrase: None for phrase in found[VALIDATION] if phrase not in twice}
-    left_out = f"; {before - len(found[TRAIN]):,} to train on left out that are held out too"
-    return {side: _shuffled(list(texts)) for side, texts in found.items()}, left_out
+    left_out = f"{before - len(found[TRAIN]):,} to train on left out that are held out too"
+    note = f"phrases of verses, held out by chapters; {left_out}"
+    return {side: _shuffled(list(texts)) for side, texts in found.items()}, note
 
 
 def phrases(verse: str) -> Iterator[str]:
@@ -152,8 +151,8 @@ def _spoken(voice: str, texts: list[str], most: int, how: Sound) -> Speech:
     blocks = [_block(voice, texts[i : i + BLOCK], how) for i in range(0, n, BLOCK)]
     frames = np.concatenate([block["frames"] for block in blocks])[:n]
     features = np.concatenate([block["features"] for block in blocks])[: frames.sum()]
-    digest = hashlib.sha256(f"{n} {[str(block['digest']) for block in blocks]}".encode())
-    return Speech(list(texts[:n]), frames, features, digest.hexdigest())
+    sha256 = hashlib.sha256(f"{n} {[str(block['digest']) for block in blocks]}".encode())
+    return Speech(list(texts[:n]), frames, features, sha256.hexdigest())
 
 
 def _block(voice: str, texts: tuple[str, ...], how: Sound) -> dict[str, np.ndarray]:
@@ -161,22 +160,13 @@ def _block(voice: str, texts: tuple[str, ...], how: Sound) -> dict[str, np.ndarr
     identity = json.dumps([FORMAT, sound.VERSION, pin, voice, texts, how])
     name = f"speech-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
 
-    def build(folder: Path) -> None:
+    def make() -> dict[str, np.ndarray]:
         spoken, rate = espeak.speak(list(texts), voice)
-        found = [Recording(*row, TRAIN, rate) for row in zip(texts, spoken)]
+        found = [Recording(text, one.samples, TRAIN, rate) for text, one in zip(texts, spoken)]
         heard = _joined(found, [_heard(one, how) for one in found], how)._asdict()
-        np.savez(folder / "speech.npz", **{name: heard[name] for name in Speech._fields[1:]})
+        return {name: heard[name] for name in Speech._fields[1:]}
 
-    return cache.entry(name, _read, build)
-
-
-def _read(folder: Path) -> dict[str, np.ndarray] | None:
-    """What was built; None where it is absent or damaged: a zip has a sum of each part."""
-    try:
-        with np.load(folder / "speech.npz", allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        return None
+    return cache.arrays(name, "speech.npz", make)
 
 
 class Recording(NamedTuple):
@@ -228,13 +218,23 @@ def _of_folder(folder: Path) -> tuple[list[Recording], str]:
     return found, ""
 
 
+def recordings(source: str) -> tuple[list[Recording], str]:
+    """What somebody recorded, in an order that is a hash of the texts; and a note.
+
+    Args:
+      source: "prompts" or "folder:PATH".
+    """
+    kind, _, rest = source.partition(":")
+    found, note = _prompts() if kind == "prompts" else _of_folder(files.user_path(rest))
+    # Stable: of a text in the order of the source.
+    return sorted(found, key=lambda one: split.draw(one.text)), note
+
+
 # Of a plan's runs each may be on another number of recordings: they are read once a process.
 @functools.lru_cache(maxsize=1)
 def _recorded(source: str, how: Sound) -> tuple[list[Recording], list[np.ndarray], str]:
-    """Recordings with their features, in an order that is a hash of their texts."""
-    kind, _, rest = source.partition(":")
-    found, note = _prompts() if kind == "prompts" else _of_folder(files.user_path(rest))
-    found.sort(key=lambda one: split.draw(one.text))  # stable: of a text in the order of the source
+    """Recordings with their features."""
+    found, note = recordings(source)
     return found, [_heard(one, how) for one in found], note
 
 
@@ -243,13 +243,27 @@ def _heard(recording: Recording, how: Sound) -> np.ndarray:
 
 
 def _joined(found: list[Recording], heard: list[np.ndarray], how: Sound) -> Speech:
-    digest = hashlib.sha256()
-    for one in found:
-        digest.update(f"{one.text} {one.rate} {len(one.samples)}".encode())
-        digest.update(one.samples.astype("<i2").tobytes())
     frames = np.array([len(x) for x in heard], np.int32)
     features = np.concatenate([np.zeros((0, how.mels), np.float16), *heard])
-    return Speech([one.text for one in found], frames, features, digest.hexdigest())
+    return Speech([one.text for one in found], frames, features, digest(found))
+
+
+def digest(found: list[Recording]) -> str:
+    """sha256 of texts and samples."""
+    sha256 = hashlib.sha256()
+    for one in found:
+        sha256.update(f"{one.text} {one.rate} {len(one.samples)}".encode())
+        sha256.update(one.samples.astype("<i2").tobytes())
+    return sha256.hexdigest()
+
+
+def sides(
+    found: list[Recording], side: str, train: int, held_out: int
+) -> tuple[list[np.ndarray], str]:
+    """The places of recordings to train on and to evaluate on, see `find`; and the rule."""
+    of_each, rule = _sides(found)
+    wanted = {TRAIN: train, SIDES[side]: held_out}
+    return [np.flatnonzero(of_each == s)[: most or None] for s, most in wanted.items()], rule
 
 
 def _sides(found: list[Recording]) -> tuple[np.ndarray, str]:

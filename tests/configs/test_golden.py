@@ -46,6 +46,7 @@ EXPERIMENTS = (
     "tokenizer",
     "two_tower",
     "vit",
+    "wavenet",
 )
 STUDIES = (
     "bert",
@@ -69,6 +70,7 @@ STUDIES = (
     "tokenizer",
     "two_tower",
     "vit",
+    "wavenet",
 )
 CONFIGS = (*EXPERIMENTS, *(f"studies.{name}" for name in STUDIES))
 

@@ -1,15 +1,17 @@
 """Writes with a run's model: gpt goes on from a prompt, seq2seq translates it, text2image draws it,
-ctc transcribes recordings.
+ctc transcribes recordings, wavenet makes some.
 
     python -m train.generate --workdir=runs/first --prompt='In the beginning ' [--tokens=40]
     python -m train.generate --workdir=runs/first --prompt=The --temperature=.8 --top_p=.95 --seed=1
     python -m train.generate --workdir=runs/translation --prompt='And he said' --beams=4
     python -m train.generate --workdir=runs/ctc --wav=speech.wav [--beams=16] [--ngram=6]
     python -m train.generate --workdir=runs/drawing --prompt='google red heart' --to=a.png --each=4
+    python -m train.generate --workdir=runs/voice --prompt='press one' --temperature=1 --to=a.wav
 
 Greedy unless there is a --temperature. Several prompts, by --prompt again and again or one a line
 of --prompts_file, are written together. A text ends where the model says so, at --tokens, or where
-the context that it was trained on does. Pictures go into one file, a row for each prompt.
+the context that it was trained on does. Pictures go into one file, a row for each prompt; so do
+recordings, one after another.
 
 Exit codes: 0 done, 2 bad input.
 """
@@ -32,8 +34,8 @@ if __name__ == "__main__":
     flags.DEFINE_multi_string("prompt", [], "What to go on from, or to translate.")
     flags.DEFINE_multi_string("wav", [], "A recording to transcribe.")
     define_path("prompts_file", None, "UTF-8 text, a prompt a line.")
-    define_path("to", None, "A .png, of a run that draws.")
-    flags.DEFINE_integer("each", 1, "Pictures of each prompt.")
+    define_path("to", None, "A .png of a run that draws, a .wav of one that speaks.")
+    flags.DEFINE_integer("each", 1, "Pictures or recordings of each prompt.")
     flags.DEFINE_integer("tokens", 0, "Write at most so many; 0 = as the context has room for.", 0)
     flags.DEFINE_float("temperature", 0.0, "Of what is drawn from; 0 = the most probable token.")
     flags.DEFINE_integer("top_k", 0, "Draw from this many of the most probable; 0 = all.", 0)

@@ -2,17 +2,20 @@
 
 from collections import deque
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from train import cache, saved, step, workdir
 from train.cli import InputError, Unavailable
-from train.generate import drawing, rules, show, transcribing, writing
+from train.generate import drawing, rules, show, speaking, transcribing, writing
 from train.generate.ngram import Ngram
 
 MOST_PROMPTS, MOST_BYTES = 1024, 16 << 20  # of one call
 BEAMS = 16  # of a recording, where no number is given
+# Where data have one of these facts, what is written goes into a file.
+MADE = {"draw": drawing, "play": speaking}
 
 
 def run(given: Any) -> int:
@@ -30,18 +33,19 @@ def run(given: Any) -> int:
     cache.use_cache()
     with workdir.locked(folder):
         run = saved.open_run(folder, given.step)
-        draws = "draw" in run.dataset.facts
-        drawing.check(draws, given.to, given.each, given.tokens)
+        made = next((MADE[fact] for fact in MADE if fact in run.dataset.facts), None)
+        _check_file(made, given)
         batch, lengths = _batch(run, [text for text in prompts for _ in range(given.each)])
         state = run.state()
     facts, model = run.dataset.facts, step.build_model(run.config)
     writer = writing.Writer(model, rule, facts.get("end", -1))
     variables = {"params": state.params, **state.extra}
-    asked = {"tokens": given.tokens, "seed": given.seed}
+    every = batch["tokens"].shape[1] if made else writing.BLOCK
+    asked = {"tokens": given.tokens, "seed": given.seed, "every": every}
     parts = writing.written(writer, variables, batch, lengths, **asked)
-    if draws:
+    if made:
         (last,) = deque(parts, maxlen=1)
-        drawing.write(Path(given.to), facts["draw"](np.stack(last.tokens)), given.each)
+        made.write(Path(given.to), last.tokens, batch, facts, given.each)
         print(given.to)
         return 0
     if given.beams or len(prompts) > 1:  # what beams find best may change to the last
@@ -50,6 +54,18 @@ def run(given: Any) -> int:
     last = show.show_texts(begun, parts, facts["decode"])
     show.show_full(last, batch["tokens"].shape[1], given.tokens)
     return 0
+
+
+def _check_file(made: ModuleType | None, given: Any) -> None:
+    """Raises InputError where --to and --each do not go with what a run makes; None: texts."""
+    if made:
+        if not given.to or Path(given.to).suffix.lower() != made.SUFFIX:
+            what = f"give the {made.SUFFIX} that is to be written"
+            raise InputError(f"--to: {given.to or 'missing'}; {what}")
+        made.check(given)
+    elif given.to or given.each != 1:
+        flag = "to" if given.to else "each"
+        raise InputError(f"--{flag}: {given.to or given.each}; its run writes texts, no file")
 
 
 def _transcribe(given: Any, folder: Path) -> int:

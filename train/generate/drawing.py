@@ -1,6 +1,8 @@
 """Pictures that a model has drawn, as one PNG: a row for each caption."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -8,26 +10,27 @@ from train import png
 from train.cli import InputError, Unavailable
 from train.record import replacing
 
+SUFFIX = ".png"
 MARGIN, LEAST_SIDE = 4, 128  # pixels around a picture, and of its side once it is made larger
 MOST_EACH = 64
 
 
-def check(draws: bool, to: str | None, each: int, tokens: int) -> None:
-    """Raises InputError where flags do not go with a run that draws, or with one that does not."""
-    if not draws:
-        if to or each != 1:
-            flag = "to" if to else "each"
-            raise InputError(f"--{flag}: {to or each}; its run writes texts, not pictures")
-        return
-    if not to or Path(to).suffix.lower() != ".png":
-        raise InputError(f"--to: {to or 'missing'}; give the .png that pictures are drawn into")
-    if not 1 <= each <= MOST_EACH:
-        raise InputError(f"--each: {each}; allowed: 1 to {MOST_EACH}")
-    if tokens:
-        raise InputError(f"--tokens: {tokens}; a picture has as many codes as it needs")
+def check(given: Any) -> None:
+    """Raises InputError where flags do not go with pictures."""
+    if not 1 <= given.each <= MOST_EACH:
+        raise InputError(f"--each: {given.each}; allowed: 1 to {MOST_EACH}")
+    if given.tokens:
+        raise InputError(f"--tokens: {given.tokens}; a picture has as many codes as it needs")
 
 
-def write(path: Path, images: np.ndarray, columns: int) -> None:
+def write(
+    path: Path, tokens: list[np.ndarray], batch: Mapping, facts: Mapping, columns: int
+) -> None:
+    """Draws what was written of each prompt, in rows of so many (Unavailable)."""
+    save(path, facts["draw"](np.stack(tokens)), columns)
+
+
+def save(path: Path, images: np.ndarray, columns: int) -> None:
     """Writes uint8 [n, side, side, 1 or 3] in rows of so many, each pixel as a square. The file is
     written whole or not at all (Unavailable)."""
     times = max(1, LEAST_SIDE // images.shape[1])

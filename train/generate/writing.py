@@ -182,6 +182,7 @@ def written(
     *,
     tokens: int = 0,
     seed: int = 0,
+    every: int = BLOCK,
 ) -> Iterator[Written]:
     """Writes; gives all so far after the first token, and then every few.
 
@@ -192,6 +193,7 @@ def written(
       given: int32 [P], how many tokens a prompt has, at least 1.
       tokens: to write for each prompt at most; 0 = as many as there is room for.
       seed: of what is drawn.
+      every: how few.
     """
     L, K = batch["tokens"].shape[1], writer.rule.rows
     most = tokens or L
@@ -210,4 +212,4 @@ def written(
         yield Written(bare, of.score_R[first], ended)
         if until >= last or of.ended_R.all():
             return
-        until = min(until + BLOCK, last)
+        until = min(until + every, last)

@@ -29,7 +29,7 @@ def losses(config: Config, model: Any, batch: dict[str, jax.Array], keys: jax.Ar
 
     batch["weight"] float [B] is 0 for padding.
     """
-    loss_BxL, log_z_BxL = _of_each(model, batch)
+    loss_BxL, log_z_BxL = of_each(model, batch)
     objective_BxL = loss_BxL + config.z_loss * jnp.square(log_z_BxL)
     weight_B, L = batch["weight"], loss_BxL.shape[1]
     return Losses(
@@ -39,7 +39,7 @@ def losses(config: Config, model: Any, batch: dict[str, jax.Array], keys: jax.Ar
     )
 
 
-def _of_each(model: Any, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+def of_each(model: Any, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
     """The loss of each token, and the log of the sum of the exponents of its logits, [B, L]."""
     logits_BxLxV = model(batch).astype(jnp.float32)
     log_z_BxL = jax.nn.logsumexp(logits_BxLxV, axis=-1)
@@ -62,5 +62,5 @@ def examine(
     config: Config, model: Any, batch: dict[str, jax.Array], keys: jax.Array
 ) -> dict[str, jax.Array]:
     """The loss of each token, [B, L]: how much those before it help, see benchmarks.beside."""
-    loss_BxL, _ = _of_each(model, batch)
+    loss_BxL, _ = of_each(model, batch)
     return {"nats": loss_BxL}

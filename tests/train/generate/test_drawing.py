@@ -1,5 +1,7 @@
 """`python -m train.generate` on a run of text2image of a few steps."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from tests.data.test_captioned import OPTIONS, drawn, image  # noqa: F401
 from train import run, saved, step
 from train.cli import InputError
 from train.config import resolve
-from train.generate import drawing
+from train.generate import command
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ def test_a_row_of_pictures_for_each_caption(trained, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ([], "--to: missing; give the .png that pictures are drawn into"),
+        ([], "--to: missing; give the .png that is to be written"),
         (["--to=a.jpg"], "--to: a.jpg; give the .png"),
         (["--to=a.png", "--each=0"], "--each: 0; allowed: 1 to 64"),
         (["--to=a.png", "--tokens=3"], "--tokens: 3; a picture has as many codes as it needs"),
@@ -80,5 +82,6 @@ def test_bad_flags_are_one_line(trained, tmp_path, monkeypatch, flags, said):
 
 def test_a_run_that_writes_texts_draws_nothing():
     for given, flag in ((("a.png", 1), "to"), ((None, 2), "each")):
-        with pytest.raises(InputError, match=f"--{flag}: .*; its run writes texts, not pictures"):
-            drawing.check(False, *given, 0)
+        asked = SimpleNamespace(to=given[0], each=given[1])
+        with pytest.raises(InputError, match=f"--{flag}: .*; its run writes texts, no file"):
+            command._check_file(None, asked)
