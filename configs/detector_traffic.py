@@ -29,4 +29,5 @@ def recipe(width: int, images: float) -> ConfigDict:
         "side": 32,
         "noise": 16.0,
     }
+    config.task.box_weight = 2.0
     return config
