@@ -181,7 +181,7 @@ def test_labelled_images_have_their_classes_for_captions(monkeypatch):
     pixels = np.random.default_rng(0).integers(0, 256, (120, 4, 4, 1), np.uint8)
     labels = np.arange(120) % 2
     pixels[7] = pixels[3]  # twice to train on
-    pixels[9] = pixels[110]  # and in the test side too
+    pixels[9] = pixels[111]  # and in the test side too
     train, test = (
         labelled.Side(pixels[part], labels[part]) for part in np.split(range(120), [100])
     )
