@@ -289,9 +289,6 @@ def _budget(size, D, C, loss, method: str, depth: float) -> Budget:
     distinct = len(np.unique(size[used]))
     if distinct < MIN_SIZES:
         return missing(f"{distinct} model sizes, at least {MIN_SIZES} are needed")
-    best = size[np.argmin(loss)]
-    if best in (size.min(), size.max()) and method == "akima":
-        return missing("no interior minimum: the best run is at the edge of the grid")
     x, y = np.log(size[used] / N0), np.log(loss[used])
     coefficients: tuple[float, ...] = ()
     if method == "parabola":
@@ -308,6 +305,7 @@ def _budget(size, D, C, loss, method: str, depth: float) -> Budget:
 
 
 def _akima_minimum(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Where the interpolant is lowest, maybe beside a lowest run at the edge, and how low."""
     from scipy.interpolate import Akima1DInterpolator
 
     x, place = np.unique(x, return_inverse=True)
