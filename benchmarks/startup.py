@@ -21,15 +21,15 @@ from pathlib import Path
 
 from absl import flags
 
-from train.cli import run_main
+from train.cli import InputError, run_main
 
 _ROOT = Path(__file__).parent.parent
-_VERBS = {
-    "scaling.fit": ("--runs",),
-    "scaling.forecast": ("--runs", "--N=7e9", "--D=1.4e11"),
-    "scaling.fit --law=list": ("--law=list",),
-    "scaling.fit --help": ("--help",),
-}
+_VERBS = (
+    "scaling.fit --runs=RUNS",
+    "scaling.forecast --runs=RUNS --N=7e9 --D=1.4e11",
+    "scaling.fit --law=list",
+    "scaling.fit --help",
+)
 
 
 def start(workdir: Path, cache: Path) -> tuple[float, float]:
@@ -52,12 +52,12 @@ def start(workdir: Path, cache: Path) -> tuple[float, float]:
 
 def cpu(verb: str, runs: Path, setting: dict[str, str]) -> float:
     """CPU seconds of a verb's process, its threads included."""
-    more = [f"--runs={runs}" if word == "--runs" else word for word in _VERBS[verb]]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     clean = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    command = [sys.executable, "-m", verb.split()[0], *more]
-    # --help ends with a status of its own.
-    subprocess.run(command, cwd=_ROOT, env=clean | setting, capture_output=True)
+    command = [sys.executable, "-m", *verb.replace("RUNS", str(runs)).split()]
+    ended = subprocess.run(command, cwd=_ROOT, env=clean | setting, capture_output=True)
+    if ended.returncode > ("--help" in verb):  # which ends with 1
+        raise InputError(f"{verb}: {ended.stderr.decode()}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
