@@ -19,7 +19,7 @@ def recipe(width: int, drives: float) -> ConfigDict:
     """Everything that follows from a width and a number of drives.
 
     Measured on starts to tune on (benchmarks/results/families/driver.md): with batches of 64 drives
-    a run may collapse, and a discount of .8 is worse than of .9.
+    a run may collapse, and one with a discount of .8 gained nothing.
     """
     config = driver.recipe(width, 32_000)
     config.evals = {}
