@@ -14,10 +14,10 @@ def get_config() -> ConfigDict:
         {
             "name": "wavenet",
             "experiment": "configs/wavenet.py",
-            "sizes": (3, 4, 5, 6, 8, 10, 12, 16),
+            "sizes": (3, 4, 5, 6, 8, 10, 12),
             "budgets": (3e10, 6e10, 1.2e11),
-            "sizes_per_budget": 4,
-            "prior": {"coefficient": 0.45, "exponent": 0.4},
+            "sizes_per_budget": 5,
+            "prior": {"coefficient": 690.0, "exponent": 0.1},
             "heldout": (4.0,),
             "seeds": (0,),
             "max_epochs": 4.0,
