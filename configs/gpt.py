@@ -49,7 +49,7 @@ def recipe(width: int, tokens: float) -> ConfigDict:
         "rope_base": 10_000.0,
         "tied": True,
         "dropout": 0.0,
-        "remat": "full",
+        "remat": "auto",
         "dtype": "float32",
         "quantize": "none",
     }

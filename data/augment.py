@@ -1,6 +1,7 @@
-"""Augmentation of images: pure functions of a row's generator (data.order.rngs) and its image.
+"""Augmentation of images and recordings: pure functions of a row's generator (data.order.rngs).
 
-An image is float32 [H, W, C], in standard deviations from the training mean.
+An image is float32 [H, W, C], in standard deviations from the training mean; a recording [F, M],
+bands of pitch of each frame, in standard deviations from the recording's mean.
 """
 
 import numpy as np
@@ -53,3 +54,38 @@ def share(rng: np.random.Generator, alpha: float) -> np.float32:
     share, not all of a batch one.
     """
     return np.float32(rng.beta(alpha, alpha))
+
+
+def masked(rng: np.random.Generator, speech: np.ndarray, masks: int) -> np.ndarray:
+    """The recording with the mean in so many spans of bands, and in as many of frames.
+
+    Park et al. 2019, "SpecAugment", section 2: a span has any width up to its most, here a fifth of
+    the bands and a tenth of the frames, and lies anywhere.
+    """
+    speech = speech.copy()
+    for along, share in ((speech.T, 0.2), (speech, 0.1)):
+        for _ in range(masks):
+            width = rng.integers(round(share * len(along)) + 1)
+            start = rng.integers(len(along) - width + 1)
+            along[start : start + width] = 0
+    return speech
+
+
+def paced(rng: np.random.Generator, speech: np.ndarray, change: float, size: range) -> np.ndarray:
+    """The recording up to 1 + change times as long or short, its pitch moved as much on its own.
+
+    Of features, between neighbours, what Ko et al. 2015 ("Audio augmentation for speech
+    recognition") do to samples. The number of frames stays in `size`.
+    """
+    length, pitch = (1 + change) ** rng.uniform(-1, 1, 2)
+    frames = int(np.clip(round(len(speech) * length), size.start, size.stop - 1))
+    speech = _between(speech, np.arange(frames) * (len(speech) / frames))
+    return _between(speech.T, np.arange(speech.shape[1]) * pitch).T.astype(np.float32)
+
+
+def _between(lines: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Lines at places that need not be whole, on a straight way from one to the next."""
+    places = np.minimum(places, len(lines) - 1)
+    low = places.astype(int)
+    share = (places - low)[:, None]
+    return lines[low] * (1 - share) + lines[np.minimum(low + 1, len(lines) - 1)] * share

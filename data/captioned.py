@@ -1,4 +1,4 @@
-"""Captions and the codes of what they are of, for models that draw; see data.sources.drawings.
+"""Captions and the codes of what they are of, for models that draw; see data.drawings.
 
 A row is a caption, as words filled up to one length, and the codes of its drawing by a frozen
 tokenizer, row by row of the drawing. Codes are made once, of every drawing and of each as it is
@@ -32,7 +32,7 @@ MOST_OTHERS = 255
 class Config:
     """Which drawings, their codes and their captions."""
 
-    source: str  # "emoji" or "folder:PATH", see data.sources.drawings
+    source: str  # "emoji", "folder:PATH" or "images:NAME", see data.drawings
     evaluation: str  # "validation", "test" or "compositions", see data.sources.drawings.sides
     eval_rows: int  # evaluate on at most this many; 0 = all
     unique: int  # train on this many; 0 = all
@@ -43,7 +43,7 @@ class Config:
     words: int  # that are known at most, the most frequent ones
     dropped: float  # share of words that are left out in training
     bare: float  # share of rows that are trained on without a caption
-    others: int  # captions of others that a drawing is evaluated with beside its own; 0 = none
+    others: int  # captions of others, all different, to evaluate a drawing with; 0 = none
 
     @property
     def side(self) -> int:
@@ -60,9 +60,6 @@ class CaptionedDataset:
         self._config, self._codes = config, all_codes
         self._train, self._eval, self.note = drawings.chosen(config, found)
         self.train_rows, self.eval_rows = len(self._train), len(self._eval)
-        if self.eval_rows <= config.others:
-            given = f"data.others: {config.others}; {self.eval_rows} drawings to evaluate on"
-            raise ValueError(f"{given}; allowed: fewer than those")
         known = facts(config)
         self.units_per_row, self._blank = known["units_per_row"], known["codes"]
         # Of drawings that no evaluation is of: so all sets of one source have the same numbers.
@@ -70,12 +67,13 @@ class CaptionedDataset:
         words = _words([found.captions[i] for i in always], config.words)
         self._number = {word: self._blank + 1 + i for i, word in enumerate(words)}
         self._text = np.stack([self._numbers(caption) for caption in found.captions])
+        self._others = _others(self._text[self._eval], config.others)
         self._draw = codes.read(config.tokenizer, config.sha256).draw
         self.facts = known | {"prompt": self._prompt, "draw": self._draw, "words": words}
         self.note += f"; {len(words):,} words are known"
         decided = [config.moved, config.text, config.words, config.dropped, config.bare]
         told = f"captioned {order.VERSION} {config.sha256} {decided} {config.others}"
-        digest = hashlib.sha256(told.encode())
+        digest = hashlib.sha256(told.encode() + self._others.tobytes())
         for side in (self._train, self._eval):
             captions = [found.captions[i] for i in side]
             digest.update(f"{captions}".encode() + found.images[side].tobytes())
@@ -97,14 +95,14 @@ class CaptionedDataset:
 
     def eval_batch(self, index: int, batch_size: int) -> dict[str, np.ndarray]:
         """See data.Dataset: as `train_batch`, nothing moved or left out; with others, `others`
-        int32 [B, others, text], captions of the drawings that follow, the first after the last."""
+        int32 [B, others, text], the next captions of the drawings that follow, the first after the
+        last, each once and none that is its own."""
         rows = order.eval_rows(index, batch_size, self.eval_rows)
         numbers = np.arange(rows.start, rows.stop)
         chosen, middle = self._eval[numbers], self._codes.shape[1] // 2
         batch = _named(self._text[chosen], self._codes[chosen, middle])
         if self._config.others:
-            following = numbers[:, None] + 1 + np.arange(self._config.others)
-            batch["others"] = self._text[self._eval[following % self.eval_rows]]
+            batch["others"] = self._text[self._eval[self._others[numbers]]]
         return order.pad(batch, batch_size)
 
     def _dropped(self, rng: np.random.Generator, text: np.ndarray) -> np.ndarray:
@@ -184,7 +182,11 @@ def _what(config: Config) -> tuple[str, str, str, int]:
 def _held(name: str, tokenizer: str, sha256: str, moved: int) -> tuple[Drawings, np.ndarray]:
     """A source and all its codes: of a plan's runs each may be on another number of drawings."""
     read = codes.read(tokenizer, sha256)
-    found = source.find(name, read.shape[0])
+    found = drawings.find(name, read.shape[0])
+    if found.images.shape[1:] != read.shape:
+        shapes = ["x".join(map(str, shape)) for shape in (read.shape, found.images.shape[1:])]
+        given = f"data.tokenizer: {tokenizer} reads images of {shapes[0]}"
+        raise ValueError(f"{given}; those of {name} are {shapes[1]}")
     return found, codes.of_images(read, sha256, found.images, moved)
 
 
@@ -193,6 +195,27 @@ def _words(captions: list[tuple[str, ...]], most: int) -> tuple[str, ...]:
     counts = Counter(word for caption in captions for word in set(caption))
     known = [word for word, n in counts.items() if n >= LEAST_SEEN]
     return tuple(sorted(known, key=lambda word: (-counts[word], word))[:most])
+
+
+def _others(text: np.ndarray, count: int) -> np.ndarray:
+    """Of each of n captions [n, T] the rows of the next `count` other ones, int [n, count].
+
+    Raises ValueError where there are not so many.
+    """
+    _, which = np.unique(text, axis=0, return_inverse=True)
+    there, n = int(which.max()) + 1, len(which)
+    if there <= count:
+        given = f"data.others: {count}; {there} captions of the {n} drawings to evaluate on"
+        raise ValueError(f"{given}; allowed: fewer than those")
+    found = np.zeros((n, count), np.int64)
+    for row in range(n if count else 0):
+        seen, at = {which[row]}, row
+        for place in range(count):
+            while which[at] in seen:
+                at = (at + 1) % n
+            seen.add(which[at])
+            found[row, place] = at
+    return found
 
 
 def _named(text: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Drawings as they are, for models that make them again; see data.sources.drawings.
+"""Drawings as they are, for models that make them again; see `find`.
 
 D counts drawings seen; one that is seen again is moved anew. What is evaluated on is the same as in
 data set `captioned` of the same source: of things that no training drawing shows.
@@ -12,19 +12,20 @@ from typing import Any
 import numpy as np
 
 from data import augment, order
-from data.sources import drawings
+from data.sources import drawings, labelled
 from data.sources.drawings import Drawings
 
 EVAL_SEED = 19
 EVALUATIONS = ("validation", "test", "compositions")
 MOST_SIDE = 256
+IMAGES = "images:"
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Which drawings, and how those to train on are altered."""
 
-    source: str  # "emoji" or "folder:PATH", see data.sources.drawings
+    source: str  # "emoji", "folder:PATH" or "images:NAME", see `find`
     evaluation: str  # "validation", "test" or "compositions", see data.sources.drawings.sides
     eval_rows: int  # evaluate on at most this many; 0 = all
     unique: int  # train on this many; 0 = all
@@ -75,14 +76,35 @@ def open(config: Config) -> DrawingDataset:
 def facts(config: Config) -> dict[str, Any]:
     """See data.facts."""
     _check(config)
-    shape = (config.side, config.side, 3)
-    return {"unit": DrawingDataset.unit, "units_per_row": 1, "shape": shape}
+    return {"unit": DrawingDataset.unit, "units_per_row": 1, "shape": _shape(config)}
 
 
 def spec(config: Config) -> dict[str, np.ndarray]:
     """See data.spec."""
     _check(config)
-    return _named(np.zeros((1, config.side, config.side, 3), np.uint8))
+    return _named(np.zeros((1, *_shape(config)), np.uint8))
+
+
+def find(source: str, side: int) -> Drawings:
+    """Reads a source: of data.sources.drawings, or, as "images:NAME", one of data `images` that is
+    known by its name, whose captions are the words of the classes. Their size stays as it is; of
+    equal ones the first is taken, and none to train on that the published test side has."""
+    if not source.startswith(IMAGES):
+        return drawings.find(source, side)
+    found = labelled.find(source.removeprefix(IMAGES))
+    train, test = found.train, found.test or labelled.Side(found.train.images[:0], np.zeros(0, int))
+    first = {image.tobytes(): row for row, image in reversed([*enumerate(train.images)])}
+    kept = sorted(first[key] for key in first.keys() - {image.tobytes() for image in test.images})
+    images = np.concatenate([train.images[kept], test.images])
+    kinds = [found.class_names[i] for i in (*train.labels[kept], *test.labels)]
+    return Drawings(
+        images,
+        tuple(map(drawings.words, kinds)),
+        tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in images),
+        ("",) * len(images),
+        tuple(kinds),
+        np.arange(len(images)) >= len(kept) if found.test else None,
+    )
 
 
 def chosen(config: Any, found: Drawings) -> tuple[np.ndarray, np.ndarray, str]:
@@ -107,12 +129,14 @@ def chosen(config: Any, found: Drawings) -> tuple[np.ndarray, np.ndarray, str]:
     most = min(config.eval_rows or len(held_out), len(held_out))
     held_out = held_out[order.permute(np.arange(most), len(held_out), EVAL_SEED, 0)]
     note = f"{len(train):,} drawings to train on; {len(held_out):,} of {config.evaluation}"
-    return train, held_out, f"{config.source}: {note}, held out by a hash of what they show"
+    published = config.evaluation == "test" and found.test is not None
+    rule = "as it was published" if published else "held out by a hash of what they show"
+    return train, held_out, f"{config.source}: {note}, {rule}"
 
 
 def check(config: Any, limits: dict[str, tuple[float, float | None]]) -> None:
     """Checks the fields of `Config`, and others by their limits (ValueError)."""
-    drawings.check(config.source)
+    _images(config.source)
     if config.evaluation not in EVALUATIONS:
         allowed = ", ".join(EVALUATIONS)
         raise ValueError(f"data.evaluation: {config.evaluation!r}; allowed: {allowed}")
@@ -124,14 +148,35 @@ def check(config: Any, limits: dict[str, tuple[float, float | None]]) -> None:
             raise ValueError(f"data.{field}: {value}; allowed: {allowed}")
 
 
+def _images(source: str) -> labelled.Known | None:
+    """What is known of "images:NAME"; None of other sources (ValueError where it is none)."""
+    if not source.startswith(IMAGES):
+        drawings.check(source)
+        return None
+    if found := labelled.known(source.removeprefix(IMAGES)):
+        return found
+    names = ", ".join(labelled.KNOWN)
+    raise ValueError(f"data.source: {source!r}; allowed behind {IMAGES} one of {names}")
+
+
+def _shape(config: Config) -> tuple[int, int, int]:
+    known = _images(config.source)
+    shape = known.shape if known else (config.side, config.side, 3)
+    if shape[:2] != (config.side, config.side):
+        size = "x".join(map(str, shape[:2]))
+        raise ValueError(f"data.side: {config.side}; the images of {config.source} are {size}")
+    return shape
+
+
 def _check(config: Config) -> None:
     check(config, {"crop": (0, max(config.side - 1, 0))})
+    _shape(config)
 
 
 # Of a plan's runs each may be on another number of drawings: a source is read once a process.
 @functools.lru_cache(maxsize=1)
 def _held(source: str, side: int) -> Drawings:
-    return drawings.find(source, side)
+    return find(source, side)
 
 
 def _named(images: np.ndarray) -> dict[str, np.ndarray]:

@@ -23,7 +23,7 @@ from data.sources import cache, road
 
 BLOCK = 128  # episodes
 MOST = 1 << 16  # episodes
-TRAIN, EVAL, DRIVE = 0, 1, 2  # streams of a seed's episodes; the last one is for driving in
+TRAIN, EVAL, DRIVE, PRACTISE, TUNE = range(5)  # streams of a seed's episodes, see data.drives
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,12 +77,8 @@ def open(config: Config) -> DrivingDataset:
 def facts(config: Config) -> dict[str, Any]:
     """See data.facts."""
     _check(config)
-    return {
-        "unit": DrivingDataset.unit,
-        "units_per_row": DrivingDataset.units_per_row,
-        "classes": len(road.ACTIONS),
-        "class_names": road.ACTIONS,
-    }
+    told = {"unit": DrivingDataset.unit, "units_per_row": DrivingDataset.units_per_row}
+    return told | road.FACTS
 
 
 def spec(config: Config) -> dict[str, np.ndarray]:
@@ -128,9 +124,10 @@ def _simulate(folder: Path, seed: int, stream: int, block: int) -> None:
     episodes = np.arange(block * BLOCK, (block + 1) * BLOCK)
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         driven = jax.device_get(_drive(keys(seed, stream, episodes)))
-    numbers = np.broadcast_to(episodes[:, None], driven.alive.shape)
+    alive = driven.world.alive
+    numbers = np.broadcast_to(episodes[:, None], alive.shape)
     columns = {"cars": driven.seen, "label": driven.action, "episode": numbers.astype(np.int32)}
-    np.savez(folder / "block.npz", **{name: x[driven.alive] for name, x in columns.items()})
+    np.savez(folder / "block.npz", **{name: x[alive] for name, x in columns.items()})
 
 
 @jax.jit
@@ -143,9 +140,15 @@ def _batch(side: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarra
     return batch | {"weight": np.ones(len(rows), np.float32)}
 
 
+def check(seed: int, **episodes: int) -> None:
+    """Raises ValueError, by the name of the field, for a seed or numbers of episodes (or of their
+    starts) that are not to be had."""
+    if not 0 <= seed < 1 << 31:
+        raise ValueError(f"data.seed: {seed}; allowed: 0 to {(1 << 31) - 1}")
+    for field, count in episodes.items():
+        if not 0 < count <= MOST:
+            raise ValueError(f"data.{field}: {count}; allowed: 1 to {MOST}")
+
+
 def _check(config: Config) -> None:
-    if not 0 <= config.seed < 1 << 31:
-        raise ValueError(f"data.seed: {config.seed}; allowed: 0 to {(1 << 31) - 1}")
-    for field in ("episodes", "eval_episodes"):
-        if not 0 < getattr(config, field) <= MOST:
-            raise ValueError(f"data.{field}: {getattr(config, field)}; allowed: 1 to {MOST}")
+    check(config.seed, episodes=config.episodes, eval_episodes=config.eval_episodes)

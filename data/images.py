@@ -31,7 +31,7 @@ MOST_ALPHA = 100.0  # beyond, every share is a half
 class Config:
     """Which images, and how those to train on are altered."""
 
-    # "fashion_mnist", "mnist5k", "digits", "folder:PATH", "csv:PATH", "jsonl:PATH" or
+    # "fashion_mnist", "mnist5k", "digits", "emoji", "folder:PATH", "csv:PATH", "jsonl:PATH" or
     # "tfds:NAME[/CONFIG][:LABEL_KEY]", see data.sources.labelled
     source: str
     evaluation: str  # "validation", a tenth of the training side, or "test", as it was published
@@ -97,8 +97,12 @@ class ImageDataset:
         side = _at(self._eval, slice(rows.start, rows.stop))
         return order.pad(self._batch(side), batch_size)
 
+    def standardised(self, images: np.ndarray) -> np.ndarray:
+        """uint8 [n, H, W, C] as batches have them, float32."""
+        return (images - self._mean) / self._spread
+
     def _batch(self, side: Side) -> dict[str, np.ndarray]:
-        return _named((side.images - self._mean) / self._spread, side.labels, bool(self._mixup))
+        return _named(self.standardised(side.images), side.labels, bool(self._mixup))
 
     def _pixels(self, image: np.ndarray) -> np.ndarray:
         """An image of a batch as it was, uint8."""

@@ -1,6 +1,7 @@
-"""Pairs of texts for models that translate: a source to read and a target to write.
+"""Pairs of texts for models that translate or summarise: a source to read and a target to write.
 
-A row is one pair, padded to fixed lengths with token 0; a longer one is left out, on either side.
+A row is one pair, padded to fixed lengths with token 0. One with a longer target is left out, and
+one with a longer source, or that is cut.
 Token 1 stands before the target's first token in `tokens` and after its last one in `targets`. The
 evaluation set is in one fixed order, so that a capped evaluation is a sample of the whole.
 """
@@ -29,18 +30,19 @@ EVAL_SEED, UNIQUE_SEED = 13, 17
 FORMAT = 1
 SIDES = {"test": TEST, "validation": VALIDATION}
 GROUP = 4096  # pairs that are encoded at a time
-NEWER = cleaning.NEWER
+NEWER = {"cut_source": False, **cleaning.NEWER}
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Which pairs, in which tokens."""
 
-    source: str  # "bible:FROM-TO", "tsv:PATH" or "jsonl:PATH"
+    source: str  # "bible:FROM-TO", "docstrings", "tsv:PATH" or "jsonl:PATH"
     # "bytes", "bpe:VOCABULARY", trained on both texts of the training side, or "json:PATH", a
     # tokenizer.json
     tokenizer: str
     source_length: int  # S, most tokens of a source
+    cut_source: bool  # of a longer source the first tokens are read; else its pair is left out
     target_length: int  # T, most tokens of a target, its end among them
     evaluation: str  # "test", or "validation", to tune on; neither is trained on
     eval_rows: int  # evaluate on at most this many pairs; 0 = all
@@ -73,6 +75,8 @@ class PairsDataset:
         self._tokens, self._size = encoded.tokens, (config.source_length, config.target_length)
         ends = np.cumsum(encoded.lengths, dtype=np.int64).reshape(-1, 2)
         self._starts, self._lengths = ends - encoded.lengths, encoded.lengths
+        if config.cut_source:
+            self._lengths = np.minimum(encoded.lengths, [config.source_length, np.iinfo("i4").max])
         self._train, train_note = self._fitting(encoded.sides == TRAIN, "training")
         held_out, held_out_note = self._fitting(
             encoded.sides == SIDES[config.evaluation], config.evaluation
@@ -97,13 +101,15 @@ class PairsDataset:
             "eval_bytes": int(sum(sizes[self._text(row, 1)].sum() for row in self._eval)),
             "decode": tokens.decoder(sizes, encoded.piece_bytes, {}, EDGE),
             "end": EDGE,
-            "prompt": functools.partial(_prompt, encode, self._size),
+            "prompt": functools.partial(_prompt, encode, self._size, config.cut_source),
         }
+        cut = ["sources cut"] if config.cut_source else []
         self.note = (
-            f"{config.source}: {'; '.join(notes)}; in {self._size[0]} and {self._size[1]} tokens "
-            f"fit {train_note} and {held_out_note}"
+            f"{config.source}: {'; '.join([*notes, *cut])}; in {self._size[0]} and {self._size[1]} "
+            f"tokens fit {train_note} and {held_out_note}"
         )
         decided = [_digest(encoded), *self._size, config.evaluation, self.eval_rows, config.unique]
+        decided += cut
         self.digest = hashlib.sha256(f"pairs {order.VERSION} {decided}".encode()).hexdigest()
 
     def train_batch(
@@ -198,12 +204,16 @@ def _empty(rows: int, source_length: int, target_length: int) -> dict[str, np.nd
 
 
 def _prompt(
-    encode: Callable[[list[str]], list[np.ndarray]], size: tuple[int, int], texts: list[str]
+    encode: Callable[[list[str]], list[np.ndarray]],
+    size: tuple[int, int],
+    cut: bool,
+    texts: list[str],
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Sources to translate, see data.Dataset: `source` int32 [n, S], and `tokens` int32 [n, T], of
     which the edge is given."""
-    batch = _empty(len(texts), *size)
-    batch["source"][:] = tokens.padded(texts, encode(texts), size[0], SPECIAL)
+    batch, ids = _empty(len(texts), *size), encode(texts)
+    ids = [own[: size[0]] for own in ids] if cut else ids
+    batch["source"][:] = tokens.padded(texts, ids, size[0], SPECIAL)
     batch["tokens"][:, 0] = EDGE
     return {name: batch[name] for name in ("source", "tokens")}, np.ones(len(texts), np.int32)
 

@@ -3,7 +3,8 @@
 A row is a recording: log energies of bands of pitch, frame by frame, zeros after its end, and its
 text in characters, 0 after its end. One that does not fit into the lengths of a row, or whose text
 has more characters than the model takes steps (with a step more between two that are alike, for
-these are told apart by a blank), is left out, which the note says. D counts frames heard.
+these are told apart by a blank), is left out, which the note says. D counts frames of recordings
+as they were, whatever augmentation makes of them.
 """
 
 import dataclasses
@@ -15,13 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from data import order
+from data import augment, order
 from data.sources import sound, speech
 from data.sources.speech import ALPHABET, Sound, Speech
 
 EVAL_SEED = 17
 MOST = {"mels": 256, "stride": 16, "frames": 1 << 14, "characters": 1 << 12}
 MOST_FILES = 256  # that are transcribed together
+MOST_MASKS, MOST_PACE = 8, 0.5
+NEWER = {"masks": 0, "pace": 0.0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +42,9 @@ class Config:
     stride: int  # frames that a model hears in one step
     frames: int  # F, of a row
     characters: int  # C, of a row
+    # Of what is trained on:
+    masks: int  # spans of bands that are not heard, and as many of frames; see data.augment.masked
+    pace: float  # 0.1: up to a tenth faster or slower, higher or lower; see data.augment.paced
 
 
 class SpeechDataset:
@@ -53,10 +59,16 @@ class SpeechDataset:
         self.train_rows, self.eval_rows = len(self._train.frames), len(self._eval.frames)
         self.units_per_row = float(self._train.frames.mean(dtype=np.float64))
         hours = self._train.frames.sum() * config.hop / 3.6e6
-        self.facts = facts(config) | {"hours": hours, "hear": functools.partial(_hear, config)}
+        self.facts = facts(config) | {
+            "hours": hours,
+            "hear": functools.partial(_hear, config),
+            "texts": lambda: map(encode, self._train.texts),
+        }
         self.note = f"{config.source}: {found.note}; {train_note} ({hours:.3g} hours), {eval_note}"
         decided = [order.VERSION, sound.VERSION, found.train.digest, found.held_out.digest]
         decided += [config.mels, config.hop, config.stride, config.frames, config.characters]
+        if config.masks or config.pace:
+            decided += [config.masks, config.pace]
         self.digest = hashlib.sha256(f"speech {decided}".encode()).hexdigest()
 
     def train_batch(
@@ -65,12 +77,27 @@ class SpeechDataset:
         """See data.Dataset: `speech` float32 [B / K, F, M], `frames` int32 [B / K], `labels` int32
         [B / K, C], `weight` float32 [B / K]."""
         rows = order.example_indices(seed, step, batch_size, shard, self.train_rows)
-        return _batch(self._config, self._train, rows)
+        batch = _batch(self._config, self._train, rows)
+        if self._config.masks or self._config.pace:
+            rngs = order.rngs(seed, step, order.shard_rows(batch_size, shard))
+            for i, each in enumerate(zip(rngs, rows)):
+                heard = self._augmented(*each)
+                batch["speech"][i], batch["frames"][i] = 0, len(heard)
+                batch["speech"][i, : len(heard)] = heard
+        return batch
 
     def eval_batch(self, index: int, batch_size: int) -> dict[str, np.ndarray]:
         """See data.Dataset: as `train_batch`, with B rows."""
         rows = order.eval_rows(index, batch_size, self.eval_rows)
         return order.pad(_batch(self._config, self._eval, np.asarray(rows)), batch_size)
+
+    def _augmented(self, rng: np.random.Generator, row: int) -> np.ndarray:
+        c, start, text = self._config, self._train.starts[row], self._train.texts[row]
+        heard = self._train.features[start : start + self._train.frames[row]].astype(np.float32)
+        if c.pace:
+            size = range(steps(text) * c.stride, c.frames + 1)
+            heard = augment.paced(rng, heard, c.pace, size)
+        return augment.masked(rng, heard, c.masks)
 
 
 class _Rows:
@@ -195,5 +222,9 @@ def _check(config: Config) -> None:
     if config.frames % config.stride:
         allowed = f"a multiple of data.stride, {config.stride}"
         raise ValueError(f"data.frames: {config.frames}; allowed: {allowed}")
+    if not 0 <= config.masks <= MOST_MASKS:
+        raise ValueError(f"data.masks: {config.masks}; allowed: 0 (none) to {MOST_MASKS}")
+    if not 0 <= config.pace <= MOST_PACE:
+        raise ValueError(f"data.pace: {config.pace}; allowed: 0 (as it was) to {MOST_PACE}")
     if not 1 <= config.hop <= 100:
         raise ValueError(f"data.hop: {config.hop}; allowed: 1 to 100 milliseconds")

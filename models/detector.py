@@ -27,7 +27,8 @@ LARGEST = 4.0  # of the logarithm of how many strides a box is wide
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(convolution.Config):
+class Config(convolution.Trunk):
+    classes: int  # 0 in a config: as many as the data has
     blocks: int  # residual ones, of a level
     tower: int  # convolutions of the head before what it says
 
@@ -37,7 +38,7 @@ class Config(convolution.Config):
             raise ValueError(f"stages: {self.stages}; must be {len(STRIDES)}, one a level")
         if self.norm == "batch":
             raise ValueError("norm: 'batch'; levels share norms; allowed: group, instance")
-        for field in ("blocks", "tower"):
+        for field in ("classes", "blocks", "tower"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field}: {getattr(self, field)}; must be at least 1")
 

@@ -27,7 +27,7 @@ class Config:
     activation: str  # "gelu" | "swiglu"
     qk_norm: bool  # normalise queries and keys per head
     dropout: float  # rate, on each residual branch
-    remat: str  # what the backward pass computes again: "none" | "dots" | "full"
+    remat: str  # what the backward pass computes again: one of `transformer.REMAT`, or "auto"
     dtype: str  # of activations and matrix products: "float32" | "bfloat16"
 
     def __post_init__(self):
@@ -50,7 +50,7 @@ class Model(nn.Module):
         x_BxVxD = transformer.dense(cars_BxVxF, gathered(in_FxD, ("columns", "embed"), dtype))
         shift_D = weight(self, "shift", {}, {"embed": c.width}, init=nn.initializers.zeros)
         x_BxVxD += shift_D.astype(dtype)[None, None]
-        blocks = transformer.stack(c.layers, shape, remat=c.remat, train=train)
+        blocks = transformer.stack(c.layers, shape, x_BxVxD, remat=c.remat, train=train)
         x_BxVxD, _ = blocks(x_BxVxD, None, None)
         x_BxD = transformer.RMSNorm(dtype, name="out_norm")(x_BxVxD[:, 0])
         return convolution.dense(c.classes, ("embed", None), "head")(x_BxD.astype(jnp.float32))

@@ -35,7 +35,7 @@ class Config:
     rope_base: float
     tied: bool  # the embedding is also the head
     dropout: float  # rate, on each residual branch
-    remat: str  # what the backward pass computes again: "none" | "dots" | "full"
+    remat: str  # what the backward pass computes again: one of `transformer.REMAT`, or "auto"
     dtype: str  # of activations and matrix products: "float32" | "bfloat16"
     quantize: str  # products with a weight, but for the head's, to: "none" | "int8" | "fp8"
 
@@ -85,9 +85,8 @@ class Model(nn.Module):
         table_VxD = vocabulary.embedding(self, c.vocab_size, c.width)
         x_BxLxD = vocabulary.embed(table_VxD, tokens_BxL)
         x_BxLxD = norm(name="in_norm")(x_BxLxD) if c.embedding_norm else x_BxLxD.astype(dtype)
-        blocks = transformer.stack(
-            c.layers, self.shape(), remat=c.remat, train=train, perceptron=self.perceptron()
-        )
+        of = {"remat": c.remat, "train": train, "perceptron": self.perceptron()}
+        blocks = transformer.stack(c.layers, self.shape(), x_BxLxD, **of)
         x_BxLxD, new = blocks(x_BxLxD, cache, None)
         x_BxLxD = norm(name="out_norm")(x_BxLxD)
         head_DxV = table_VxD.T if c.tied else vocabulary.head(self, c.vocab_size, c.width)

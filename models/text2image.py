@@ -88,9 +88,8 @@ class Model(gpt.Model):
         x_BxLxD = vocabulary.embed(table_VxD, tokens_BxL) + place_LxD[None]
         norm = functools.partial(transformer.RMSNorm, dtype, c.norm_epsilon)
         x_BxLxD = norm(name="in_norm")(x_BxLxD) if c.embedding_norm else x_BxLxD.astype(dtype)
-        blocks = transformer.stack(
-            c.layers, self.shape(), remat=c.remat, train=train, perceptron=self.perceptron()
-        )
+        of = {"remat": c.remat, "train": train, "perceptron": self.perceptron()}
+        blocks = transformer.stack(c.layers, self.shape(), x_BxLxD, **of)
         x_BxLxD, new = blocks(x_BxLxD, cache, None)
         if cache is None:
             x_BxLxD = x_BxLxD[:, c.text - 1 :]

@@ -36,7 +36,7 @@ class Config:
     activation: str  # "gelu" | "swiglu"
     qk_norm: bool  # normalise queries and keys per head (Dehghani et al. 2023)
     dropout: float  # rate, on each residual branch
-    remat: str  # what the backward pass computes again: "none" | "dots" | "full"
+    remat: str  # what the backward pass computes again: one of `transformer.REMAT`, or "auto"
     dtype: str  # of activations and matrix products: "float32" | "bfloat16"
 
     def __post_init__(self):
@@ -63,12 +63,12 @@ class Model(nn.Module):
     @nn.compact
     def __call__(self, batch: dict[str, jax.Array], *, train: bool = False) -> jax.Array:
         c, dtype = self.config, jnp.dtype(self.config.dtype)
-        blocks = transformer.stack(c.layers, self.shape(), remat=c.remat, train=train)
         x_BxLxP = patches(batch["image"], c.patch).astype(dtype)
         patch_PxD = weight(self, "patch", {"pixels": x_BxLxP.shape[-1]}, {"embed": c.width})
         x_BxLxD = transformer.dense(x_BxLxP, gathered(patch_PxD, ("pixels", "embed"), dtype))
         rows, columns = (side // c.patch for side in batch["image"].shape[1:3])
         x_BxLxD += sines(rows, columns, c.width).astype(dtype)[None]
+        blocks = transformer.stack(c.layers, self.shape(), x_BxLxD, remat=c.remat, train=train)
         x_BxLxD, _ = blocks(x_BxLxD, None, None)
         x_BxLxD = transformer.RMSNorm(dtype, name="out_norm")(x_BxLxD)
         pool = Query(self.shape(), name="pool") if c.pool == "query" else lambda x: x.mean(axis=1)

@@ -27,6 +27,7 @@ FLOORS = (
     ("scaling.report",),
     ("scaling.study", "scaling.status"),
     ("scaling.console",),
+    ("benchmarks.peers",),
     ("benchmarks",),
 )
 # What faces the person of a verb stands above all rooms; nothing but these imports the console.

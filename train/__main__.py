@@ -60,12 +60,13 @@ def _join(values: dict[str, Any], workdir: Path, requests: stopping.Requests) ->
     # Before the first import of JAX, whose C++ parts would tell of a lost process in many lines.
     # What is an error for the run is raised as well.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from train import cache, config
+    from train import allocator, cache, config
     from train.checkpoint import SaveError
     from train.devices import hosts
 
     resolved = config.resolve(values)
     cache.use_cache()
+    allocator.keep_memory()
     given = flags.FLAGS
     try:
         with hosts.joined(given.coordinator, given.processes, given.process):

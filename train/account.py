@@ -8,9 +8,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
-from train import config as configuration
 from train import strict
 from train.cli import InputError
+from train.identity import digest_of
 
 T = TypeVar("T", bound="Account")
 
@@ -72,6 +72,6 @@ def from_json(kind: type[T], where: str, values: Mapping[str, Any]) -> T:
     for name, value in (numbers | {"D": values["D"]}).items():
         if value < 0:
             raise InputError(f"{where}{name}: {value!r}; must be a number of at least 0")
-    if values["config_sha256"] != configuration.digest_of(values["config"]):
+    if values["config_sha256"] != digest_of(values["config"]):
         raise InputError(f"{where}config_sha256: does not fit the config that stands with it")
     return kind(**values)

@@ -27,6 +27,7 @@ from train.account import Account
 from train.cli import InputError, Unavailable
 from train.config import Checkpoint, RunConfig
 from train.devices import hosts
+from train.identity import differences
 from train.step import State
 
 STATE = "state/"  # begins the paths of what is the state's
@@ -288,7 +289,7 @@ class Checkpoints:
         if run is not None:  # version 1 had none
             expected = {"step": step, "data_sha256": self._data_sha256}
             found = {key: run.get(key) for key in expected}
-            changed += configuration.differences(expected, found, "checkpoint")
+            changed += differences(expected, found, "checkpoint")
         return f"{folder}: of another run: {'; '.join(changed)}" if changed else None
 
     def _set_aside(self, refused: Mapping[int, str], good: int) -> None:

@@ -7,7 +7,6 @@ by `name`.
 
 import dataclasses
 import functools
-import hashlib
 import json
 import re
 import typing
@@ -18,6 +17,7 @@ import data
 import models
 from train import duration, tasks
 from train.cli import InputError, Unavailable, nearest, require
+from train.identity import NOT_IDENTITY, canonical, differences, digest_of, of_now
 from train.optimizer import Optimizer, Schedule
 
 T = TypeVar("T")
@@ -133,9 +133,6 @@ class RunConfig:
 
 _CHOICES = {"model": models, "data": data, "task": tasks}
 
-# What a run may change and still be the same run: where and in how many parts it is computed, and
-# how often it is saved.
-NOT_IDENTITY = ("checkpoint", "mesh", "accumulate", "microbatches")
 # And what it may also change while it is under way: how often it is looked at decides no weight.
 # These stay in the digest, which files of all versions hold.
 MAY_CHANGE = (*NOT_IDENTITY, "evaluation", "evals", "log_every")
@@ -153,40 +150,15 @@ def resolve(values: Mapping[str, Any]) -> RunConfig:
 
 
 def _completed(values: Any) -> Any:
-    """A config with the fields that are newer than some records, see `_canonical`."""
+    """A config with the fields that are newer than some records, see `identity.canonical`."""
     if not isinstance(values, Mapping) or "data" not in values:
         return values
     values = {"start": dataclasses.asdict(NO_START), "evals": {}, **values}
     if isinstance(values.get("optimizer"), Mapping):
         values["optimizer"] = {"groups": (), **values["optimizer"]}
     if isinstance(values["evals"], Mapping):
-        values["evals"] = {name: _of_now(one) for name, one in values["evals"].items()}
-    return _of_now(values)
-
-
-def _of_now(group: Any) -> Any:
-    """A config, or that of a further set, with the newer fields of its model and data."""
-    return _changed(group, lambda newer, chosen: {**newer, **chosen})
-
-
-def _as_before(group: Any) -> Any:
-    """The same without those that change nothing."""
-
-    def less(newer: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
-        return {k: v for k, v in chosen.items() if k not in newer or v != newer[k]}
-
-    return _changed(group, less)
-
-
-def _changed(group: Any, change: Callable[[dict[str, Any], Any], dict[str, Any]]) -> Any:
-    if not isinstance(group, Mapping):
-        return group
-    known = {
-        field: change(package.newer(group[field].get("name")), group[field])
-        for field, package in (("model", models), ("data", data))
-        if isinstance(group.get(field), Mapping)
-    }
-    return {**group, **known}
+        values["evals"] = {name: of_now(one) for name, one in values["evals"].items()}
+    return of_now(values)
 
 
 def _with_facts(values: Any) -> Any:
@@ -216,25 +188,6 @@ def _with_durations(values: Any) -> Any:
     return duration.plain(
         values, lambda name: getattr(there(), name) if known().get(name) is None else known()[name]
     )
-
-
-def _canonical(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A config without the fields that are newer than some records, where they change nothing.
-
-    So runs of older versions keep their digests, and go on.
-    """
-    out = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
-    optimizer, start = out.get("optimizer"), out.get("start")
-    if isinstance(optimizer, dict) and not optimizer.get("groups", True):
-        del optimizer["groups"]
-    if isinstance(start, dict) and not start.get("run", True):
-        del out["start"]
-    out = _as_before(out)
-    if isinstance(evals := out.get("evals"), Mapping):
-        out["evals"] = {name: _as_before(one) for name, one in evals.items()}
-    if not out.get("evals", True):
-        del out["evals"]
-    return out
 
 
 def evaluated_on(config: RunConfig) -> dict[str, RunConfig]:
@@ -292,31 +245,13 @@ def digest(config: RunConfig) -> str:
     return digest_of(identity(config))
 
 
-def digest_of(values: Mapping[str, Any]) -> str:
-    """The same, of a config as a record holds it, whichever fields configs had when it was made."""
-    kept = {k: v for k, v in _canonical(values).items() if k not in NOT_IDENTITY}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
-
-
-def differences(a: Mapping[str, Any], b: Mapping[str, Any], path: str = "config") -> list[str]:
-    """Where two nested dicts differ, as "config.model.width: 64, not 128" lines."""
-    out = []
-    for key in sorted({*a, *b}):
-        x, y = a.get(key), b.get(key)
-        if isinstance(x, Mapping) and isinstance(y, Mapping):
-            out += differences(x, y, f"{path}.{key}")
-        elif x != y:
-            out.append(f"{path}.{key}: {x!r}, not {y!r}")
-    return out
-
-
 def other_run(config: RunConfig, theirs: Mapping[str, Any]) -> list[str]:
     """Where `theirs`, a config read from JSON, is of another run than `config`; [] if it is not.
 
     What a run may change when it goes on (`MAY_CHANGE`) is passed over.
     """
     a, b = (
-        {k: v for k, v in _canonical(c).items() if k not in MAY_CHANGE}
+        {k: v for k, v in canonical(c).items() if k not in MAY_CHANGE}
         for c in (to_dict(config), theirs)
     )
     return differences(a, b)

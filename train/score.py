@@ -17,6 +17,7 @@ class Bound:
     """A model with its variables, as a task calls it: as often as it likes, by any method.
 
     Attributes:
+      train: whether it is being trained: a task may then draw what it is to learn from.
       extra: what the model keeps beside its parameters, changed by every call in training.
       objective: what the model itself wants minimised, per unit [B], summed over the calls.
       metrics: what it measures of itself, per unit [B], by name; of the last call that did.
@@ -35,19 +36,19 @@ class Bound:
         """Binds a module; `rows_B` are the numbers of its rows, of which randomness is a function
         (train.dropout)."""
         self._module, self._params, self.extra = module, params, extra
-        self._key, self._rows_B, self._train, self._calls = key, rows_B, train, 0
+        self._key, self._rows_B, self.train, self._calls = key, rows_B, train, 0
         self.objective: jax.Array | float = 0.0
         self.metrics: dict[str, jax.Array] = {}
 
     def __call__(self, *args: Any, method: str | None = None) -> Any:
         """What the method gives; `train` is added. The rows of a batch are its first axis."""
         key, self._calls = jax.random.fold_in(self._key, self._calls), self._calls + 1
-        kept = list(self.extra) if self._train else []
+        kept = list(self.extra) if self.train else []
         with nn.intercept_methods(dropout.by_row(self._rows_B)):
             outputs, changed = self._module.apply(
                 {"params": self._params, **self.extra},
                 *args,
-                train=self._train,
+                train=self.train,
                 method=method,
                 rngs={"dropout": key},
                 mutable=[*kept, *OWN],

@@ -21,10 +21,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from train import checkpoint, metrics, record, strict
-from train import config as configuration
 from train.cli import InputError, Unavailable, nearest
 from train.config import RunConfig, Start
 from train.devices import hosts, sharding
+from train.identity import digest_of
 from train.step import State
 
 _TOLD = 3  # of what does not agree
@@ -133,7 +133,7 @@ def _origin(config: Start, begun: Mapping[str, Any]) -> dict[str, Any]:
     origin = {
         "run": config.run,
         "step": step,
-        "config_sha256": configuration.digest_of(theirs),
+        "config_sha256": digest_of(theirs),
         **{name: run["account"].get(name) for name in "NDC"},
         "metrics": metrics.evaluated_at(workdir, step),
     }

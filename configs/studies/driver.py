@@ -12,8 +12,8 @@ def get_config() -> ConfigDict:
         {
             "name": "driver",
             "experiment": "configs/driver.py",
-            "sizes": (4, 6, 8, 10, 12, 16, 20, 24),
-            "budgets": (1e10, 3.2e10, 1e11),
+            "sizes": (6, 8, 10, 12, 16, 20, 24, 32),
+            "budgets": (2e11, 4e11, 8e11),
             "sizes_per_budget": 4,
             "prior": {"coefficient": 0.12, "exponent": 0.4},
             "heldout": (2.0,),
@@ -21,5 +21,7 @@ def get_config() -> ConfigDict:
             "max_epochs": 20.0,
             "law": "",
             "noise": 0.0,
+            "metrics": ("accuracy", "wheel/return"),
+            "bar": {"accuracy": 0.85, "wheel/crashed": 0.035},  # 1.5 of the expert's
         }
     )

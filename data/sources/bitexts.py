@@ -1,4 +1,4 @@
-"""Where pairs of texts come from: a source and its translation, each pair on one of three sides.
+"""Where pairs of texts come from: a source and its translation or summary, on one of three sides.
 
 What is held out for testing and for validation (to tune on) is never trained on, and neither is a
 pair whose source or target is that of a held-out one but for case and spaces.
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from data.sources import files, split, wheel
+from data.sources import docstrings, files, split, wheel
 from data.sources.cleaning import same
 from data.sources.split import TEST, TRAIN, VALIDATION
 
@@ -45,15 +45,17 @@ class Pairs(Protocol):
 
 
 def find_pairs(source: str) -> Pairs:
-    """The pairs of "bible:FROM-TO", "tsv:PATH" or "jsonl:PATH" (ValueError on another source)."""
+    """The pairs of "bible:FROM-TO", "docstrings", "tsv:PATH" or "jsonl:PATH" (else ValueError)."""
     kind, _, rest = source.partition(":")
+    if source == "docstrings":
+        return DocstringPairs()
     if kind == "bible":
         return BiblePairs(rest)
     if kind in READERS and rest:
         return FilePairs(kind, files.user_path(rest))
     raise ValueError(
-        f"data.source: {source!r}; allowed: bible:FROM-TO (of {', '.join(BIBLES)}), tsv:PATH, "
-        "jsonl:PATH"
+        f"data.source: {source!r}; allowed: bible:FROM-TO (of {', '.join(BIBLES)}), docstrings, "
+        "tsv:PATH, jsonl:PATH"
     )
 
 
@@ -97,9 +99,30 @@ def _side_of_book(book: int) -> int:
     return TEST if book in TEST_BOOKS else VALIDATION if book in VALIDATION_BOOKS else TRAIN
 
 
+class DocstringPairs:
+    """Docstrings of Python packages: what follows the first paragraph, and that paragraph.
+
+    A module's are on one side, since its functions describe each other's parameters.
+    """
+
+    rule = "whole modules, by a hash of their names"
+
+    def __init__(self):
+        pins = [wheel.PINS[package].sha256 for package in docstrings.PACKAGES]
+        identity = json.dumps([FORMAT, "docstrings", *pins])
+        self.fingerprint = hashlib.sha256(identity.encode()).hexdigest()
+
+    def __iter__(self) -> Iterator[Pair]:
+        for package in docstrings.PACKAGES:
+            for module, content in wheel.members(package, package):
+                if docstrings.is_documented(module):
+                    side = _side_of(f"{package}/{module}")
+                    for body, first in docstrings.summaries(content):
+                        yield Pair(side, body, first)
+
+
 class FilePairs:
-    """A person's own pairs; a hash of its source decides the side of each, 5% for either held-out
-    one."""
+    """A person's own pairs; a hash of its source decides the side of each."""
 
     rule = "by a hash of the source"
 
@@ -113,9 +136,14 @@ class FilePairs:
     def __iter__(self) -> Iterator[Pair]:
         for number, line in files.read_lines(self._path):
             source, target = self._read(line, f"{self._path} line {number}")
-            share = split.draw(same(source)) / 2**64
-            held_out = TEST if share < split.SHARE else VALIDATION
-            yield Pair(held_out if share < 2 * split.SHARE else TRAIN, source, target)
+            yield Pair(_side_of(same(source)), source, target)
+
+
+def _side_of(key: str) -> int:
+    """The side of a hash: 5% are for testing, 5% for validation."""
+    share = split.draw(key) / 2**64
+    held_out = TEST if share < split.SHARE else VALIDATION
+    return held_out if share < 2 * split.SHARE else TRAIN
 
 
 def _read_tsv(line: bytes, where: str) -> tuple[str, str]:

@@ -24,21 +24,23 @@ TONES = {
     "1F3FF": "dark",
 }
 SKIN = "skin"  # ends the word of a tone
-ALLOWED = "allowed: emoji, folder:PATH"
+ALLOWED = "allowed: emoji, folder:PATH, images:NAME"
 TEST_SHARE = 0.15  # of all groups
 VALIDATION_SHARE = 0.15  # of the others
 COMPOSITION_SHARE = 0.125  # of what things may have, such as a tone, in each group
-VERSION = 2  # of captions, a part of the name in the cache
+VERSION = 3  # of what is kept, a part of the name in the cache
 MOST_IMAGES = 200_000
 
 
 class Drawings(NamedTuple):
     """What a source holds, in its order."""
 
-    images: np.ndarray  # uint8 [n, side, side, 3]
+    images: np.ndarray  # uint8 [n, side, side, C]
     captions: tuple[tuple[str, ...], ...]  # words
     groups: tuple[str, ...]  # of each; those that look nearly alike are of one group
     having: tuple[str, ...]  # what a thing has here and others have too, such as a tone; "" = none
+    kinds: tuple[str, ...]  # of things, such as "Food & Drink"; "" = not known
+    test: np.ndarray | None = None  # bool [n], where a test side is published
 
 
 def check(source: str) -> None:
@@ -70,16 +72,18 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def sides(found: Drawings, evaluation: str) -> tuple[np.ndarray, np.ndarray]:
-    """Which drawings to train on, and which to evaluate on, by hashes of their groups.
+    """Which drawings to train on, and which to evaluate on, by hashes of their groups or, for the
+    test side, as it is published.
 
     evaluation: "test", "validation", or "compositions": of things that are trained on, those that
       have something (a tone) with which they never are, though others are. Training without the
       test side is the same for "test" and "compositions"; "validation" trains on less.
     """
     draws = np.array([split.draw(own) for own in found.groups], np.uint64)
-    test = draws < np.uint64(TEST_SHARE * 2**64)
-    edge = TEST_SHARE + (1 - TEST_SHARE) * VALIDATION_SHARE
-    validation = ~test & (draws < np.uint64(edge * 2**64))
+    ends = TEST_SHARE, TEST_SHARE + (1 - TEST_SHARE) * VALIDATION_SHARE
+    first, second = (draws < np.uint64(end * 2**64) for end in ends)
+    test = first if found.test is None else found.test
+    validation = second & ~first & ~test
     pairs = [f"{own} has {what}" if what else "" for own, what in zip(found.groups, found.having)]
     most = np.uint64(COMPOSITION_SHARE * 2**64)
     unseen = np.array([bool(pair) and split.draw(pair) < most for pair in pairs])
@@ -88,7 +92,7 @@ def sides(found: Drawings, evaluation: str) -> tuple[np.ndarray, np.ndarray]:
     return np.flatnonzero(train), np.flatnonzero(chosen)
 
 
-def _emoji(side: int) -> Iterator[tuple[np.ndarray, tuple[str, ...], str, str]]:
+def _emoji(side: int) -> Iterator[tuple[np.ndarray, tuple[str, ...], str, str, str]]:
     entries = json.loads(wheel.read("emoji_google", "package/emoji.json"))
     keywords = _keywords()
     for style in STYLES:
@@ -104,7 +108,8 @@ def _emoji(side: int) -> Iterator[tuple[np.ndarray, tuple[str, ...], str, str]]:
                 kind = words(f"{entry['subcategory']} {entry['category']}")
                 told = (style, *filter(None, [having]), *words(entry["name"]), *kind)
                 more = keywords.get(_plain(entry["unified"]), ())
-                yield image, tuple(dict.fromkeys((*told, *more))), group(entry["unified"]), having
+                caption = tuple(dict.fromkeys((*told, *more)))
+                yield image, caption, group(entry["unified"]), having, entry["category"]
 
 
 def _keywords() -> dict[str, tuple[str, ...]]:
@@ -130,33 +135,29 @@ def _of_folder(folder: Path, side: int) -> Drawings:
     for path in paths[:MOST_IMAGES]:
         caption = tuple(word for word in words(path.stem.replace("_", " ")) if not word.isdigit())
         if caption:
-            rows.append((pictures.scaled(path, path, side), caption, " ".join(caption), ""))
+            rows.append((pictures.scaled(path, path, side), caption, " ".join(caption), "", ""))
     if not rows:
         raise ValueError(f"data.source: folder:{folder} has no image whose name has words")
     return _drawings(rows)
 
 
 def _drawings(rows: Any) -> Drawings:
-    images, captions, groups, having = zip(*rows)
-    return Drawings(np.stack(images), captions, groups, having)
+    images, *told = zip(*rows)
+    return Drawings(np.stack(images), *told)
 
 
 def _save(folder: Path, rows: Any) -> None:
     found = _drawings(rows)
     np.save(folder / "images.npy", found.images)
-    told = json.dumps([found.captions, found.groups, found.having])
+    told = json.dumps([found.captions, found.groups, found.having, found.kinds])
     (folder / "captions.json").write_text(told, encoding="utf-8")
 
 
 def _load(folder: Path) -> Drawings | None:
     try:
         images = np.load(folder / "images.npy", allow_pickle=False)
-        captions, groups, having = json.loads((folder / "captions.json").read_text("utf-8"))
+        captions, *told = json.loads((folder / "captions.json").read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    whole = len(images) == len(captions) == len(groups) == len(having)
-    return (
-        Drawings(images, tuple(map(tuple, captions)), tuple(groups), tuple(having))
-        if whole
-        else None
-    )
+    whole = len(told) == 3 and {len(captions), *map(len, told)} == {len(images)}
+    return Drawings(images, tuple(map(tuple, captions)), *map(tuple, told)) if whole else None

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data.sources import catalogue, files, pictures, rows, wheel
+from data.sources import catalogue, drawings, files, pictures, rows, wheel
 
 MAX_BYTES = 8 << 30  # of the pixels of a side
 CLOTHES = (
@@ -31,6 +31,17 @@ CLOTHES = (
     "Ankle boot",
 )
 DIGITS = tuple("0123456789")
+KINDS = (
+    "Activities",
+    "Animals & Nature",
+    "Flags",
+    "Food & Drink",
+    "Objects",
+    "People & Body",
+    "Smileys & Emotion",
+    "Symbols",
+    "Travel & Places",
+)
 ALLOWED = "allowed: {names}, folder:PATH, csv:PATH, jsonl:PATH, tfds:NAME[/CONFIG][:LABEL_KEY]"
 SETTLED = 2_000_000_000  # nanoseconds
 MAX_AXES = 4  # images, their rows and columns, channels
@@ -158,6 +169,18 @@ def _digits() -> tuple[Side, None]:
     return Side(table[:, :-1].reshape(-1, 8, 8, 1), table[:, -1].astype(np.int64)), None
 
 
+def _emoji() -> tuple[Side, Side]:
+    """By what kind they are of; tested are names that no training drawing shows."""
+    found = drawings.find("emoji", 32)
+
+    def side(chosen: np.ndarray) -> Side:
+        kept = [i for i in chosen if found.kinds[i] in KINDS]  # but for samples of skin tones
+        return Side(found.images[kept], np.array([KINDS.index(found.kinds[i]) for i in kept]))
+
+    train, test = drawings.sides(found, "test")
+    return side(train), side(test)
+
+
 def _of_folder(folder: Path) -> tuple[Side, Side | None]:
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if not any("idx" in name for name in names):
@@ -255,4 +278,5 @@ KNOWN = {
     "fashion_mnist": Known((28, 28, 1), CLOTHES, _fashion),
     "mnist5k": Known((28, 28, 1), DIGITS, _mnist5k),
     "digits": Known((8, 8, 1), DIGITS, _digits),
+    "emoji": Known((32, 32, 3), KINDS, _emoji),
 }

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 VERSION = 1  # of the world and its expert: a part of what is cached
 ACTIONS = ("idle", "faster", "slower", "left", "right")
+FACTS = {"classes": len(ACTIONS), "class_names": ACTIONS}  # of data of decisions, see data.facts
 PUSH = (0.0, 2.5, -4.0, 0.0, 0.0)  # m/s^2 of each action
 TURN = (0, 0, 0, -1, 1)  # lanes of each
 LANES, CARS, SEEN, FEATURES = 4, 20, 8, 6
@@ -134,7 +135,7 @@ def mobil(world: World) -> jax.Array:
     lanes = jnp.where(gain.max(axis=0) > GAIN, lane[gain.argmax(axis=0), cars], world.lane)
     wants = (lanes != world.lane) & (jnp.abs(world.y - world.lane) < 1e-3) & (cars > 0)
     # Of two that want the same place the one of the lower number has it.
-    near = jnp.abs(_offset(world.x[None] - world.x[:, None])) < RING / 10
+    near = jnp.abs(offset(world.x[None] - world.x[:, None])) < RING / 10
     rival = near & wants[None] & (lanes[None] == lanes[:, None]) & (cars[None] < cars[:, None])
     return jnp.where(wants & ~rival.any(axis=1), lanes, world.lane)
 
@@ -170,13 +171,13 @@ def advance(world: World, push: jax.Array) -> World:
 
 def hit(before: World, after: World) -> jax.Array:
     """Whether car 0 touches another, or went through one in between."""
-    was, now = (_offset(world.x[1:] - world.x[0]) for world in (before, after))
+    was, now = (offset(world.x[1:] - world.x[0]) for world in (before, after))
     through = (was * now < 0) & (jnp.abs(was) < RING / 10)
     beside = jnp.abs(after.y[1:] - after.y[0]) < BESIDE
     return (beside & ((jnp.abs(now) < LENGTH) | through)).any()
 
 
-def _offset(metres: jax.Array) -> jax.Array:
+def offset(metres: jax.Array) -> jax.Array:
     """Along the ring, the shorter way."""
     return (metres + RING / 2) % RING - RING / 2
 
@@ -188,7 +189,7 @@ def observe(world: World) -> jax.Array:
     0, and speed beyond 25 m/s and beyond that of car 0, / 10. No action and no wish is among them:
     a change of lanes takes a decision, so that none is under way.
     """
-    metres = _offset(world.x - world.x[0])
+    metres = offset(world.x - world.x[0])
     chosen = jnp.argsort(jnp.abs(metres).at[0].set(-1.0))[: 1 + SEEN]
     middle = (LANES - 1) / 2
     columns = (
@@ -230,13 +231,13 @@ def _tried(world: World, push: jax.Array) -> tuple[World, jax.Array]:
 
 
 class Episode(NamedTuple):
-    """One drive, [T, ...]; where not `alive` it had ended before."""
+    """One drive, [T, ...]; where its world is not `alive` it had ended before."""
 
+    world: World  # before each decision
     seen: jax.Array  # float32 [T, 1 + K, F]
     action: jax.Array  # int32 [T]
     earned: jax.Array  # float32 [T]
     metres: jax.Array  # float32 [T]
-    alive: jax.Array  # bool [T], before the decision
     crashed: jax.Array  # bool [], by the end
 
 
@@ -251,7 +252,7 @@ def episode(policy: Policy, key: jax.Array, decisions: int = DECISIONS) -> Episo
         action = policy(world, seen, key)
         after, earned = step(world, action)
         metres = (after.x[0] - world.x[0]) % RING
-        return after, (seen, action, earned, metres, world.alive)
+        return after, (world, seen, action, earned, metres)
 
     first, later = jax.random.split(key)
     last, told = jax.lax.scan(decide, start(first), jax.random.split(later, decisions))

@@ -124,6 +124,103 @@ PINS = {
         15.9,
         "GPL-2 or later, of the R packages psych and lme4",
     ),
+    # Read by data.sources.docstrings.
+    "dask": Pin(
+        "dask-2026.8.0-py3-none-any.whl",
+        "ccc0c83a189b0398602435189771d28dad7b5773b6089bb8dce14ae732dd782c",
+        1.5,
+        "BSD-3-Clause",
+    ),
+    "diffusers": Pin(
+        "diffusers-0.42.1-py3-none-any.whl",
+        "9154faa704ce00e0b77f568e0d64786064368528aab5fc14eeea92f87d788014",
+        6.4,
+        "Apache-2.0",
+    ),
+    "django": Pin(
+        "django-5.2.19-py3-none-any.whl",
+        "5965d974a5218a2b68a11dd1276434707f23886525c23f0598eccedaf4f4ca00",
+        8.3,
+        "BSD-3-Clause",
+    ),
+    "flax": Pin(
+        "flax-0.12.8-py3-none-any.whl",
+        "807931d369cbc716fc447801ab39cd6c3c2614d573387a2319a028675dd34fe5",
+        0.531,
+        "Apache-2.0",
+    ),
+    "jax": Pin(
+        "jax-0.10.2-py3-none-any.whl",
+        "724d73c4678d8b06f6a6ab4db1b8a2fea8cd4f1e2c2564f99601634ec7b8d1c6",
+        3.2,
+        "Apache-2.0",
+    ),
+    "keras": Pin(
+        "keras-3.15.1-py3-none-any.whl",
+        "836460e480930acbd19bb7a17e62f9ecad40e8a9af9a651fc8d0586a96d27e20",
+        2.4,
+        "Apache-2.0",
+    ),
+    "mne": Pin(
+        "mne-1.13.2-py3-none-any.whl",
+        "36bbdd9fdc68431309a75e9dc6331b9de085cb6836688ac50b7b89f141a83cc3",
+        7.7,
+        "BSD-3-Clause",
+    ),
+    "networkx": Pin(
+        "networkx-3.6.1-py3-none-any.whl",
+        "d47fbf302e7d9cbbb9e2555a0d267983d2aa476bac30e90dfbe5669bd57f3762",
+        2.1,
+        "BSD-3-Clause",
+    ),
+    "nltk": Pin(
+        "nltk-3.10.4-py3-none-any.whl",
+        "769ba5413f265b7d3e87cd163cc28efa01e29eeef8bb6080bc907949d9fcfb51",
+        1.7,
+        "Apache-2.0",
+    ),
+    "pennylane": Pin(
+        "pennylane-0.45.1-py3-none-any.whl",
+        "b8cc7f590c43281b6e35b3a35707e9583c6b7babeb31dcf6f1cbde32a754ab93",
+        5.4,
+        "Apache-2.0",
+    ),
+    "sktime": Pin(
+        "sktime-1.2.0-py3-none-any.whl",
+        "dbffc6731d2d683b668dceb5e2bbc5804bebc8446b4c580803a281684d90e4ae",
+        8.2,
+        "BSD-3-Clause",
+    ),
+    "sympy": Pin(
+        "sympy-1.14.0-py3-none-any.whl",
+        "e091cc3e99d2141a0ba2847328f5479b05d94a6635cb96148ccb3f34671bd8f5",
+        6.3,
+        "BSD-3-Clause",
+    ),
+    "tensorflow_probability": Pin(
+        "tensorflow_probability-0.25.0-py2.py3-none-any.whl",
+        "f3f4d6431656c0122906888afe1b67b4400e82bd7f254b45b92e6c5b84ea8e3e",
+        7.0,
+        "Apache-2.0",
+    ),
+    "transformers": Pin(
+        "transformers-5.23.0-py3-none-any.whl",
+        "018e82fd07490ad5bb58414f65e31576033dc7f36bed10c574843f69b90991bf",
+        13.3,
+        "Apache-2.0",
+    ),
+    "twisted": Pin(
+        "twisted-26.10.0-py3-none-any.whl",
+        "3732f42af218925a0fe78d6668db55853f7fb532245a89a2669babe7d3000fa8",
+        3.3,
+        "MIT",
+    ),
+    "xarray": Pin(
+        "xarray-2026.9.0-py3-none-any.whl",
+        "fe349fa871628b1a0a5217af3fe1283a2862d5485156e6eda354fffb81c3bb7c",
+        1.4,
+        "Apache-2.0",
+    ),
 }
 
 

@@ -6,6 +6,7 @@ XLA's own convolution is the fastest on CPU too, but for one channel in: 25 to 1
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ import jax
 from models.layers import weights
 
 NORMS = ("batch", "group", "instance")
-GROUP = 4  # channels of a group
+GROUP = 4  # channels of a group, or 2 where there are no whole fours
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Trunk:
                 raise ValueError(f"{field}: {getattr(self, field)}; must be at least 1")
         if self.norm not in NORMS:
             raise ValueError(f"norm: {self.norm!r}; allowed: {', '.join(NORMS)}")
-        if self.norm == "group" and self.width % GROUP:
-            raise ValueError(f"width: {self.width}; with norm 'group' a multiple of {GROUP}")
+        if self.norm == "group" and self.width % 2:
+            raise ValueError(f"width: {self.width}; with norm 'group' a multiple of 2")
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(f"dtype: {self.dtype!r}; allowed: float32, bfloat16")
 
@@ -116,7 +117,7 @@ class Norm(nn.Module):
             "dtype": x.dtype,
         }
         if self.kind != "batch":
-            size = GROUP if self.kind == "group" else 1
+            size = math.gcd(x.shape[-1], GROUP) if self.kind == "group" else 1
             return nn.GroupNorm(num_groups=None, group_size=size, name="group", **kept)(x)
         running = nn.BatchNorm(use_running_average=not train, momentum=0.9, name="batch", **kept)
         return running(x)

@@ -19,6 +19,7 @@ from models.layers.transformer import (
     Keys,
     RMSNorm,
     Shape,
+    chosen,
     dense,
     matrix,
     rotate,
@@ -123,6 +124,6 @@ class Block(nn.Module):
         return spread(x_BxTxD, "batch", None, None), new
 
 
-def stack(layers: int, shape: Shape, *, remat: str, train: bool) -> nn.Module:
+def stack(layers: int, shape: Shape, x: jax.Array, *, remat: str, train: bool) -> nn.Module:
     """`layers` blocks as one scanned module, see `models.layers.transformer.stack`."""
-    return scanned(Block, layers, remat)(shape, train, name="blocks")
+    return scanned(Block, layers, chosen(remat, layers, x))(shape, train, name="blocks")

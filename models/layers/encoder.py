@@ -36,7 +36,7 @@ class Config:
     hidden: int  # width of the perceptron
     activation: str  # "gelu" | "swiglu"
     dropout: float  # rate, of the embedding and on each residual branch
-    remat: str  # what the backward pass computes again: "none" | "dots" | "full"
+    remat: str  # what the backward pass computes again: one of `transformer.REMAT`, or "auto"
     dtype: str  # of activations and matrix products: "float32" | "bfloat16"
 
     def __post_init__(self):
@@ -80,7 +80,7 @@ def read(module: nn.Module, c: Config, table_VxE: jax.Array, tokens_BxL: jax.Arr
         x_BxLxD += _places(module, c, tokens_BxL.shape[1])[None].astype(dtype)
     x_BxLxD = nn.Dropout(c.dropout, deterministic=not train)(x_BxLxD)
     stacked = 1 if c.shared else c.layers
-    blocks = transformer.stack(stacked, c.shape(), remat=c.remat, train=train)
+    blocks = transformer.stack(stacked, c.shape(), x_BxLxD, remat=c.remat, train=train)
     for _ in range(c.layers // stacked):
         x_BxLxD, _ = blocks(x_BxLxD, None, keep_BxL)
     return transformer.RMSNorm(dtype, name="out_norm")(x_BxLxD)

@@ -23,12 +23,16 @@ ACTIVATIONS = ("gelu", "swiglu")
 EPSILON = 1e-6  # added to the mean square in a norm
 # What the backward pass of a block computes again: nothing, everything, or all but the products
 # with a weight. The more, the less memory; on CPU also the faster, since stacked residuals are slow
-# to write there.
+# to write there, but where they are not stacked ("unrolled": nothing, and layers stand one by one
+# in the program) and stay in the cache.
 REMAT = {
     "none": None,
+    "unrolled": None,
     "full": jax.checkpoint_policies.nothing_saveable,
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
 }
+_IN_CACHE = 2**14  # numbers of a residual stream whose steps are faster unrolled (LOG.md)
+_LAYERS = 8  # at most, that are unrolled unasked: each is compiled
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def check(config: Any, counts: Sequence[str]) -> None:
     allowed = {
         "activation": ACTIVATIONS,
         "dtype": ("float32", "bfloat16"),
-        "remat": tuple(sorted(REMAT)),
+        "remat": ("auto", *sorted(REMAT)),
     }
     for field, values in allowed.items():
         if getattr(config, field) not in values:
@@ -281,6 +285,14 @@ class Block(nn.Module):
         return x_BxLxD, new
 
 
+def chosen(remat: str, layers: int, x: jax.Array) -> str:
+    """A name in REMAT: `remat`, or for "auto" the fastest on these devices, `x` going in."""
+    if remat != "auto":
+        return remat
+    small = x.size <= _IN_CACHE and layers <= _LAYERS
+    return "unrolled" if placement.platform() == "cpu" and small else "full"
+
+
 def scanned(block: type[nn.Module], layers: int, remat: str) -> Callable[..., nn.Module]:
     """What makes `layers` blocks as one module, of a block's fields; `remat` is a name in REMAT.
 
@@ -294,6 +306,7 @@ def scanned(block: type[nn.Module], layers: int, remat: str) -> Callable[..., nn
         split_rngs={"params": True, "dropout": True},
         in_axes=(0, nn.broadcast),
         length=layers,
+        unroll=layers if remat == "unrolled" else 1,
         metadata_params={nn.PARTITION_NAME: "layers"},
     )
 
@@ -301,6 +314,7 @@ def scanned(block: type[nn.Module], layers: int, remat: str) -> Callable[..., nn
 def stack(
     layers: int,
     shape: Shape,
+    x: jax.Array,
     *,
     remat: str,
     train: bool,
@@ -308,11 +322,12 @@ def stack(
 ) -> nn.Module:
     """`layers` blocks as one scanned module with parameters stacked on a leading `layers` axis.
 
-    Scanning keeps compile time independent of depth. `remat` is a name in REMAT. Where the layers
-    are split over devices, each of these scans its own (models.layers.pipeline).
+    Scanning keeps compile time independent of depth. `remat` is a name in REMAT, or "auto", by what
+    is to go in, `x`. Where the layers are split over devices, each of these scans its own
+    (models.layers.pipeline).
     """
     stages = placement.ways("layers")
-    blocks = scanned(Block, layers // stages, remat)
+    blocks = scanned(Block, layers // stages, chosen(remat, layers // stages, x))
     if stages == 1:
         return blocks(shape, train, perceptron, name="blocks")
     own = blocks(shape, train, perceptron, parent=None)

@@ -7,7 +7,7 @@ import numpy as np
 
 from scaling.fit import optimum
 from scaling.fit.fitted import noise_of
-from scaling.fit.isoflop import MIN_BUDGETS, IsoflopFit, isoflop
+from scaling.fit.isoflop import MIN_BUDGETS, IsoflopFit, isoflop, lines
 from scaling.runs.table import fit_rows, validate
 from train.cli import InputError
 
@@ -112,35 +112,26 @@ def parabola_bias(
     if noise is None:
         noise = noise_of(fit) or 0.0
     studies = min(studies, max(_MOST_LOSSES // len(grid), 1)) if noise > 0 else 0
-    found, lost = _noisy_lines(grid, exact, noise, studies, seed)
-    found = [(line.N_exponent - exponent, _size(line, C) / at_C - 1) for line in found]
+    found = _noisy_lines(grid.assign(loss=exact), noise, studies, seed)
+    found = [(a - exponent, float(scale * C**a) / at_C - 1) for a, scale in found]
     result = {
         "C": C,
         "noise": float(noise),
         "exponent": exponent,
         "exponent_bias": clean.N_exponent - exponent,
-        "N_bias": _size(clean, C) / at_C - 1,
-        "lost": lost / max(studies, 1),
+        "N_bias": float(clean.N_coefficient * C**clean.N_exponent) / at_C - 1,
+        "lost": (studies - len(found)) / max(studies, 1),
     }
     for name, values in zip(("exponent_bias", "N_bias"), np.transpose(found)):
         result |= {f"{name}_noisy": float(np.mean(values)), f"{name}_spread": float(np.std(values))}
     return result
 
 
-def _noisy_lines(grid, exact: np.ndarray, noise: float, studies: int, seed: int):
-    """Approach 2 on `studies` noisy copies of the exact losses, and how many had no result."""
-    rng, found, lost = np.random.default_rng([seed, 7]), [], 0
-    for _ in range(studies):
-        noisy = exact * np.exp(noise * rng.standard_normal(len(exact)))
-        try:
-            found.append(isoflop(grid.assign(loss=noisy), bootstrap=0))
-        except InputError:
-            lost += 1
-    return found, lost
-
-
-def _size(line: Any, C: float) -> float:
-    return float(line.N_coefficient * C**line.N_exponent)
+def _noisy_lines(exact: "pd.DataFrame", noise: float, studies: int, seed: int) -> list[np.ndarray]:
+    """Exponent and coefficient of N* [2] on each noisy copy of the losses that has a result."""
+    rng, loss = np.random.default_rng([seed, 7]), exact["loss"].to_numpy()
+    drawn = (loss * np.exp(noise * rng.standard_normal(len(loss))) for _ in range(studies))
+    return [line[:2] for line in lines(exact, drawn) if line is not None]
 
 
 def _inside_intervals(bias: dict[str, float], made: IsoflopFit) -> bool:

@@ -6,6 +6,7 @@ from scaling.console import tables
 from scaling.fit import valley
 from scaling.fit.bias import judged
 from scaling.fit.fitting import check_choice, fit
+from scaling.fit.noise import better
 from scaling.fit.show import print_fit
 from scaling.laws import LAWS
 from scaling.report import write_fit_page
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scaling.fit.fitted import Fit
+    from scaling.fit.solve import Objective
 
 
 def run(given: Any) -> None:
@@ -27,6 +29,7 @@ def run(given: Any) -> None:
 
     use_cache()
     runs = _read(given)
+    held = _fixed(given.fixed)
     result = fit(
         runs,
         given.law,
@@ -39,14 +42,15 @@ def run(given: Any) -> None:
         resample=given.resample,
         level=given.level,
         tau=given.tau,
-        fixed=_fixed(given.fixed) or None,
+        fixed=held or None,
         backtest=True,
     )
     if given.out:
         result.save(given.out)
     if given.report:
         write_fit_page(result, runs, given.report)
-    print_fit(result, runs, given.out, _minima(result, runs, given.seed, given.minima))
+    minima = _minima(result, runs, given.seed, given.minima)
+    print_fit(result, runs, given.out, minima, None if given.weights else _better(result, held))
 
 
 def _fixed(given: list[str]) -> dict[str, float]:
@@ -58,6 +62,13 @@ def _fixed(given: list[str]) -> dict[str, float]:
         except ValueError:
             raise InputError(f"--fixed: {name}={value!r}; a number") from None
     return held
+
+
+def _better(result: "Fit", held: dict[str, float]) -> "Objective | None":
+    """The objective that the noise found asks for, where it clearly is another."""
+    if result.law.schedules:  # along one training, residuals follow one another
+        return None
+    return better(result.residuals, len(result.params) - len(held), result.objective)
 
 
 def _read(given) -> "pd.DataFrame":

@@ -11,6 +11,7 @@ of the runs is computed where a law is given (scaling.fit.bias).
 """
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,9 +190,9 @@ def isoflop(
     if method not in MINIMA:
         raise InputError(f"method: {method!r}; {nearest(method, MINIMA)}")
     table = fit_rows(validate(runs))
-    budgets, good, warnings = _minima(table, method, depth)
-    C0 = float(np.exp(np.mean([np.log(b.C) for b in good])))
-    line = _line(good, [(b.N, b.D) for b in good], C0)
+    budgets = _budgets(table, _groups(table), table["loss"].to_numpy(), method, depth)
+    good, warnings = _with_minimum(budgets)
+    natural, C0 = _through(good)
     rng = np.random.default_rng([seed, 2])
     redraw = _redraw_parabola if method == "parabola" else _redraw_akima
     draws, lost = redraw(good, C0, bootstrap, rng)
@@ -200,7 +201,6 @@ def isoflop(
             f"{lost} of {bootstrap + lost} resamples had a budget without a minimum and were "
             "redrawn: the grid hardly brackets the optimum, the intervals are rough"
         )
-    natural = _natural(line[None], C0)[0]
     spread = _natural(draws, C0)
     tail = (1 - level) / 2
     ends = np.quantile(spread, [tail, 1 - tail], axis=0) if len(draws) else np.full((2, 4), np.nan)
@@ -216,10 +216,33 @@ def isoflop(
     )
 
 
-def _minima(table: pd.DataFrame, method: str, depth: float):
-    """All budgets in order of C, those of them with a minimum, and sentences about the others."""
-    budgets = [_budget(table.iloc[rows], method, depth) for rows in _groups(table)]
-    budgets.sort(key=lambda budget: budget.C)
+def lines(runs: pd.DataFrame, losses: Iterable[np.ndarray]) -> list[np.ndarray | None]:
+    """The parabolas' power laws for several losses [n] of the same runs.
+
+    Returns:
+      For each of them [4] in the order of `NAMES`, as `isoflop` has them; None where that raises.
+    """
+    table = validate(runs)
+    groups = _groups(table)
+    found = (_budgets(table, groups, loss, MINIMA[0], DEPTH) for loss in losses)
+    good = ([budget for budget in budgets if not budget.problem] for budgets in found)
+    return [_through(some)[0] if len(some) >= MIN_BUDGETS else None for some in good]
+
+
+def _budgets(
+    table: pd.DataFrame, groups: list[np.ndarray], loss: np.ndarray, method: str, depth: float
+) -> list[Budget]:
+    """All budgets in order of C, with the losses [n] of the table's runs."""
+    N, D, C = (table[name].to_numpy() for name in ("N", "D", "C"))
+    budgets = []
+    for rows in groups:
+        rows = rows[np.argsort(N[rows])]
+        budgets.append(_budget(N[rows], D[rows], C[rows], loss[rows], method, depth))
+    return sorted(budgets, key=lambda budget: budget.C)
+
+
+def _with_minimum(budgets: list[Budget]) -> tuple[list[Budget], list[str]]:
+    """Those budgets that have a minimum, and sentences about the others."""
     good = [budget for budget in budgets if not budget.problem]
     warnings = [f"budget {b.C:.3g}: {b.problem}; left out" for b in budgets if b.problem]
     if len(good) < MIN_BUDGETS:
@@ -230,7 +253,14 @@ def _minima(table: pd.DataFrame, method: str, depth: float):
         )
     if len(good) == MIN_BUDGETS:
         warnings.append(f"only {MIN_BUDGETS} budgets: a line through them always fits")
-    return budgets, good, warnings
+    return good, warnings
+
+
+def _through(good: list[Budget]) -> tuple[np.ndarray, float]:
+    """The power laws [4] through budgets' minima, and the centre C0 of the budgets."""
+    C0 = float(np.exp(np.mean([np.log(b.C) for b in good])))
+    line = _line(good, [(b.N, b.D) for b in good], C0)
+    return _natural(line[None], C0)[0], C0
 
 
 def _groups(table: pd.DataFrame) -> list[np.ndarray]:
@@ -243,11 +273,10 @@ def _groups(table: pd.DataFrame) -> list[np.ndarray]:
     return np.split(order, cuts)
 
 
-def _budget(rows: pd.DataFrame, method: str, depth: float) -> Budget:
-    rows = rows.sort_values("N")
-    size, loss = rows["N"].to_numpy(), rows["loss"].to_numpy()
-    product = float(np.exp(np.mean(np.log(size * rows["D"].to_numpy()))))
-    C = float(np.exp(np.log(rows["C"]).mean()))
+def _budget(size, D, C, loss, method: str, depth: float) -> Budget:
+    """One budget, of its runs in order of size [n]."""
+    product = float(np.exp(np.mean(np.log(size * D))))
+    C = float(np.exp(np.mean(np.log(C))))
     rise = np.log(loss / loss.min())
     keep = min(MIN_SIZES + 1, len(loss))
     used = (rise <= max(depth, np.sort(rise)[keep - 1])) if method == "parabola" else rise >= 0
@@ -260,9 +289,6 @@ def _budget(rows: pd.DataFrame, method: str, depth: float) -> Budget:
     distinct = len(np.unique(size[used]))
     if distinct < MIN_SIZES:
         return missing(f"{distinct} model sizes, at least {MIN_SIZES} are needed")
-    best = size[np.argmin(loss)]
-    if best in (size.min(), size.max()) and method == "akima":
-        return missing("no interior minimum: the best run is at the edge of the grid")
     x, y = np.log(size[used] / N0), np.log(loss[used])
     coefficients: tuple[float, ...] = ()
     if method == "parabola":
@@ -279,6 +305,7 @@ def _budget(rows: pd.DataFrame, method: str, depth: float) -> Budget:
 
 
 def _akima_minimum(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Where the interpolant is lowest, maybe beside a lowest run at the edge, and how low."""
     from scipy.interpolate import Akima1DInterpolator
 
     x, place = np.unique(x, return_inverse=True)

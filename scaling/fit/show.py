@@ -10,6 +10,7 @@ from scaling.fit import optimum
 from scaling.fit.bias import trusted
 from scaling.fit.fitted import Fit
 from scaling.fit.isoflop import IsoflopFit
+from scaling.fit.solve import Objective
 from scaling.runs.numbers import plain
 from scaling.runs.table import heldout_rows
 from train.cli import InputError
@@ -25,11 +26,16 @@ def number(value: float | None) -> str:
 
 
 def print_fit(
-    fit: Fit, runs: pd.DataFrame, out: str | None = None, minima: IsoflopFit | None = None
+    fit: Fit,
+    runs: pd.DataFrame,
+    out: str | None = None,
+    minima: IsoflopFit | None = None,
+    better: Objective | None = None,
 ) -> None:
     """Parameters with intervals and back-test, diagnostics, worst runs, held-out errors, notes.
 
-    `minima` is approach 2 on the same runs, shown with its bias beside what the law advises.
+    `minima` is approach 2 on the same runs, shown with its bias beside what the law advises;
+    `better` is an objective that the noise found asks for.
     """
     on = console()
     law = fit.law
@@ -49,6 +55,11 @@ def print_fit(
         show(on, _heldout(fit, held))
     for warning in fit.diagnostics.warnings:
         on.print(f"[yellow]note[/] {escape(warning)}", highlight=False)
+    if better is not None:
+        delta = f" --delta={better.delta:.2g}" if better.name == "huber_log" else ""
+        asked = f"--objective={better.name}{delta}"
+        words = f"the noise of these runs clearly asks for another objective: {asked}"
+        on.print(f"[yellow]note[/] {escape(words)}", highlight=False)
     if out:
         on.print(f"written: {escape(out)}", highlight=False)
 

@@ -20,6 +20,8 @@ from train.account import Account
 from train.cli import InputError
 from train.config import Choice, RunConfig
 
+_PASSES = 3  # by then a change of rows is a small part of them all
+
 
 class Stated:
     """Data of a stated size that need not be here: a plan needs their shapes and size alone."""
@@ -80,9 +82,18 @@ class Ladder:
         return before.account(config, dataset, steps)
 
     def at_budget(self, size: int, C: float, seed: int | None = None) -> Account:
-        """The run of this size that costs C training FLOPs (the "forward" convention)."""
-        one = self._smallest(size)
-        return self.at(size, C * one.D / one.C["forward"], seed)
+        """The run of this size that costs C training FLOPs (the "forward" convention).
+
+        What a unit costs depends on how long rows are, and a recipe may take other rows for a
+        longer run: then the first one's costs are those of its own rows.
+        """
+        like = self._smallest(size)
+        for _ in range(_PASSES):
+            made = self.at(size, C * like.D / like.C["forward"], seed)
+            if made.config["data"] == like.config["data"]:
+                break
+            like = made
+        return made
 
     def N(self, size: int) -> int:
         """Parameters of this size, in total."""

@@ -11,8 +11,9 @@ from scaling.runs import measure
 from scaling.runs.measure import Measure
 from scaling.runs.plans import Plan, PlannedRun, run_folder
 from scaling.runs.table import fit_rows, read_csv, read_runs
-from train import account, config, record
+from train import account, record
 from train.cli import InputError, nearest
+from train.identity import differences
 from train.record import Record
 
 # Columns of parts that some models are counted by.
@@ -35,7 +36,7 @@ def finished(study: Path, planned: PlannedRun) -> Record | None:
         return None
     found = record.load(path)
     if found.config_sha256 != planned.config_sha256:
-        changed = config.differences(found.config, planned.config)
+        changed = differences(found.config, planned.config)
         raise InputError(f"{path}: not the run that is planned: {'; '.join(changed)}")
     # A plan of version 1 knows no data, and a run that failed may have come to none.
     if planned.data_sha256 and found.data_sha256 not in ("", planned.data_sha256):

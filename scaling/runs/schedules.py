@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scaling.runs import LOGGED
-from scaling.runs.table import matching, read_csv, validate
+from scaling.runs.table import NO_C, matching, read_csv, validate
 from train.cli import InputError, nearest
 
 MAX_KNOTS = 32
@@ -52,7 +52,7 @@ def read_curves(
         notes += rows.attrs["notes"]
         parts.append(rows)
     curves = annealing_columns(pd.concat(parts, ignore_index=True), warmup, decay)
-    curves.attrs = {"source": pattern, "notes": notes, "c_convention": "no compute in the table"}
+    curves.attrs = {"source": pattern, "notes": notes, "c_convention": NO_C}
     return curves
 
 

@@ -23,6 +23,7 @@ MAX_ROWS = dialects.MAX_ROWS
 SPLITS = ("fit", "heldout")
 SIX_ND = "C = 6 N D"
 GIVEN = "C as given in the table"
+NO_C = "no compute in the table"
 OPTIONAL = ("loss_se", "epochs", "U", "budget")
 FLAGS = {"N": "--n", "D": "--d", "C": "--c", "loss": "--loss"}
 _MAY_BE_ABSENT = ("D", "C")
@@ -161,7 +162,7 @@ def validate(
         words = f"{int(same.sum())} rows repeat an earlier row exactly; kept, each counts as a run"
         notes += [words] * (words not in notes)
     result.attrs.update(source=source, notes=notes)
-    result.attrs.setdefault("c_convention", GIVEN)
+    result.attrs.setdefault("c_convention", GIVEN if "C" in result.columns else NO_C)
     return result
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling.sweep.worker import UNDER_WAY
+from train import allocator
 from train.cli import InputError, Unavailable
 
 VERSION = "2.60.0"  # the one tested
@@ -153,7 +154,7 @@ class RayWorkers:
         if not gpus:
             # NPROC is what XLA sizes its thread pools by, if it is set: a run keeps to its share of
             # the cores, and its sums are cut as on one machine.
-            environment |= {"JAX_PLATFORMS": "cpu", "NPROC": str(cpus)}
+            environment |= {"JAX_PLATFORMS": "cpu", "NPROC": str(cpus)} | allocator.environment()
         actor = (
             self._ray.remote(_Trainer)
             .options(

@@ -12,11 +12,11 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from importlib import metadata
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from train import allocator
 from train.cli import never_fail_to_print
 
 # A fork of a process that has used JAX can deadlock; one of a server that has only imported it is
@@ -33,10 +33,7 @@ _TO_THE_GROUP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def default_workers() -> int:
     """One worker a core on CPU; one in all where JAX has an accelerator."""
-    plugins = [p.name for p in metadata.entry_points(group="jax_plugins")]
-    if plugins and os.environ.get("JAX_PLATFORMS") != "cpu":
-        return 1
-    return len(_cores())
+    return 1 if allocator.on_accelerator() else len(_cores())
 
 
 class Processes:
@@ -156,6 +153,7 @@ def _serve(connection: Connection, stop: Any, cores: list[int] | None) -> None:
     if cores:
         # Before JAX looks for devices: it sizes its thread pools by the cores it is allowed.
         os.sched_setaffinity(0, cores)
+    allocator.keep_memory()
     one_at_a_time = threading.Lock()
 
     def tell(message: tuple) -> None:

@@ -49,3 +49,35 @@ def test_shares_have_the_distribution_of_beta():
         assert shares.dtype == np.float32
         assert shares.mean() == pytest.approx(0.5, abs=0.04)
         assert shares.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.1)
+
+
+SPEECH = np.arange(1, 601, dtype=np.float32).reshape(60, 10)
+
+
+def test_masks_are_spans_of_bands_and_of_frames():
+    widths = []
+    for seed in range(200):
+        silent = augment.masked(np.random.default_rng(seed), SPEECH, 1) == 0
+        bands, frames = silent.all(axis=0), silent.all(axis=1)
+        np.testing.assert_array_equal(silent, bands[None, :] | frames[:, None])
+        for span in (bands, frames):
+            assert np.abs(np.diff(span, prepend=False, append=False)).sum() in (0, 2)
+        widths.append((bands.sum(), frames.sum()))
+    assert {tuple(sorted(set(found))) for found in zip(*widths)} == {(0, 1, 2), tuple(range(7))}
+    assert (SPEECH > 0).all(), "the recording itself stays"
+
+
+def test_a_pace_stretches_what_is_linear_to_what_is_linear():
+    lengths, steps = set(), set()
+    for seed in range(100):
+        found = augment.paced(np.random.default_rng(seed), SPEECH, 0.5, range(45, 81))
+        lengths.add(len(found))
+        # Before the last frame and the last band, beyond which there is nothing.
+        step = np.diff(found[: len(found) * 9 // 10], axis=0)
+        np.testing.assert_allclose(step, 10 * 60 / len(found), rtol=1e-3)
+        steps.add(round(float(np.diff(found[0, :6])[0]), 2))
+    assert min(lengths) == 45
+    assert max(lengths) == 80
+    assert 1 / 1.5 <= min(steps) < 0.75 < 1.35 < max(steps) <= 1.5
+    same = augment.paced(np.random.default_rng(0), SPEECH, 0.0, range(1, 100))
+    np.testing.assert_allclose(same, SPEECH)

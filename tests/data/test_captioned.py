@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import data
-from data.sources import drawings, wheel
+from data import captioned
+from data import drawings as pictures
+from data.sources import drawings, labelled, wheel
 from data.sources.drawings import Drawings
 from tests.data.sources.test_codes import weights
 
@@ -112,6 +114,12 @@ def test_captions_of_others_are_those_of_other_rows(drawn, shared_cache):
         assert (x.shape[1:], x.dtype) == (whole[name].shape[1:], whole[name].dtype)
 
 
+def test_captions_of_others_are_all_different():
+    text = np.array([[1, 2], [1, 2], [3, 4], [1, 2], [5, 6], [3, 4]])
+    wanted = [[2, 4], [2, 4], [3, 4], [4, 5], [5, 0], [0, 4]]
+    assert captioned._others(text, 2).tolist() == wanted
+
+
 def test_what_decides_rows_decides_the_digest(drawn, shared_cache, tmp_path):
     sha256, *_ = weights(tmp_path / "other.npz", seed=1)
     other = {"tokenizer": str(tmp_path / "other.npz"), "sha256": sha256}
@@ -135,12 +143,14 @@ def test_prompts_are_captions(drawn, shared_cache):
 @pytest.mark.parametrize(
     ("changes", "wrong"),
     [
+        ({"source": "images:digits"}, "reads images of 8x8x3; those of images:digits are 8x8x1"),
+        ({"source": "images:csv:a"}, "'images:csv:a'; allowed behind images: one of fashion_mnist"),
         ({"source": "emojis"}, "data.source: 'emojis'; allowed: emoji, folder:PATH"),
         ({"evaluation": "train"}, "data.evaluation: 'train'; allowed: validation, test"),
         ({"evaluation": "compositions"}, "and 0 to evaluate on; allowed: 2 or more of both"),
         ({"moved": 9}, "data.moved: 9; allowed: 0 to 3"),
         ({"unique": 61}, r"data.unique: 61; allowed: 0 \(all\) to"),
-        ({"others": 40}, "data.others: 40; .* drawings to evaluate on; allowed: fewer"),
+        ({"others": 40}, "data.others: 40; .* captions of the .* drawings .* allowed: fewer"),
         ({"bare": 1.0}, "data.bare: 1.0; allowed: 0 to 0.9"),
         ({"sha256": ""}, "data.sha256: ''; the tokenizer .* has"),
     ],
@@ -165,6 +175,34 @@ def test_drawings_are_the_same_ones_as_pixels(drawn):
     moved = pixels(crop=2).train_batch(0, 0, dataset.train_rows)["image"]
     assert (moved != epoch).any()
     assert moved.shape == epoch.shape
+
+
+def test_labelled_images_have_their_classes_for_captions(monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (120, 4, 4, 1), np.uint8)
+    labels = np.arange(120) % 2
+    pixels[7] = pixels[3]  # twice to train on
+    pixels[9] = pixels[111]  # and in the test side too
+    train, test = (
+        labelled.Side(pixels[part], labels[part]) for part in np.split(range(120), [100])
+    )
+    known = labelled.Known((4, 4, 1), ("T-shirt/top", "Bag"), lambda: (train, test))
+    monkeypatch.setitem(labelled.KNOWN, "own", known)
+    found = pictures.find("images:own", 4)
+    whole = {"test": [*range(100)], "validation": []}
+    for evaluation in whole:
+        seen, held_out = drawings.sides(found, evaluation)
+        whole[evaluation] = [{found.images[i].tobytes() for i in rows} for rows in (seen, held_out)]
+        for i in (*seen, *held_out):
+            (at,) = np.flatnonzero((pixels == found.images[i]).all((1, 2, 3)))[:1]
+            assert found.captions[i] == (("t-shirt", "top"), ("bag",))[labels[at]]
+    published = {x.tobytes() for x in test.images}
+    assert whole["test"] == [{x.tobytes() for x in train.images} - published, published]
+    (less, tuned), (more, _) = whole["validation"], whole["test"]
+    assert (less | tuned, less & tuned) == (more, set())
+    assert 2 < len(tuned) < 30
+    options = PLAIN | {"source": "images:own", "side": 8}
+    with pytest.raises(ValueError, match=r"data.side: 8; the images of images:own are 4x4"):
+        data.open_dataset("drawings", options)
 
 
 def emoji(monkeypatch, tmp_path):
@@ -214,6 +252,13 @@ def test_no_side_shows_what_another_does(monkeypatch, tmp_path):
         assert (found.groups[i], found.having[i]) not in pairs
         assert (found.groups[i], "") in pairs
     assert len(unseen) > 20
+    # As labelled images, by their kinds, the same sides.
+    with monkeypatch.context() as patched:
+        patched.setattr(labelled, "KINDS", ("Other", "Kinds & All"))
+        patched.setattr(drawings, "find", lambda source, side: found)
+        for side, rows in zip(labelled._emoji(), sides["test"]):
+            assert (side.images == found.images[rows]).all()
+            assert set(side.labels) == {1}
     # From the cache, the same again.
     again = drawings.find("emoji", 4)
     assert again[1:] == found[1:]

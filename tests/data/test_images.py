@@ -236,7 +236,7 @@ def test_the_digest_follows_the_content_and_not_the_place(folder, tmp_path):
     [
         (
             {"source": "mnist"},
-            "data.source: 'mnist'; allowed: fashion_mnist, mnist5k, digits, folder",
+            "data.source: 'mnist'; allowed: fashion_mnist, mnist5k, digits, emoji, folder",
         ),
         ({"evaluation": "train"}, "data.evaluation: 'train'; allowed: validation, test"),
         ({"evaluation": "test"}, "but digits has no published test side; allowed: validation"),

@@ -7,12 +7,13 @@ import pytest
 
 import data
 from data import pairs
-from data.sources import bitexts
+from data.sources import bitexts, docstrings, wheel
 from data.sources.cleaning import NOTHING
 from data.sources.split import TEST, TRAIN, VALIDATION
 
 OPTIONS = {
     "source_length": 24,
+    "cut_source": False,
     "target_length": 24,
     "evaluation": "test",
     "eval_rows": 0,
@@ -78,6 +79,20 @@ def test_an_epoch_has_every_pair_to_train_on_once(options):
         held_out |= set(evaluated)
     assert held_out | set(found) == short
     assert held_out.isdisjoint(found)
+
+
+def test_a_longer_source_is_cut_where_it_may_be(options):
+    whole, cut = (
+        data.open_dataset("pairs", options | {"source_length": length, "cut_source": length < 99})
+        for length in (99, 8)
+    )
+    found = rows(cut, cut.train_batch(3, 0, cut.train_rows))
+    expected = rows(whole, whole.train_batch(3, 0, whole.train_rows))
+    assert found == [(a.encode()[:8].decode(errors="replace"), b) for a, b in expected]
+    asked, _ = cut.facts["prompt"](["twelve bytes"])
+    assert cut.facts["decode"](asked["source"][0]) == "twelve b"
+    assert whole.digest != cut.digest
+    assert "; sources cut; in 8 and 24 tokens" in cut.note
 
 
 def test_a_batch_is_a_function_of_seed_and_step(options):
@@ -245,6 +260,52 @@ def test_bad_files_are_refused(tmp_path, empty_cache, kind, content, message):
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         data.open_dataset("pairs", OPTIONS | {"source": f"{kind}:{path}"})
     assert message in str(caught.value)
+
+
+MODULE = r'''"""What this is for.
+
+Not much. It stands here so that there is a docstring whose rest has ten words, or two more.
+"""
+
+def one(x):
+    """Doubles
+    a number.
+
+    Parameters
+    ----------
+    x : float
+        A number "\d", of which there are many: one, two, three and four.
+    """
+
+class Two:
+    """Two words only here.
+
+    Too short a rest."""
+
+    async def three(self):
+        """Short.
+
+        A rest that is long enough does not help a first paragraph of one word."""
+
+    def four(self):
+        """No rest at all here."""
+'''
+
+
+def test_docstrings_are_told_apart(monkeypatch):
+    found = list(docstrings.summaries(MODULE.encode()))
+    assert [first for _, first in found] == ["What this is for.", "Doubles a number."]
+    assert found[1][0].startswith(r'Parameters x : float A number "\d", of which')
+    for name in ("a/tests/b.py", "test_a.py", "a/conftest.py", "a.pyi"):
+        assert not docstrings.is_documented(name)
+    files = [(f"{n}.py", MODULE.encode()) for n in range(60)] + [("tests/a.py", b"(")]
+    monkeypatch.setattr(wheel, "members", lambda package, folder: files)
+    pairs_of = list(bitexts.find_pairs("docstrings"))
+    assert len(pairs_of) == 2 * 60 * len(docstrings.PACKAGES)
+    sides = [pair.side for pair in pairs_of]
+    assert sides[::2] == sides[1::2], "a module is on one side"
+    for side in (TEST, VALIDATION):
+        assert 0.03 < sides.count(side) / len(sides) < 0.07
 
 
 @pytest.mark.slow

@@ -20,6 +20,8 @@ OPTIONS = {
     "stride": 2,
     "frames": 120,
     "characters": 44,
+    "masks": 0,
+    "pace": 0.0,
 }
 WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "theta", "iota"]
 
@@ -111,6 +113,20 @@ def test_a_row_is_a_recording_with_its_text(spoken):
     assert {k: (v.shape[1:], v.dtype) for k, v in example.items()} == {
         k: (v.shape[1:], v.dtype) for k, v in batch.items()
     }
+
+
+def test_what_is_trained_on_may_be_masked_and_paced(spoken):
+    plain, other = opened(), opened(masks=2, pace=0.3)
+    batches = [dataset.train_batch(1, 2, 6) for dataset in (plain, other)]
+    np.testing.assert_array_equal(*(batch["labels"] for batch in batches))
+    assert len(set(batches[1]["frames"])) > len(set(batches[0]["frames"]))
+    halves = [other.train_batch(1, 2, 6, (k, 2))["speech"] for k in range(2)]
+    np.testing.assert_array_equal(np.concatenate(halves), batches[1]["speech"])
+    for heard, frames in zip(batches[1]["speech"], batches[1]["frames"]):
+        assert not heard[frames:].any()
+    for name, one in plain.eval_batch(0, 4).items():
+        np.testing.assert_array_equal(one, other.eval_batch(0, 4)[name])
+    assert plain.digest != other.digest
 
 
 def test_what_has_more_characters_than_steps_is_left_out_and_said(spoken):

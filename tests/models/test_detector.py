@@ -68,7 +68,7 @@ def test_no_image_looks_at_another_and_all_axes_have_names():
         ({"stages": 2}, "stages: 2; must be 3, one a level"),
         ({"norm": "batch"}, "norm: 'batch'; levels share norms"),
         ({"tower": 0}, "tower: 0; must be at least 1"),
-        ({"classes": 1}, "classes: 1; must be at least 2"),
+        ({"classes": 0}, "classes: 0; must be at least 1"),
     ],
 )
 def test_what_a_config_cannot_be(changes, said):

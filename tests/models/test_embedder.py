@@ -62,7 +62,7 @@ def test_the_axes_of_all_parameters_have_names():
     ("changes", "said"),
     [
         ({"norm": "batch"}, "norm: 'batch'; with it images look at others"),
-        ({"width": 6}, "width: 6; with norm 'group' a multiple of 4"),
+        ({"width": 7}, "width: 7; with norm 'group' a multiple of 2"),
         ({"dimension": 1}, "dimension: 1; must be at least 2"),
         ({"identities": -1}, "identities: -1; must be at least 0"),
     ],

@@ -105,12 +105,26 @@ def gradient(model, variables):
     return jax.jit(jax.grad(lambda v: jnp.sum(jnp.square(model.apply(v, tokens())))))(variables)
 
 
-@pytest.mark.parametrize("remat", ["full", "dots"])
+@pytest.mark.parametrize("remat", ["full", "dots", "unrolled"])
 def test_remat_changes_no_gradient(remat):
     with_remat, without = gpt.Model(config(remat=remat)), gpt.Model(config(remat="none"))
     variables = init(with_remat)
     a, b = gradient(with_remat, variables), gradient(without, variables)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), a, b)
+
+
+def test_small_steps_on_a_cpu_are_unrolled():
+    """Known by the loops over layers that are left in the program."""
+
+    def loops(c, rows):
+        model, batch = gpt.Model(c), {"tokens": np.zeros((rows, 8), np.int32)}
+        variables = jax.eval_shape(model.init, jax.random.key(0), batch)
+        return str(jax.make_jaxpr(model.apply)(variables, batch)).count("unroll=1\n")
+
+    c = config(remat="auto", layers=2)
+    assert loops(c, 2) == 0
+    assert loops(c, 2**14 // (8 * c.width) + 1) == 1
+    assert loops(dataclasses.replace(c, layers=9), 2) == 1
 
 
 def test_bfloat16_is_close_to_float32():
@@ -167,7 +181,7 @@ def test_dropout_acts_in_training_only():
         ("dtype", "float8", "float32, bfloat16"),
         ("quantize", "int4", "fp8, int8, none"),
         ("dropout", 1.0, r"\[0, 1\)"),
-        ("remat", "some", "dots, full, none"),
+        ("remat", "some", "auto, dots, full, none, unrolled"),
         ("layers", 0, "at least 1"),
         ("norm_epsilon", 0.0, "above 0"),
     ],

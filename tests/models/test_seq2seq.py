@@ -26,6 +26,7 @@ def config(**changes) -> seq2seq.Config:
         qk_norm=True,
         rope_base=10_000.0,
         tied=True,
+        copy=False,
         dropout=0.0,
         remat="full",
         dtype="float32",
@@ -60,6 +61,7 @@ VARIANTS = {
     "plain": {},
     "swiglu_untied": {"activation": "swiglu", "tied": False},
     "no_qk_norm": {"qk_norm": False},
+    "copy": {"copy": True},
 }
 
 

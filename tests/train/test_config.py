@@ -6,6 +6,7 @@ import pytest
 from configs import cnn, gpt, linear, seq2seq
 from train import config as configuration
 from train.cli import InputError
+from train.identity import differences, digest_of
 
 
 def values(**changes) -> dict:
@@ -88,7 +89,7 @@ def test_the_digest_is_of_what_decides_the_numbers():
 
 def test_differences_name_each_field():
     a, b = values(), values(seed=3, **{"model.width": 32})
-    assert configuration.differences(a, b) == [
+    assert differences(a, b) == [
         "config.model.width: 64, not 32",
         "config.seed: 0, not 3",
     ]
@@ -132,7 +133,7 @@ def test_fields_of_data_that_older_configs_lack(experiment, field, changed):
     older = configuration.to_dict(now)
     del older["data"][field]
     assert configuration.resolve(older) == now
-    assert configuration.digest_of(older) == configuration.digest(now)
+    assert digest_of(older) == configuration.digest(now)
     assert configuration.other_run(now, older) == []
     config.update_from_flattened_dict(changed)
     other = configuration.resolve(config.to_dict())

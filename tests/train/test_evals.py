@@ -14,6 +14,7 @@ from tests.train.toys import config, further
 from train import before, evaluation, metrics, record, run
 from train import config as configuration
 from train.cli import InputError
+from train.identity import digest_of
 
 __all__ = ["with_toys"]  # a fixture of all tests here
 
@@ -68,7 +69,7 @@ def test_a_run_goes_on_with_them_or_gets_them_under_way(first, tmp_path):
 
 def test_without_them_a_config_is_that_of_older_versions():
     older = {k: v for k, v in configuration.to_dict(config()).items() if k != "evals"}
-    assert configuration.digest_of(older) == configuration.digest(config())
+    assert digest_of(older) == configuration.digest(config())
     assert configuration.resolve(older) == config()
     held = json.loads(json.dumps(configuration.to_dict(evaluated())))
     assert configuration.resolve(held) == evaluated()

@@ -18,6 +18,7 @@ from tests.train.toys import config, duel
 from train import before, evaluation, optimizer, run, step, tasks
 from train import config as configuration
 from train.cli import InputError
+from train.identity import digest_of
 from train.score import score
 
 # Sums and units of an evaluation set of nothing but padding.
@@ -361,7 +362,7 @@ def test_a_config_without_groups_is_that_of_older_versions(tmp_path):
     values = configuration.to_dict(config())
     older = json.loads(json.dumps(values))
     del older["optimizer"]["groups"]
-    assert configuration.digest_of(older) == configuration.digest(config())
+    assert digest_of(older) == configuration.digest(config())
     assert configuration.other_run(config(), older) == []
     grouped = config(**{"optimizer.groups": [group("body/*")]})
     assert configuration.digest(grouped) != configuration.digest(config())

@@ -15,6 +15,7 @@ from tests.train.toys import config, duel
 from train import checkpoint, evaluation, metrics, record, run, start, step
 from train import config as configuration
 from train.cli import InputError, Unavailable
+from train.identity import digest_of
 
 __all__ = ["with_toys"]  # a fixture of all tests here
 
@@ -229,7 +230,7 @@ def test_a_language_model_goes_on(tiny, tmp_path):
 def test_without_a_start_a_config_is_that_of_older_versions():
     values = configuration.to_dict(config())
     older = {name: value for name, value in values.items() if name != "start"}
-    assert configuration.digest_of(older) == configuration.digest(config())
+    assert digest_of(older) == configuration.digest(config())
     assert configuration.other_run(config(), older) == []
     assert configuration.resolve(older) == config()
     assert configuration.digest(begun_from(Path("x"))) != configuration.digest(config())

@@ -1,19 +1,17 @@
 """A page of what a run found, for people to look at: one HTML file, which asks for nothing else.
 
-What a task wants drawn is in its `show`. Pictures are PNG in the file itself, boxes lie over them
-as SVG. Whatever comes from a file is a stranger's text, and is escaped.
+What a task wants drawn is in its `show`. Pictures are PNG, or films GIF, in the file itself; boxes
+lie over them as SVG. Whatever comes from a file is a stranger's text, and is escaped.
 """
 
 import base64
 import html
-import struct
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from train import tasks
+from train import png, tasks
 from train.cli import InputError
 from train.examine.again import Evaluated
 from train.tasks import Picture, Section
@@ -70,26 +68,6 @@ def page(found: Evaluated, title: str) -> str:
     )
 
 
-def png(pixels: np.ndarray) -> bytes:
-    """An image, uint8 [H, W, 1] grey or [H, W, 3] in colour, as a PNG file (ISO/IEC 15948)."""
-    height, width, channels = pixels.shape
-    kind = {1: 0, 3: 2}[channels]
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(content))
-            + name
-            + content
-            + struct.pack(">I", zlib.crc32(name + content))
-        )
-
-    # Each line begins with the number of its filter: none.
-    lines = np.concatenate([np.zeros((height, 1), np.uint8), pixels.reshape(height, -1)], axis=1)
-    head = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
-    parts = (b"IHDR", head), (b"IDAT", zlib.compress(lines.tobytes(), 9)), (b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
-
-
 def _text(value: Any) -> str:
     return html.escape(str(value))
 
@@ -122,7 +100,8 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def _figure(picture: Picture) -> str:
     height, width = picture.pixels.shape[:2]
     times = max(1, -(-_WIDE // width)) if picture.boxes else max(1, 96 // width)
-    address = f"data:image/png;base64,{base64.b64encode(png(picture.pixels)).decode()}"
+    kind, content = ("gif", picture.gif) if picture.gif else ("png", png.content(picture.pixels))
+    address = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
     boxes = []
     for box in picture.boxes:
         left, top, right, bottom = (round(float(x), 2) for x in box.corners)

@@ -4,7 +4,7 @@ ctc transcribes recordings, wavenet makes some.
     python -m train.generate --workdir=runs/first --prompt='In the beginning ' [--tokens=40]
     python -m train.generate --workdir=runs/first --prompt=The --temperature=.8 --top_p=.95 --seed=1
     python -m train.generate --workdir=runs/translation --prompt='And he said' --beams=4
-    python -m train.generate --workdir=runs/ctc --wav=speech.wav [--beams=16]
+    python -m train.generate --workdir=runs/ctc --wav=speech.wav [--beams=16] [--ngram=6]
     python -m train.generate --workdir=runs/drawing --prompt='google red heart' --to=a.png --each=4
     python -m train.generate --workdir=runs/voice --prompt='press one' --temperature=1 --to=a.wav
 
@@ -43,4 +43,9 @@ if __name__ == "__main__":
     flags.DEFINE_integer("seed", 0, "Of what is drawn.", **SEED)
     flags.DEFINE_integer("beams", 0, "Search with this many beams; 0 = none, or 16 of --wav.", 0)
     flags.DEFINE_float("length_penalty", 0.6, "How much longer texts of beams are helped; 0 = not.")
+    flags.DEFINE_integer(
+        "ngram", 0, "Of --wav: an n-gram, of the run's own texts; 0 = none.", 0, 12
+    )
+    flags.DEFINE_float("ngram_weight", 0.5, "How much the n-gram counts beside what is heard.")
+    flags.DEFINE_float("ngram_bonus", 1.0, "Nats that each character is helped beside an n-gram.")
     run_main(main)

@@ -10,6 +10,7 @@ import numpy as np
 from train import cache, saved, step, workdir
 from train.cli import InputError, Unavailable
 from train.generate import drawing, rules, show, speaking, transcribing, writing
+from train.generate.ngram import Ngram
 
 MOST_PROMPTS, MOST_BYTES = 1024, 16 << 20  # of one call
 BEAMS = 16  # of a recording, where no number is given
@@ -26,6 +27,8 @@ def run(given: Any) -> int:
         raise InputError(f"--{error}") from None
     if given.wav:
         return _transcribe(given, folder)
+    if given.ngram:
+        raise InputError(f"--ngram: {given.ngram}; it helps to transcribe a recording, see --wav")
     prompts = _prompts(given.prompt, given.prompts_file)
     cache.use_cache()
     with workdir.locked(folder):
@@ -81,10 +84,12 @@ def _transcribe(given: Any, folder: Path) -> int:
         except (ValueError, OSError) as error:
             raise InputError(f"--wav: {error}") from None
         state = run.state()
-    model, decode = step.build_model(run.config), run.dataset.facts["decode"]
-    variables = {"params": state.params, **state.extra}
+    facts, model, beams = run.dataset.facts, step.build_model(run.config), given.beams or BEAMS
+    variables, decode = {"params": state.params, **state.extra}, facts["decode"]
+    ngram = Ngram(facts["texts"](), given.ngram, facts["classes"]) if given.ngram else None
+    prior = transcribing.Prior(ngram, given.ngram_weight, given.ngram_bonus if ngram else 0.0)
     for path, batch in zip(given.wav, heard):
-        text = decode(transcribing.transcribed(model, variables, batch, given.beams or BEAMS))
+        text = decode(transcribing.transcribed(model, variables, batch, beams, prior))
         print(f"{show.printable(path)}: {text}" if len(heard) > 1 else text, flush=True)
     return 0
 

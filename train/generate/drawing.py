@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from train import png
 from train.cli import InputError, Unavailable
 from train.record import replacing
 
@@ -30,20 +31,16 @@ def write(
 
 
 def save(path: Path, images: np.ndarray, columns: int) -> None:
-    """Writes uint8 [n, side, side, 3] in rows of so many, each pixel as a square. The file is
+    """Writes uint8 [n, side, side, 1 or 3] in rows of so many, each pixel as a square. The file is
     written whole or not at all (Unavailable)."""
-    try:
-        from PIL import Image
-    except ImportError:
-        raise Unavailable("--to: pictures are written with pillow, which is absent") from None
     times = max(1, LEAST_SIDE // images.shape[1])
     large = images.repeat(times, axis=1).repeat(times, axis=2)
     framed = np.pad(large, ((0, 0), (MARGIN,) * 2, (MARGIN,) * 2, (0, 0)), constant_values=255)
     n, side, _, channels = framed.shape
     grid = framed.reshape(n // columns, columns, side, side, channels).swapaxes(1, 2)
-    picture = Image.fromarray(grid.reshape(n // columns * side, columns * side, channels))
+    picture = png.content(grid.reshape(n // columns * side, columns * side, channels))
     try:
         with replacing(path) as file:
-            picture.save(file, "PNG")
+            file.write(picture)
     except OSError as error:
         raise Unavailable(f"--to: {path}: {error.strerror}") from None

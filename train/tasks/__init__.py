@@ -59,6 +59,7 @@ class Picture(NamedTuple):
     pixels: np.ndarray  # uint8 [H, W, 1] or [H, W, 3]
     caption: str
     boxes: Sequence[Box] = ()
+    gif: bytes = b""  # a film that begins with it, which is shown in its place
 
 
 class Section(NamedTuple):

@@ -61,12 +61,13 @@ def test_batch_norm_trains_on_the_batch_and_evaluates_on_what_it_keeps():
     np.testing.assert_allclose(evaluated, (x - np.asarray(kept["mean"])) / scale, rtol=1e-4)
 
 
-def test_groups_are_of_an_images_own_pixels():
-    x = 3 + 2 * images((3, 4, 4, 8))
+@pytest.mark.parametrize(("channels", "size"), [(8, 4), (6, 2)])
+def test_groups_are_of_an_images_own_pixels(channels, size):
+    x = 3 + 2 * images((3, 4, 4, channels))
     layer = convolution.Norm("group")
     variables = layer.init(jax.random.key(0), x, False)
     assert set(variables) == {"params"}
-    made = np.asarray(layer.apply(variables, x, True)).reshape(3, 4, 4, 2, 4)
+    made = np.asarray(layer.apply(variables, x, True)).reshape(3, 4, 4, -1, size)
     np.testing.assert_allclose(made.mean((1, 2, 4)), 0, atol=1e-5)
     np.testing.assert_allclose(made.std((1, 2, 4)), 1, atol=1e-4)
 
@@ -89,7 +90,7 @@ def test_halving_takes_the_largest_and_its_gradient():
         ({"classes": 1}, "classes: 1; must be at least 2"),
         ({"stages": 0}, "stages: 0; must be at least 1"),
         ({"norm": "layer"}, "norm: 'layer'; allowed: batch, group"),
-        ({"norm": "group", "width": 6}, "width: 6; with norm 'group' a multiple of 4"),
+        ({"norm": "group", "width": 7}, "width: 7; with norm 'group' a multiple of 2"),
         ({"dtype": "float16"}, "dtype: 'float16'; allowed: float32, bfloat16"),
     ],
 )

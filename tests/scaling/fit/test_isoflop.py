@@ -131,3 +131,15 @@ def test_bias_of_the_parabola_on_this_very_grid_is_said():
     assert found.bias["N_bias"] == pytest.approx(off, abs=1e-4)
     assert not any("the truth" in warning for warning in found.warnings)
     assert len(judged(runs, law, bootstrap=0).warnings) == 1
+
+
+def test_an_interpolated_minimum_may_lie_beside_a_lowest_run_at_the_edge():
+    x = np.arange(5.0)
+    rows = []
+    for C, best in ((1e18, 0.3), (1e20, 0.4)):  # in log N, counted from the smallest run
+        N = 1e7 * (C / 1e18) ** 0.5 * np.exp(x)
+        rows += [(C, n, C / 6 / n, 3 * np.exp(0.01 * (at - best) ** 2)) for n, at in zip(N, x)]
+    runs = pd.DataFrame(rows, columns=["C", "N", "D", "loss"])
+    made = isoflop(runs, method="akima", bootstrap=0)
+    assert all(np.argmin(budget.losses) == 0 for budget in made.budgets)
+    assert np.isclose(made.N_exponent, 0.5 + 0.1 / np.log(100), atol=0.01)

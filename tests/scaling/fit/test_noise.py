@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from scaling.fit.fitting import fit
-from scaling.fit.noise import objective_for
+from scaling.fit.noise import better, objective_for
+from scaling.fit.solve import Objective
 from tests.scaling.fit.test_fitting import study
 
 
@@ -39,3 +40,15 @@ def test_what_a_robust_fit_goes_through_is_no_peak():
     through = np.concatenate([np.zeros(12), 0.01 * rng.standard_normal(28)])
     assert objective_for(through, 12).name == "mse_log"
     assert objective_for(through, 0).name == "huber_log"
+
+
+def test_another_objective_is_named_where_it_is_clearly_better_alone():
+    rng = np.random.default_rng(2)
+    gaussian, outliers = 0.01 * rng.standard_normal(400), 0.01 * rng.standard_t(1.5, 400)
+    assert better(gaussian, 4, Objective()).name == "mse_log"
+    assert better(gaussian, 4, Objective("mse_log")) is None
+    assert better(outliers, 4, Objective("mse_log")) == objective_for(outliers, 4)
+    assert better(outliers, 4, Objective("quantile")) is None
+    # Of a double exponential the median, which a tiny delta finds, is the best estimate there is.
+    doubles = [better(0.01 * rng.laplace(size=100), 0, Objective()) for _ in range(20)]
+    assert sum(found is not None for found in doubles) <= 2

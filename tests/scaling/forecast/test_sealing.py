@@ -16,7 +16,7 @@ from tests.scaling.forecast.test_forecasting import grid, world
 from train import record
 from train.account import facts
 from train.cli import InputError
-from train.config import digest_of
+from train.identity import digest_of
 from train.record import Record
 
 

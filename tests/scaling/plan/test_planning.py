@@ -22,9 +22,9 @@ from scaling.plan.ladder import Ladder
 from scaling.runs import plans
 from scaling.study import line
 from tests import verbs
-from train import config as configuration
-from train import record
+from train import before, record
 from train.cli import InputError
+from train.identity import digest_of
 
 
 def settings(**changes) -> planning.Study:
@@ -77,7 +77,7 @@ def test_the_demo_is_what_it_promises():
     assert len({run.run for run in runs}) == len({run.config_sha256 for run in runs}) == len(runs)
     # The recipe gives the same runs bit for bit: records of them stay records of this plan.
     digests = "".join(run.config_sha256 for run in runs)
-    assert hashlib.sha256(digests.encode()).hexdigest()[:16] == "2dd0b12797a51c9e"
+    assert hashlib.sha256(digests.encode()).hexdigest()[:16] == "7fec5e1eb767f479"
 
 
 def test_the_same_study_gives_the_same_bytes(plan, tmp_path):
@@ -215,7 +215,7 @@ def test_the_recipe_fits_every_rung():
     a, b = ladder.at(sizes[0], 1e5).config, ladder.at(sizes[0], 4e5).config
     steps = [config["steps"] * config["batch_size"] for config in (a, b)]
     assert steps[1] == pytest.approx(4 * steps[0], rel=0.01)
-    assert configuration.digest_of(a) != configuration.digest_of(b)
+    assert digest_of(a) != digest_of(b)
 
 
 def test_a_branch_is_planned_on_top_of_its_trunk(tmp_path):
@@ -242,6 +242,29 @@ def test_a_branch_is_planned_on_top_of_its_trunk(tmp_path):
     shutil.rmtree(tmp_path / "trunk")
     with pytest.raises(InputError, match=r"config.start.run: .*trunk'; it has no checkpoint"):
         Ladder(str(experiment)).at(16, 4e3)
+
+
+def test_a_budget_is_spent_where_longer_runs_take_longer_rows(tmp_path, monkeypatch):
+    experiment = tmp_path / "longer.py"
+    experiment.write_text(
+        "from configs import linear\n"
+        "def recipe(features, samples):\n"
+        "  config = linear.recipe(features, samples)\n"
+        "  config.data.noise = samples / (samples + 1e4)\n"
+        "  return config\n"
+    )
+    open_data = before.open_data
+
+    def longer(config):
+        dataset = open_data(config)
+        dataset.units_per_row = 1 + 4 * config.data.config.noise
+        return dataset
+
+    monkeypatch.setattr(before, "open_data", longer)
+    row = Ladder("configs/linear.py").at(16, 8.0).C["forward"] / 8
+    made = Ladder(str(experiment)).at_budget(16, 1e5 * row)
+    assert made.C["forward"] == pytest.approx(1e5 * row, rel=0.01)
+    assert pytest.approx(1e5, rel=0.01) == made.D / 4.92  # rows, of so many units
 
 
 def test_names_say_what_the_size_is_and_old_names_stay(plan, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from train import record
-from train.config import digest_of
+from train.identity import digest_of
 from train.record import Record
 
 LAW = {"E": 1.1, "A": 30.0, "B": 250.0, "alpha": 0.32, "beta": 0.36}

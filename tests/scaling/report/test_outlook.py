@@ -15,7 +15,7 @@ from scaling.runs import numbers
 from tests.scaling.report.report_case import LAW
 from train import record
 from train.cli import InputError
-from train.config import digest_of
+from train.identity import digest_of
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from tests import verbs
 from tests.scaling.report.report_case import EVIL, Page
 from train import record
 from train.cli import InputError
-from train.config import digest_of
+from train.identity import digest_of
 
 # They share one study.
 pytestmark = pytest.mark.xdist_group("report")

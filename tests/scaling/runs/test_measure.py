@@ -12,7 +12,7 @@ from tests.scaling.forecast.test_sealing import a_record
 from train import record
 from train.account import facts
 from train.cli import InputError
-from train.config import digest_of
+from train.identity import digest_of
 
 METRICS = {"loss": [2.2, 0.001], "accuracy": [0.75, 0.01], "recall/cat": [0.5, None]}
 METRICS["few/loss"] = [1.5, 0.002]  # of a further set

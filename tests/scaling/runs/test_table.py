@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from scaling.laws import LAWS
 from scaling.runs import dialects
 from scaling.runs.replicates import clusters, mixed
-from scaling.runs.table import GIVEN, SIX_ND, fit_rows, heldout_rows, matching, read_runs, validate
+from scaling.runs.table import (
+    GIVEN,
+    NO_C,
+    SIX_ND,
+    fit_rows,
+    heldout_rows,
+    matching,
+    read_runs,
+    validate,
+)
 from train.cli import InputError
 
 
@@ -35,6 +44,8 @@ def test_named_columns_become_canonical_and_the_rest_is_kept(tmp_path):
 def test_compute_as_given_and_data_from_compute(tmp_path):
     path = write(tmp_path, "N,D,C,loss\n1e6,2e7,9e13,3.5\n")
     assert read_runs(path).attrs["c_convention"] == GIVEN
+    path = write(tmp_path, "N,loss\n1e6,3.5\n")
+    assert read_runs(path).attrs["c_convention"] == NO_C
     path = write(tmp_path, "N,C,loss\n1e6,6e13,3.5\n")
     assert read_runs(path)["D"].tolist() == [1e7]
 

@@ -19,7 +19,7 @@ LAYERS, LENGTH, BATCH, VOCABULARY = 4, 16, 16, 257
 
 def run_config(**changes) -> configuration.RunConfig:
     config = gpt.recipe(32, 1e4)
-    config.model.layers = LAYERS
+    config.model.update(layers=LAYERS, remat="full")
     config.data.update(sequence_length=LENGTH, eval_tokens=2048)
     config.update(steps=40, batch_size=BATCH)
     config.optimizer.learning_rate = 0.01

@@ -51,7 +51,7 @@ DIFFERENT = {"0.10.2": {}, "0.12.0.1": {"three axes": {"all-gather": 15, "all-re
 
 def run_config(**changes) -> configuration.RunConfig:
     config = gpt.recipe(32, 1e4)
-    config.model.update(heads=8, kv_heads=8, hidden=64)
+    config.model.update(heads=8, kv_heads=8, hidden=64, remat="full")
     config.data.update(sequence_length=LENGTH, eval_tokens=2048)
     config.update(steps=40, batch_size=BATCH)
     config.optimizer.learning_rate = 0.01

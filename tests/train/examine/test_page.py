@@ -1,5 +1,4 @@
 import base64
-import io
 import re
 
 import numpy as np
@@ -8,22 +7,12 @@ import pytest
 from tests import verbs
 from tests.train.test_seam import with_toys
 from tests.train.toys import config as toy
-from train import run
+from train import png, run
 from train.examine import page
 from train.tasks import Box, Picture, Section, adversarial, classify, detect, match
 
 __all__ = ["with_toys"]  # a fixture of all tests here
 RANDOM = np.random.default_rng(0)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_picture_is_a_png_file(channels):
-    image = pytest.importorskip("PIL.Image")
-    pixels = RANDOM.integers(0, 256, (5, 7, channels), np.uint8)
-    with image.open(io.BytesIO(page.png(pixels))) as file:
-        file.load()
-        assert file.format == "PNG"
-        np.testing.assert_array_equal(np.asarray(file).reshape(pixels.shape), pixels)
 
 
 def test_a_section_has_its_table_and_pictures_and_no_strangers_markup():
@@ -35,7 +24,7 @@ def test_a_section_has_its_table_and_pictures_and_no_strangers_markup():
     assert '<rect class="right" x="1.0" y="0.5" width="2.00" height="1.50">' in found
     assert 'viewBox="0 0 8 4"' in found
     content = re.search('data:image/png;base64,([^"]+)', found)[1]
-    assert base64.b64decode(content) == page.png(pixels)
+    assert base64.b64decode(content) == png.content(pixels)
 
 
 def test_a_browser_shows_boxes_where_they_are_and_asks_for_nothing(browser_page, tmp_path):

@@ -83,13 +83,14 @@ def test_what_is_written_in_parts_is_what_a_whole_pass_gives(name):
 
 
 # Read in chunks of 64, 16 and 4 and by single tokens, as far as the shortest prompt goes; by a gpt
-# where there is room in one that goes on.
+# where there is room in one that goes on, and of a text alone in one of 64.
 @pytest.mark.parametrize(
     ("name", "given"),
     [
         ("gpt", (75, 80, 74)),
         ("gpt", (3, 14, 1)),
         ("gpt", (31, 20, 25)),
+        ("gpt", (60,)),
         ("moe", (12, 3, 7)),
         ("lstm", (12, 14, 15)),
         ("seq2seq", (1, 1, 1)),
@@ -98,6 +99,7 @@ def test_what_is_written_in_parts_is_what_a_whole_pass_gives(name):
 def test_greedy_is_the_argmax_of_whole_passes_for_prompts_of_unequal_lengths(name, given):
     model, given = FAMILIES[name], np.array(given, np.int32)
     asked, writer = batch(model, max(20, max(given) + 5)), Writer(model, Sampling(), -1)
+    asked = {name: rows[: len(given)] for name, rows in asked.items()}
     found = last(writer, begun(model), asked, given, tokens=5)
     expected, score = greedy_by_full_passes(model, asked, given, tokens=5)
     assert [row.tolist() for row in found.tokens] == expected

@@ -1,4 +1,5 @@
 import functools
+import itertools
 
 import flax.linen as nn
 import jax
@@ -123,7 +124,7 @@ FACTS = {
 
 def test_bleu_and_chrf_are_those_of_the_library():
     same = translate.summarise(Config(0.0), rows(TEXTS), FACTS)
-    assert same == pytest.approx({"bleu": 100, "chrf": 100})
+    assert same == pytest.approx({"bleu": 100, "chrf": 100, "rouge_l": 1})
     near = ["Le chat est assis sur un tapis.", "Il fait beau, dit-il.", "Job répondit:"]
     found = translate.summarise(Config(0.0), rows(near), FACTS)
     from sacrebleu import corpus_bleu, corpus_chrf
@@ -131,10 +132,31 @@ def test_bleu_and_chrf_are_those_of_the_library():
     assert found == {
         "bleu": corpus_bleu(near, [TEXTS]).score,
         "chrf": corpus_chrf(near, [TEXTS]).score,
+        "rouge_l": pytest.approx((12 / 14 + 10 / 12 + 6 / 7) / 3),
     }
     assert 10 < found["bleu"] < found["chrf"] < 95
     nothing = translate.summarise(Config(0.0), rows(["", "", ""]), FACTS)
-    assert nothing == {"bleu": 0, "chrf": 0}
+    assert nothing == {"bleu": 0, "chrf": 0, "rouge_l": 0}
+
+
+def test_rouge_l_is_of_the_longest_common_subsequence():
+    """By going through all subsequences; and that of the package where it is installed."""
+    rng, scored = np.random.default_rng(0), []
+    for _ in range(60):
+        a, b = (list(rng.choice(list("abcd"), n)) for n in rng.integers(0, 8, 2))
+        of_a, of_b = (
+            {part for n in range(len(x) + 1) for part in itertools.combinations(x, n)}
+            for x in (a, b)
+        )
+        common = max(map(len, of_a & of_b))
+        f1 = 2 * common / (len(a) + len(b)) if a or b else 0
+        scored.append((" ".join(a), " - ".join(b), translate.rouge_l(" ".join(a), " - ".join(b))))
+        assert scored[-1][-1] == pytest.approx(f1)
+    rouge_score = pytest.importorskip("rouge_score.rouge_scorer")
+    scorer = rouge_score.RougeScorer(["rougeL"])
+    scored += [(a, b, translate.rouge_l(a, b)) for a in TEXTS for b in (*TEXTS, "Le Chat, 2 x_y")]
+    for said, meant, found in scored:
+        assert scorer.score(meant, said)["rougeL"].fmeasure == pytest.approx(found)
 
 
 def test_a_number_says_how_it_was_computed():

@@ -1,0 +1,1 @@
+"""The training step beside those of others: a process each, see benchmarks.peers.race."""
