@@ -31,7 +31,7 @@ def translation(folder, **changes) -> configuration.RunConfig:
 
 def test_a_run_is_scored_by_what_it_writes(tmp_path):
     found = run.run(translation(tmp_path, **{"steps": 60}), tmp_path / "run")
-    names = "accuracy bits_per_byte bleu chrf loss perplexity"
+    names = "accuracy bits_per_byte bleu chrf loss perplexity rouge_l"
     assert " ".join(sorted(found.metrics)) == names
     assert found.curve[-1][1] < 0.8 * found.curve[0][1]
     assert found.metrics["perplexity"][0] == pytest.approx(np.exp(found.loss))
