@@ -114,9 +114,9 @@ def against(peers: list[str]) -> None:
             times = timed.times(found[race.OURS])
             made.add_row(
                 *(str(width), f"{timed.N:,}", name),
-                *(f"{1e3 * race.median(x):.2f}" for x in (timed.wall, timed.cpu)),
-                f"{race.median(timed.faults):,.0f}",
-                f"{race.median(times):.2f} ({times[0]:.2f} to {times[-1]:.2f})",
+                *(f"{1e3 * statistics.median(x):.2f}" for x in (timed.wall, timed.cpu)),
+                f"{statistics.median(timed.faults):,.0f}",
+                f"{statistics.median(times):.2f} ({times[0]:.2f} to {times[-1]:.2f})",
             )
     Console(width=110).print(made)
 

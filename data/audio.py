@@ -149,9 +149,7 @@ def open(config: Config) -> AudioDataset:
     if config.source.startswith("espeak:"):  # each phrase has a window or more
         wanted = *wanted[:4], config.eval_rows
     found = audio.find(*wanted)
-    given = len(found.train.lengths)
-    if config.unique > given:
-        raise ValueError(f"data.unique: {config.unique}; allowed: 0 (all) to {given}")
+    speech.check_unique(config.unique, len(found.train.lengths))
     return AudioDataset(config, found)
 
 

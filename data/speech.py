@@ -116,9 +116,7 @@ def open(config: Config) -> SpeechDataset:
     _check(config)
     wanted = config.source, _sound(config), config.evaluation, config.unique, config.eval_rows
     found = speech.find(*wanted)
-    given = len(found.train.texts)
-    if config.unique > given:
-        raise ValueError(f"data.unique: {config.unique}; allowed: 0 (all) to {given}")
+    speech.check_unique(config.unique, len(found.train.texts))
     return SpeechDataset(config, found)
 
 

@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -76,11 +75,6 @@ def race(
         name: Timed(N[name], *([x[field] for x in rows] for field in ("wall", "cpu", "faults")))
         for name, rows in found.items()
     }
-
-
-def median(values: Sequence[float]) -> float:
-    """Of the rounds."""
-    return statistics.median(values)
 
 
 @contextlib.contextmanager

@@ -65,6 +65,12 @@ def check(source: str) -> None:
         raise ValueError(f"data.source: {source!r}; allowed: {ALLOWED}")
 
 
+def check_unique(unique: int, given: int) -> None:
+    """Raises ValueError where more recordings to train on are asked for than are there."""
+    if unique > given:
+        raise ValueError(f"data.unique: {unique}; allowed: 0 (all) to {given}")
+
+
 def find(source: str, how: Sound, side: str, train: int, held_out: int) -> Source:
     """Reads a source of `data.speech.Config`.
 
