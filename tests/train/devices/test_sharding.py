@@ -25,7 +25,7 @@ MESHES = {
     "slices": {"slice": 2, "data": 4},
     "context": {"data": 2, "context": 4},
     "expert": {"expert": 2, "tensor": 2, "context": 2},
-    "in parts": {"fsdp": 4},
+    "in parts": {"data": 2, "fsdp": 2},
 }
 CHANGES = {"in parts": {"accumulate": 2}}  # other than of the mesh
 LENGTH, BATCH, VOCABULARY = 32, 8, 257  # a vocabulary that no mesh divides
@@ -37,14 +37,14 @@ LENGTH, BATCH, VOCABULARY = 32, 8, 257  # a vocabulary that no mesh divides
 # version of JAX; and for no other reason.
 COLLECTIVES = {
     "one device": {},
-    "data": {"all-reduce": 2},
-    "fsdp": {"all-gather": 14, "all-reduce": 2},
-    "tensor": {"all-gather": 1, "all-reduce": 8},
-    "three axes": {"all-gather": 15, "all-reduce": 12},
-    "slices": {"all-reduce": 2},
-    "context": {"collective-permute": 14, "all-reduce": 4},
-    "expert": {"all-gather": 1, "all-reduce": 17, "collective-permute": 8},
-    "in parts": {"all-gather": 14, "all-reduce": 2},
+    "data": {"all-reduce": 3},
+    "fsdp": {"all-gather": 14, "all-reduce": 4},
+    "tensor": {"all-gather": 1, "all-reduce": 9},
+    "three axes": {"all-gather": 15, "all-reduce": 16},
+    "slices": {"all-reduce": 3},
+    "context": {"collective-permute": 14, "all-reduce": 7},
+    "expert": {"all-gather": 1, "all-reduce": 21, "collective-permute": 8},
+    "in parts": {"all-gather": 14, "all-reduce": 5},
 }
 DIFFERENT = {"0.10.2": {}, "0.12.0.1": {"three axes": {"all-gather": 15, "all-reduce": 11}}}
 
