@@ -30,9 +30,9 @@ MESHES = {
 CHANGES = {"in parts": {"accumulate": 2}}  # other than of the mesh
 LENGTH, BATCH, VOCABULARY = 32, 8, 257  # a vocabulary that no mesh divides
 
-# Instructions by kind in the compiled step on CPU, by both pinned versions of JAX. A change here is a
-# change of what devices send one another: a new all-gather is most often an array that lost its
-# sharding. May change with the model's own products (one more weight is one more gather under
+# Instructions by kind in the compiled step on CPU, by both pinned versions of JAX. A change here
+# is a change of what devices send one another: a new all-gather is most often an array that lost
+# its sharding. May change with the model's own products (one more weight is one more gather under
 # fsdp, forward and in rematerialisation), with the rules, and with the version of JAX; and for no
 # other reason.
 COLLECTIVES = {
