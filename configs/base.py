@@ -125,14 +125,14 @@ def run(
     Args:
       recipe: makes a config of a size and a number of units; its parameters' names are the dials.
       given: see `dials`.
-      size, D: of the dials that are not given. Where the units are not, the steps stay as they are.
+      size, D: of the dials that are not given.
       units_a_row: see `steps`.
     """
     dial, units = inspect.signature(recipe).parameters
     found = dials(given, **{dial: int, units: float})
-    config = recipe(found.get(dial, size), found.get(units, D))
-    if units in found:
-        config.steps = steps(config, found[units], units_a_row)
+    D = found.get(units, D)
+    config = recipe(found.get(dial, size), D)
+    config.steps = steps(config, D, units_a_row)
     return config
 
 

@@ -31,7 +31,8 @@ def notes(*argv: str) -> list[str]:
 def test_dials_are_those_of_the_recipe():
     config = gpt.get_config("width=128,tokens=1e7")
     assert config.to_dict() == gpt.recipe(128, 1e7).to_dict() | {"steps": 78_125}
-    assert gpt.get_config("width=32").steps == gpt.get_config().steps == 1000
+    assert gpt.get_config("width=32").steps == gpt.get_config().steps == 7812
+    assert gpt.get_config().to_dict() == gpt.get_config("width=64,tokens=1e6").to_dict()
     assert linear.get_config("samples=100").steps == 12  # of 8
     assert linear.get_config("samples=1").steps == 1
 
