@@ -26,11 +26,8 @@ def recipe(width: int, samples: float) -> ConfigDict:
 
     Ten layers, through which a sample hears 63, or 8 ms, whatever the width. A step is one window
     of 48 ms: what runs of some million samples lack most is steps. Measured on the validation side
-    (benchmarks/results/families/wavenet.md), at width 6 and 3e10 FLOPs: dilations up to 64, 32 and
-    16 in windows of 1,600 samples 3.51, 3.50 and 3.44 nats; windows of 1,600, 768 and 384 samples
-    3.44, 3.38 and 3.32; learning rates of .01, .02 and .04 in those of 768 3.45, 3.38 and 3.38. No
-    weight decay, which changed nothing at width 12. The one rate of all widths was a
-    guess, and is too high for runs that are wider or longer.
+    (benchmarks/results/families/wavenet.md), at width 6 and 3e10 FLOPs: windows of 1,600, 768 and
+    384 samples 3.44, 3.38 and 3.32 nats. No weight decay, which changed nothing at width 12.
     """
     config = base.get_config()
     config.data = {
@@ -59,7 +56,19 @@ def recipe(width: int, samples: float) -> ConfigDict:
     config.log_every = max(1, round(base.steps(config, samples, UNITS_A_ROW) / 200))
     config.checkpoint.every = 20000
     config.evaluation.batch_size = 64
-    config.optimizer.learning_rate = 0.02
+    config.optimizer.learning_rate = rate(width, samples)
     config.optimizer.weight_decay = 0.0
     config.optimizer.b2 = 0.98
     return config
+
+
+def rate(width: int, samples: float) -> float:
+    """The peak learning rate: it falls with width and with length.
+
+    Measured on the validation side (benchmarks/results/families/wavenet.md), from rates a factor of
+    two apart, nats at half of the best one, at it and at twice it: width 4 3.49, 3.36, 3.48 (best
+    .02) after 2e6 samples, 3.34, 3.22, 3.26 (.01) after 8e6; width 8 3.33, 3.27, 3.24 (.005 to .02)
+    and 3.09, 3.04, 3.35 (.01); width 16 3.15, 3.13, 3.28 (.01) and 2.97, 2.91, 3.18 (.005). Both
+    exponents were read off these by eye.
+    """
+    return min(0.04, 0.008 * (8 / width) ** 0.5 * (8e6 / samples) ** 0.4)
