@@ -2,7 +2,8 @@
 
     python -m scaling.study --config=configs/studies/wavenet.py --workdir=studies/wavenet
 
-The law is of the loss per sample; that of what is not silent stands beside it in runs.csv.
+22 minutes on one core that others shared. The law is of the loss per sample; that of what is not
+silent stands beside it in runs.csv.
 """
 
 from ml_collections import ConfigDict
@@ -14,12 +15,12 @@ def get_config() -> ConfigDict:
         {
             "name": "wavenet",
             "experiment": "configs/wavenet.py",
-            "sizes": (3, 4, 5, 6, 8, 10, 12),
-            "budgets": (3e10, 6e10, 1.2e11),
+            "sizes": (4, 5, 7, 9, 12, 16, 21),
+            "budgets": (1e11, 2e11, 4e11),
             "sizes_per_budget": 5,
-            "prior": {"coefficient": 690.0, "exponent": 0.1},
+            "prior": {"coefficient": 3.8, "exponent": 0.31},
             "heldout": (4.0,),
-            "seeds": (0,),
+            "seeds": (0, 1),
             "max_epochs": 4.0,
             "law": "",
             "noise": 0.0,
