@@ -57,6 +57,10 @@ def recipe(width: int, frames: float) -> ConfigDict:
         "stride": 0,  # that of the data
         "layers": 2,
         "width": width,
+        "block": "lstm",
+        "heads": 0,
+        "hidden": 0,
+        "kernel": 0,
         "dropout": 0.0,
         "dtype": "float32",
     }

@@ -19,7 +19,7 @@ from models.layers import pipeline, placement, quantized, ring, weights
 from models.layers.attention import attend, attend_after
 from models.layers.placement import spread
 
-ACTIVATIONS = ("gelu", "swiglu")
+ACTIVATIONS = ("gelu", "swiglu", "silu")
 EPSILON = 1e-6  # added to the mean square in a norm
 # What the backward pass of a block computes again: nothing, everything, or all but the products
 # with a weight. The more, the less memory; on CPU also the faster, since stacked residuals are slow
@@ -229,7 +229,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two-layer perceptron with GELU, or gated with SiLU (SwiGLU, Shazeer 2020)."""
+    """Two-layer perceptron with GELU or SiLU, or gated with SiLU (SwiGLU, Shazeer 2020)."""
 
     shape: Shape
 
@@ -243,7 +243,7 @@ class MLP(nn.Module):
             gate_BxLxF = dense(x_BxLxD, gate_DxF, of.quantize)
             h_BxLxF = nn.silu(gate_BxLxF) * h_BxLxF
         else:
-            h_BxLxF = nn.gelu(h_BxLxF)
+            h_BxLxF = {"gelu": nn.gelu, "silu": nn.silu}[of.activation](h_BxLxF)
         h_BxLxF = spread(h_BxLxF, "batch", "length", "hidden")
         out_FxD = matrix(self, "out", {"hidden": F}, {"embed": D}, gain=of.out_gain)
         return spread(dense(h_BxLxF, out_FxD, of.quantize), "batch", "length", None)

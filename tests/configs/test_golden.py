@@ -23,6 +23,7 @@ EXPERIMENTS = (
     "bert_texts",
     "cnn",
     "ctc",
+    "ctc_conformer",
     "ctc_prompts",
     "detector",
     "detector_traffic",
