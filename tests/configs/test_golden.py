@@ -53,6 +53,7 @@ STUDIES = (
     "bert",
     "cnn",
     "ctc",
+    "ctc_conformer",
     "demo",
     "detector",
     "driver",
