@@ -1,6 +1,6 @@
 """The law of a conformer beside that of the LSTM: verses and budgets are of configs/studies/ctc.py.
 
-python -m scaling.study --config=configs/studies/ctc_conformer.py --workdir=studies/ctc_conformer
+    python -m scaling.study --config=configs/studies/ctc_conformer.py --workdir=studies/conformer
 """
 
 from ml_collections import ConfigDict

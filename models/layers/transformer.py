@@ -19,7 +19,7 @@ from models.layers import pipeline, placement, quantized, ring, weights
 from models.layers.attention import attend, attend_after
 from models.layers.placement import spread
 
-ACTIVATIONS = ("gelu", "swiglu", "silu")
+ACTIVATIONS = ("gelu", "swiglu")
 EPSILON = 1e-6  # added to the mean square in a norm
 # What the backward pass of a block computes again: nothing, everything, or all but the products
 # with a weight. The more, the less memory; on CPU also the faster, since stacked residuals are slow
@@ -42,7 +42,7 @@ class Shape:
     heads: int
     kv_heads: int
     hidden: int
-    activation: str  # of ACTIVATIONS
+    activation: str  # of ACTIVATIONS, or "silu" (models.layers.conformer)
     causal: bool
     qk_norm: bool
     norm_epsilon: float
