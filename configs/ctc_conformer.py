@@ -1,6 +1,8 @@
-"""ctc with the blocks of a conformer, on the synthesised verses of configs/ctc.py.
+"""ctc with the blocks of a conformer.
 
-python -m train --config=configs/ctc_conformer.py:width=32,frames=3e6 --workdir=runs/conformer
+    python -m train --config=configs/ctc_conformer.py:width=32,frames=3e6 --workdir=runs/conformer
+
+Data and dials are those of configs/ctc.py.
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,8 @@
-"""The law of a conformer beside that of the LSTM: verses and budgets are of configs/studies/ctc.py.
+"""The law of conformers beside that of LSTMs.
 
     python -m scaling.study --config=configs/studies/ctc_conformer.py --workdir=studies/conformer
+
+Verses and budgets are those of configs/studies/ctc.py.
 """
 
 from ml_collections import ConfigDict
