@@ -1,9 +1,9 @@
 """A block that looks at all of a recording by attention and at what is near by convolution.
 
-Gulati et al. 2020, "Conformer", arXiv:2005.08100, section 2, with three changes. Positions are
-rotary, not those of Transformer-XL. Norms are root mean squares of one step's channels, also the
-one behind the depthwise convolution, where the paper has a batch norm: its statistics would be of
-silent steps too, or of fewer steps the shorter a batch's recordings are. And weights that lead back
+Gulati et al. 2020, "Conformer", arXiv:2005.08100, section 2, with a few changes. Positions are
+rotary, not those of Transformer-XL, and queries and keys are normalised. Norms are root mean
+squares of one step's channels, also the one behind the depthwise convolution, where the paper has a
+batch norm: its statistics would be of padding too, and of other recordings. Weights that lead back
 into the residual stream start smaller by the root of its branches.
 
 Shape letters: B batch, L steps, D model width, F hidden width, K steps that a channel looks at.
@@ -23,8 +23,8 @@ BRANCHES = 4  # of a block, between two norms of the residual stream
 def depthwise(x_BxLxF: jax.Array, w_KxF: jax.Array) -> jax.Array:
     """Each channel by itself over K steps, as many before as after; zeros around: [B, L, F].
 
-    A product with shifted copies: on CPU five times as fast, with its gradient, as XLA's
-    convolution in groups.
+    A product with shifted copies: on CPU three to five times as fast, with its gradient,
+    as XLA's convolution in groups (24 to 96 channels).
     """
     (K, _), L = w_KxF.shape, x_BxLxF.shape[1]
     around_BxSxF = jnp.pad(x_BxLxF, ((0, 0), (K // 2, K // 2), (0, 0)))
@@ -45,7 +45,6 @@ class Convolution(nn.Module):
     def __call__(self, x_BxLxD: jax.Array, keep_BxL: jax.Array) -> jax.Array:
         of, D = self.shape, x_BxLxD.shape[-1]
         in_DxF, gate_DxF = (matrix(self, n, {"embed": D}, {"hidden": D}) for n in ("in", "gate"))
-        # A kernel is as long in every model: of that side is its first scale.
         w_KxF = matrix(self, "depthwise", {"steps": self.kernel}, {"hidden": D})
         out_FxD = matrix(self, "out", {"hidden": D}, {"embed": D}, gain=of.out_gain)
         h_BxLxF = dense(x_BxLxD, in_DxF) * nn.sigmoid(dense(x_BxLxD, gate_DxF))
