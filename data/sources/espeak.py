@@ -49,7 +49,10 @@ class Event(ctypes.Structure):
 
 def speak(texts: list[str], voices: str) -> tuple[list[Spoken], int]:
     """Each text in a voice of the library ("en-us"), or by turns in several, with a comma between
-    them ("en-us,en-us+f3"); and the rate of the samples in Hz.
+    them ("en-us,en-us+f4"); and the rate of the samples in Hz.
+
+    Voices that breathe (en-us+f2, f3, f5 and Alicia are some) have noise in them that is another
+    one each time: what is made of them can be used, but not made again.
 
     Raises ValueError where there is no such voice, OSError where the library cannot be fetched or
     does not work here.

@@ -31,9 +31,9 @@ def test_voices_take_turns():
     (found, _), (first, _), (second, _) = (
         espeak.speak(said, voices)
         for said, voices in (
-            (texts, "en-us,en-us+f3"),
+            (texts, "en-us,en-us+f4"),
             (texts[::2], "en-us"),
-            (texts[1::2], "en-us+f3"),
+            (texts[1::2], "en-us+f4"),
         )
     )
     for one, alone in zip(found, (first[0], second[0], first[1]), strict=True):
