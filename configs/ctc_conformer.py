@@ -20,14 +20,13 @@ def get_config(dials: str = "") -> ConfigDict:
 def recipe(width: int, frames: float) -> ConfigDict:
     """The recipe of configs/ctc.py with other blocks.
 
-    Measured on the validation side (benchmarks/results/families/ctc.md): of learning rates .004,
-    .008 and .016 the last is the best at width 16, the second and the last are as good at 24, and
-    the second is at 32: so it falls as 1 / width from 16 on. Perceptrons of twice the width (the
-    paper: four times), 4 heads and kernels of 15 steps (.375 s) are guesses.
+    Measured on the validation side (benchmarks/results/families/ctc.md): .016 is the best learning
+    rate at width 16 and 24, .012 at 32, so it falls as 1 / width from 24 on. Perceptrons of twice
+    the width (the paper: four times), 4 heads and kernels of 15 steps (.375 s) are guesses.
     """
     if width % 8:
         raise base.BadDial(f"width: {width}; must be a multiple of 8, of 4 heads with rotary pairs")
     config = ctc.recipe(width, frames)
     config.model.update(block="conformer", heads=4, hidden=2 * width, kernel=15)
-    config.optimizer.learning_rate = min(0.016, 0.256 / width)
+    config.optimizer.learning_rate = min(0.016, 0.384 / width)
     return config
