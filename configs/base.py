@@ -66,7 +66,7 @@ def get_config() -> ConfigDict:
                 "cooldown": _duration(0.0),
                 "final": 0.0,
             },
-            "evaluation": {"every": _duration(0), "batch_size": 64},
+            "evaluation": {"every": _duration(0), "batch_size": 64, "error": 0.0},
             "checkpoint": {"every": _duration(500), "keep": 2, "best": 0},
             "mesh": {
                 "slice": 1,

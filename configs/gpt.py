@@ -58,7 +58,7 @@ def recipe(width: int, tokens: float) -> ConfigDict:
     tokens_a_step = config.batch_size * config.data.sequence_length
     config.log_every = max(1, round(tokens / tokens_a_step / 200))
     config.checkpoint.every = 2000
-    config.evaluation.batch_size = 16
+    config.evaluation.batch_size = 64
     config.optimizer.learning_rate = min(0.02, 0.24 / width)
     config.optimizer.b2 = 0.99
     return config

@@ -35,10 +35,14 @@ class Choice:
 class Evaluation:
     every: int  # steps between evaluations on the validation set; 0 = at the end only
     batch_size: int
+    # Standard error of the loss at which the rest of the set is left out, where means are all that
+    # is wanted; 0 = none is.
+    error: float
 
     def __post_init__(self):
         require(self.every >= 0, "every", self.every, "at least 0")
         require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        require(self.error >= 0, "error", self.error, "at least 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,10 +158,14 @@ def _completed(values: Any) -> Any:
     if not isinstance(values, Mapping) or "data" not in values:
         return values
     values = {"start": dataclasses.asdict(NO_START), "evals": {}, **values}
-    if isinstance(values.get("optimizer"), Mapping):
-        values["optimizer"] = {"groups": (), **values["optimizer"]}
+    for group, newer in (("optimizer", {"groups": ()}), ("evaluation", {"error": 0.0})):
+        if isinstance(values.get(group), Mapping):
+            values[group] = {**newer, **values[group]}
     if isinstance(values["evals"], Mapping):
-        values["evals"] = {name: of_now(one) for name, one in values["evals"].items()}
+        values["evals"] = {
+            name: of_now({"error": 0.0, **one} if isinstance(one, Mapping) else one)
+            for name, one in values["evals"].items()
+        }
     return of_now(values)
 
 
@@ -202,7 +210,7 @@ def evaluated_on(config: RunConfig) -> dict[str, RunConfig]:
             **alone,
             data=one.data,
             task=one.task,
-            evaluation=Evaluation(one.every, one.batch_size),
+            evaluation=Evaluation(one.every, one.batch_size, one.error),
         )
         for name, one in config.evals.items()
     }

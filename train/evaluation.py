@@ -52,7 +52,12 @@ class Evaluator:
 
     def rows(self, state: step.State, whole: bool) -> tuple[Any, np.ndarray, Any]:
         """Sums and units of every row, and what the task keeps of it, None where that is nothing
-        or not `whole`: arrays [n, ...], padding among them."""
+        or not `whole`: arrays [n, ...], padding among them.
+
+        Where it is not `whole`, of the first rows, if their mean loss is known as well as is asked
+        for (`config.evaluation.error`). That is looked at after 1, 2, 4, .. batches: so seldom
+        that the last look hardly decides what is seen.
+        """
         mesh = self._functions.mesh
         examine = self._functions.examine if whole else None
         scored, kept = [], []
@@ -63,7 +68,17 @@ class Evaluator:
             if examine:
                 kept.append(examine(state, batch, index))
             hosts.pace((scored[-1], kept[-1:]))
+            if not whole and self._known(scored):
+                break
         return *_joined(scored), _joined(kept) if kept else None
+
+    def _known(self, scored: list[Any]) -> bool:
+        """Whether that many batches tell the mean loss well enough."""
+        wanted, n = self._config.evaluation.error, len(scored)
+        if not wanted or n & (n - 1):
+            return False
+        sums, units = _joined(scored)
+        return mean_and_error(sums["loss"], units)[1] <= wanted
 
     def batches(self) -> int:
         """How many there are."""

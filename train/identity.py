@@ -41,14 +41,15 @@ def canonical(values: Mapping[str, Any]) -> dict[str, Any]:
     So runs of older versions keep their digests, and go on.
     """
     out = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
-    optimizer, start = out.get("optimizer"), out.get("start")
-    if isinstance(optimizer, dict) and not optimizer.get("groups", True):
-        del optimizer["groups"]
+    for group, newer in (("optimizer", "groups"), ("evaluation", "error")):
+        if isinstance(out.get(group), dict) and not out[group].get(newer, True):
+            del out[group][newer]
+    start = out.get("start")
     if isinstance(start, dict) and not start.get("run", True):
         del out["start"]
     out = _as_before(out)
     if isinstance(evals := out.get("evals"), Mapping):
-        out["evals"] = {name: _as_before(one) for name, one in evals.items()}
+        out["evals"] = {name: _as_before(_of_all(one)) for name, one in evals.items()}
     if not out.get("evals", True):
         del out["evals"]
     return out
@@ -66,6 +67,13 @@ def _as_before(group: Any) -> Any:
         return {k: v for k, v in chosen.items() if k not in newer or v != newer[k]}
 
     return _changed(group, less)
+
+
+def _of_all(one: Any) -> Any:
+    """The config of a further set, without the error at which to stop where there is none."""
+    if isinstance(one, Mapping) and not one.get("error", True):
+        return {name: value for name, value in one.items() if name != "error"}
+    return one
 
 
 def _changed(group: Any, change: Callable[[dict[str, Any], Any], dict[str, Any]]) -> Any:

@@ -82,7 +82,7 @@ def compile_for(
         config,
         optimizer=dataclasses.replace(config.optimizer, learning_rate=0.0, weight_decay=0.0),
         checkpoint=Checkpoint(every=0, keep=1, best=0),
-        evaluation=dataclasses.replace(config.evaluation, every=0),
+        evaluation=dataclasses.replace(config.evaluation, every=0, error=0.0),
         start=NO_START,
         evals={},
         seed=0,
@@ -160,12 +160,14 @@ class _Program:
         self.model, self.task = build_model(config), tasks.load(config.task.name)
         params, extra = abstract_variables(config, self.one)
         sharding.check(config, params, self.one, mesh)
-        self.check(params, extra)
+        # Rows of a batch look at one another.
+        self.together = not self.task.DIVISIBLE or bool(extra)
+        self.check(params)
         self.roles = optimizer.roles_of(params)
         self.boxed = jax.eval_shape(self.init, hyper_of(config))
         self.sharding = sharding.of_tree(self.boxed, mesh)
 
-    def check(self, params, extra) -> None:
+    def check(self, params) -> None:
         """Raises InputError where model, task and optimizer do not go together."""
         task, model, players = self.config.task.name, self.config.model.name, self.task.PLAYERS
         if players and set(players) != set(params):
@@ -177,8 +179,7 @@ class _Program:
             optimizer.check(self.config.optimizer, params)
         except ValueError as error:
             raise InputError(f"config.optimizer.{error}") from error
-        together = not self.task.DIVISIBLE or bool(extra)
-        if self.config.accumulate > 1 and together:
+        if self.config.accumulate > 1 and self.together:
             raise InputError(
                 f"config.accumulate: {self.config.accumulate}; must be 1: in {model} with {task} "
                 "the rows of a batch look at one another"
@@ -231,20 +232,44 @@ class _Program:
             grads |= part
         return grads, means, units, kept
 
+    def divided(self) -> accumulate.Gradient:
+        """The gradient: in parts, where the config says, and added up over copies at the end.
+
+        That is worth it where it lies split before, or is a sum of parts. Of weights that are
+        copied over further axes that rows are split over, it would be a second sum.
+        """
+        config, place = self.config, sharding.place(self.mesh)
+        copies = place.copies()
+        others = set(place.axes("batch")) - set(copies)
+        apart = (others or config.accumulate > 1) and others <= set(place.axes("embed"))
+
+        def whole(params, batch, key):
+            return self.gradient(params, {}, batch, key)[:3]
+
+        def constrain(grads):
+            where = sharding.of_tree(self.boxed.params, self.mesh)
+            return jax.lax.with_sharding_constraint(grads, where)
+
+        if config.accumulate > 1:
+            whole = accumulate.mean(whole, config.accumulate, constrain)
+        if copies and apart:
+            dtype = jnp.dtype(getattr(config.model.config, "dtype", "float32"))
+            if self.mesh.devices.flat[0].platform == "cpu":  # XLA aborts over such sums in bfloat16
+                dtype = jnp.dtype("float32")
+            whole = accumulate.apart(whole, self.mesh, copies, dtype)
+        return whole
+
     def train(self, state: State, batch, hyper: Hyper) -> tuple[State, dict[str, jax.Array]]:
         """One step, and its metrics."""
         # The key of a step depends on seed and step alone: a resumed run draws what it would have
         # drawn.
         config, key = self.config, jax.random.fold_in(jax.random.key(hyper.seed), state.step)
         batch = batch, jnp.arange(len(batch["weight"]))
-        if config.accumulate == 1:
+        if self.together:
             grads, means, _, extra = self.gradient(state.params, state.extra, batch, key)
         else:
-            extra = state.extra  # there is none, see `check`
-            grads, means = accumulate.mean(
-                lambda params, part, key: self.gradient(params, extra, part, key)[:3],
-                *(state.params, batch, key, config.accumulate, self.sharding.params),
-            )
+            extra = state.extra  # there is none
+            grads, means, _ = self.divided()(state.params, batch, key)
         rate = optimizer.learning_rate(
             config.schedule, state.step, hyper.steps, hyper.learning_rate
         )

@@ -53,8 +53,7 @@ def run(
     S, M = place.ways("layers"), place.microbatches or place.ways("layers")
     # Of axes that parameters are copied over, each device is traced for itself: so gradients are
     # added up once, after the last tick. Left to the compiler that could be in every tick.
-    elsewhere = {a for name, axes in place.rules if name != "batch" for a in axes} - {stage}
-    mine = tuple(a for a in place.axes("batch") if a not in elsewhere)
+    mine = (*place.copies(), stage)
 
     def local(params, x_BxLxD):
         me = jax.lax.axis_index(stage)
@@ -82,7 +81,7 @@ def run(
     rows = PartitionSpec(mine)
     split = jax.shard_map(
         local,
-        mesh=place.mesh,
+        mesh=place.rest(),
         in_specs=(PartitionSpec(stage), rows),
         out_specs=rows,
         axis_names=set(mine),

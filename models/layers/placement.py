@@ -42,6 +42,11 @@ class Placement:
         """Into how many parts a logical axis is split."""
         return math.prod(self.mesh.shape[a] for a in self.axes(name))
 
+    def copies(self) -> tuple[str, ...]:
+        """The mesh axes that rows are split over and no parameter is."""
+        other = {a for name, axes in self.rules if name != "batch" for a in axes}
+        return tuple(a for a in self.axes("batch") if a not in other)
+
     def sharding(self, shape: Sequence[int], names: Sequence[str | None]) -> NamedSharding:
         """Where an array with these logical axes lies. An axis that cannot be split evenly is
         copied."""
@@ -120,3 +125,24 @@ def each_device(
         check_vma=False,
     )
     return split(*arrays)
+
+
+def each_part(
+    function: Callable[..., jax.Array], x: jax.Array, names: Sequence[str], *whole: jax.Array
+) -> jax.Array:
+    """Calls `function` where parts of `x` are, whose first axes have `names` as those of the result
+    have, with its own part and all of `whole`. Other axes of the mesh stay the compiler's."""
+    place = current()
+    axes = {axis for name in names for axis in place.axes(name)} if place else set()
+    if not axes:
+        return function(x, *whole)
+    split = place.sharding(x.shape, names).spec
+    mapped = jax.shard_map(
+        function,
+        mesh=place.rest(),
+        in_specs=(split, *(PartitionSpec() for _ in whole)),
+        out_specs=split,
+        axis_names=axes,
+        check_vma=False,
+    )
+    return mapped(x, *whole)

@@ -120,7 +120,7 @@ def dense(x: jax.Array, w: jax.Array, quantize: str = "none") -> jax.Array:
     if quantize != "none":
         y = quantized.einsum(quantize, "bld,dn->bln", x, w.reshape(w.shape[0], -1))
         return y.reshape(*x.shape[:-1], *w.shape[1:])
-    if placement.ways("length") > 1:
+    if placement.ways("length") > 1 or placement.platform() != "cpu":
         return jnp.tensordot(x, w, axes=1)
     y = x.reshape(-1, x.shape[-1]) @ w.reshape(w.shape[0], -1)
     return y.reshape(*x.shape[:-1], *w.shape[1:])

@@ -31,10 +31,19 @@ def _small(width: int) -> nn.initializers.Initializer:
 
 
 def embed(table_VxD: jax.Array, tokens_BxL: jax.Array) -> jax.Array:
-    """Tokens int [B, L] -> float32 [B, L, D]."""
+    """Tokens int [B, L] -> float32 [B, L, D].
+
+    Each device looks up its own: left to the compiler, gradients of what was looked up may be
+    gathered, however many they are, where tables could be added.
+    """
     table_VxD = gathered(table_VxD, ("vocab", "embed"), jnp.float32)
-    x_BxLxD = jnp.take(table_VxD, spread(tokens_BxL, "batch", "length"), axis=0)
-    return spread(x_BxLxD, "batch", "length", None)
+    names = ("batch", "length")
+
+    def look_up(tokens_BxL, table_VxD):
+        return jnp.take(table_VxD, tokens_BxL, axis=0)
+
+    x_BxLxD = placement.each_part(look_up, spread(tokens_BxL, *names), names, table_VxD)
+    return spread(x_BxLxD, *names, None)
 
 
 def unembed(x_BxLxD: jax.Array, head_DxV: jax.Array) -> jax.Array:

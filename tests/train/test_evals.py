@@ -104,3 +104,36 @@ def test_a_wrong_one_is_one_line(sets, says, tmp_path):
     assert str(caught.value).startswith(says)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_an_evaluation_ends_once_its_loss_is_known_well_enough(tiny):
+    chosen = tiny(**{"evaluation.batch_size": 4, "steps": 1})
+    dataset = before.open_data(chosen)
+    functions = run.step.compile_for(chosen, dataset.eval_batch(0, 1))
+    state = functions.init(run.step.hyper_of(chosen))
+    sums, units, _ = evaluation.Evaluator(chosen, dataset, functions).rows(state, whole=False)
+    assert len(units) == dataset.eval_rows == 64
+    # What would have been known after each look.
+    known = {
+        n: evaluation.mean_and_error(sums["loss"][:n], units[:n])[1] for n in (4, 8, 16, 32, 64)
+    }
+    for wanted in (known[4], known[16], 0.9 * min(known.values())):
+        seen = next((n for n, error in known.items() if error <= wanted), 64)
+        less = tiny(**{"evaluation.batch_size": 4, "evaluation.error": wanted, "steps": 1})
+        assert run.step.compile_for(less, dataset.eval_batch(0, 1)) is functions
+        evaluator = evaluation.Evaluator(less, dataset, functions)
+        part, own, _ = evaluator.rows(state, whole=False)
+        assert len(own) == seen
+        np.testing.assert_array_equal(part["loss"], sums["loss"][:seen])
+        assert len(evaluator.rows(state, whole=True)[1]) == 64  # metrics of the whole set
+
+
+def test_without_such_an_error_a_config_is_that_of_older_versions():
+    older = configuration.to_dict(evaluated())
+    for one in (older["evaluation"], *older["evals"].values()):
+        assert one.pop("error") == 0
+    assert digest_of(older) == configuration.digest(evaluated())
+    assert configuration.resolve(older) == evaluated()
+    other = config(**{"evaluation.error": 0.01})
+    assert configuration.digest(other) != configuration.digest(config())
+    assert configuration.other_run(other, configuration.to_dict(config())) == []  # it may change

@@ -21,7 +21,8 @@ from train.devices import sharding
 ONE = dict.fromkeys(sharding.AXES, 1)
 STEPS = 10
 COLLECTIVE = re.compile(
-    r" = [^=]*? (all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
+    r" = (?:\([^)]*\)|\S+) "
+    r"(all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
 )
 SHAPE = re.compile(r"\bf32\[([\d,]+)\]")
 
