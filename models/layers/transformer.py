@@ -42,7 +42,7 @@ class Shape:
     heads: int
     kv_heads: int
     hidden: int
-    activation: str  # of ACTIVATIONS
+    activation: str  # of ACTIVATIONS, or "silu" (models.layers.conformer)
     causal: bool
     qk_norm: bool
     norm_epsilon: float
@@ -229,7 +229,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two-layer perceptron with GELU, or gated with SiLU (SwiGLU, Shazeer 2020)."""
+    """Two-layer perceptron with GELU or SiLU, or gated with SiLU (SwiGLU, Shazeer 2020)."""
 
     shape: Shape
 
@@ -243,7 +243,7 @@ class MLP(nn.Module):
             gate_BxLxF = dense(x_BxLxD, gate_DxF, of.quantize)
             h_BxLxF = nn.silu(gate_BxLxF) * h_BxLxF
         else:
-            h_BxLxF = nn.gelu(h_BxLxF)
+            h_BxLxF = {"gelu": nn.gelu, "silu": nn.silu}[of.activation](h_BxLxF)
         h_BxLxF = spread(h_BxLxF, "batch", "length", "hidden")
         out_FxD = matrix(self, "out", {"hidden": F}, {"embed": D}, gain=of.out_gain)
         return spread(dense(h_BxLxF, out_FxD, of.quantize), "batch", "length", None)

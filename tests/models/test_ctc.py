@@ -9,8 +9,11 @@ from models.layers import recurrent
 from train import accounting
 
 B, F, M, D, K, STRIDE = 3, 24, 5, 8, 7, 2
-CONFIG = ctc.Config(classes=K, stride=STRIDE, layers=2, width=D, dropout=0.0, dtype="float32")
-MODEL = ctc.Model(CONFIG)
+GIVEN = {"classes": K, "stride": STRIDE, "layers": 2, "width": D, "dropout": 0.0}
+GIVEN |= {"dtype": "float32", **ctc.NEWER}
+CONFORMER = {"block": "conformer", "heads": 2, "hidden": 12, "kernel": 5}
+CONFIG = ctc.Config(**GIVEN)
+MODELS = {"lstm": ctc.Model(CONFIG), "conformer": ctc.Model(ctc.Config(**GIVEN | CONFORMER))}
 
 
 def batch(frames: int = F) -> dict[str, jax.Array]:
@@ -20,17 +23,18 @@ def batch(frames: int = F) -> dict[str, jax.Array]:
     return {"speech": speech, "frames": jnp.array([F, 13, F])}
 
 
-@pytest.fixture(scope="module")
-def variables():
-    """Not those of the start, where the head is 0."""
-    made = nn.meta.unbox(jax.jit(MODEL.init)(jax.random.key(1), batch()))
-    return jax.tree.map(lambda w: w + jax.random.normal(jax.random.key(2), w.shape), made)
+@pytest.fixture(scope="module", params=MODELS)
+def trained(request):
+    """A model and variables, not those of the start, where the head is 0."""
+    model = MODELS[request.param]
+    made = nn.meta.unbox(jax.jit(model.init)(jax.random.key(1), batch()))
+    made = jax.tree.map(lambda w: w + jax.random.normal(jax.random.key(2), w.shape), made)
+    return model, made
 
 
-apply = jax.jit(MODEL.apply)
-
-
-def test_what_follows_a_recording_is_not_heard(variables):
+def test_what_follows_a_recording_is_not_heard(trained):
+    model, variables = trained
+    apply = jax.jit(model.apply)
     found = apply(variables, batch())
     longer = apply(variables, batch(F + 10))
     np.testing.assert_allclose(longer[:, : F // STRIDE], found, rtol=1e-4, atol=1e-5)
@@ -39,9 +43,11 @@ def test_what_follows_a_recording_is_not_heard(variables):
     np.testing.assert_allclose(apply(variables, loud)[1, :6], found[1, :6], rtol=1e-5, atol=1e-6)
 
 
-def test_every_step_hears_all_of_its_recording_and_nothing_of_others(variables):
+def test_every_step_hears_all_of_its_recording_and_nothing_of_others(trained):
+    model, variables = trained
+
     def one(speech, row, step):
-        return MODEL.apply(variables, batch() | {"speech": speech})[row, step].sum()
+        return model.apply(variables, batch() | {"speech": speech})[row, step].sum()
 
     for row, step in ((0, 0), (1, 5)):
         felt = jax.jit(jax.grad(one), static_argnums=(1, 2))(batch()["speech"], row, step)
@@ -70,18 +76,37 @@ def test_a_layer_that_skips_is_the_recurrence_of_flax_over_what_is_left(reverse)
     np.testing.assert_allclose(found[1, :5], expected[1, :5], rtol=1e-5, atol=1e-6)
 
 
-def test_its_size_and_its_first_guess():
-    made = jax.jit(MODEL.init)(jax.random.key(1), batch())["params"]
-    H, step = D // 2, 2 * STRIDE * M
-    layer = D + 2 * (D * 4 * H + H * 4 * H + 4 * H)
-    body = step * D + D + D + 2 * layer + D
+@pytest.mark.parametrize("block", MODELS)
+def test_its_size_its_cost_and_its_first_guess(block):
+    model = MODELS[block]
+    made = jax.jit(model.init)(jax.random.key(1), batch())["params"]
+    H, step, L = D // 2, 2 * STRIDE * M, F // STRIDE
+    if block == "lstm":
+        matrices, attended = 2 * (D * 4 * H + H * 4 * H), 0
+        vectors = D + 2 * 4 * H
+    else:  # perceptrons, attention, a gated unit in and out with a kernel between
+        matrices = 2 * 2 * D * 12 + 4 * D * D + 3 * D * D + 5 * D
+        attended = 2 * L * D  # of each step, scores and what they weigh
+        vectors = 6 * D + 2 * D // 2  # norms, of which two are of a head's queries and keys
+    body = step * D + D + D + 2 * (matrices + vectors) + D
     counts = accounting.count_parameters(made)
     assert (counts["body"], counts["head"]) == (body, D * K + K)
-    np.testing.assert_array_equal(MODEL.apply({"params": made}, batch()), 0)  # all are as likely
+    flops = accounting.forward_flops(lambda p, b: model.apply({"params": p}, b), made, batch())
+    a_step = step * D + 2 * (matrices + attended) + D * K
+    assert sum(flops.values()) == 2 * B * L * a_step
+    np.testing.assert_array_equal(model.apply({"params": made}, batch()), 0)  # all are as likely
 
 
 def test_it_is_refused_on_data_of_another_stride():
     with pytest.raises(ValueError, match="stride: 2; must be that of the data, 3"):
         CONFIG.fits({"stride": 3})
-    with pytest.raises(ValueError, match="width: 7; must be even"):
-        ctc.Config(classes=K, stride=2, layers=2, width=7, dropout=0.0, dtype="float32")
+    for wrong, says in (
+        ({"width": 7}, "width: 7; must be even"),
+        ({"block": "gru"}, "block: 'gru'; allowed: lstm, conformer"),
+        ({"heads": 2}, "heads: 2; must be 0 with block 'lstm'"),
+        (CONFORMER | {"kernel": 0}, "kernel: 0; must be at least 1 with block 'conformer'"),
+        (CONFORMER | {"kernel": 4}, "kernel: 4; must be odd"),
+        (CONFORMER | {"heads": 8}, "heads: 8; width 8 / heads must be even and whole"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            ctc.Config(**GIVEN | wrong)

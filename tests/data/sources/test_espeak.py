@@ -23,3 +23,18 @@ def test_a_list_is_spoken_the_same_again():
     assert vowel > 3 * stop
     with pytest.raises(ValueError, match="espeak:no-such; there is no such voice"):
         espeak.speak(texts, "no-such")
+
+
+@pytest.mark.slow
+def test_voices_take_turns():
+    texts = ["let there be light", "and there was light", "and it was so"]
+    (found, _), (first, _), (second, _) = (
+        espeak.speak(said, voices)
+        for said, voices in (
+            (texts, "en-us,en-us+f4"),
+            (texts[::2], "en-us"),
+            (texts[1::2], "en-us+f4"),
+        )
+    )
+    for one, alone in zip(found, (first[0], second[0], first[1]), strict=True):
+        np.testing.assert_array_equal(one.samples, alone.samples)
