@@ -7,7 +7,7 @@ from configs import base
 PASSES = 20
 ALL = 66_252
 MOST = 64_000
-RIDGE = 15.0
+BIASES, VECTORS = 10.0, 100.0  # ridges
 
 
 def get_config(dials: str = "") -> ConfigDict:
@@ -36,7 +36,8 @@ def recipe(width: int, ratings: float) -> ConfigDict:
         "width": width,
         "layers": 2,
         "hidden": 8 * width,
-        "penalty": RIDGE / known,
+        "bias_penalty": BIASES / known,
+        "vector_penalty": VECTORS / known,
     }
     config.task = {"name": "regression"}
     config.batch_size = 512

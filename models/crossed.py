@@ -6,9 +6,9 @@ user, item and each context of a rating are vectors, which lie side by side as x
 
     x' = x0 * (W x + b) + x
 
-so that after L of them each place is a polynomial of degree L + 1. What they make and what a
-perceptron makes of x0 are summed linearly, together with a bias of each column's value. N is
-counted in tables (`embedding`), all else (`body`), and what one rating passes through (`active`).
+so that after L of them each place is a polynomial of degree L + 1. What they make, what a
+perceptron makes of x0, and a bias of each user, item and context are summed. N is counted in tables
+(`embedding`), all else (`body`), and what one rating passes through (`active`).
 
 Shape letters: B batch, F contexts, K width of a column, D = (2 + F) K.
 """
@@ -21,11 +21,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from models.layers import tables
+from models.layers.tables import look_up, table
 from models.layers.transformer import dense
 from models.layers.weights import weight
 
 ROWS = ("user_rows", "item_rows", "context_rows")
+PENALTIES = ("bias_penalty", "vector_penalty")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,15 +38,16 @@ class Config:
     width: int  # K, places of a vector
     layers: int  # of crossing
     hidden: int  # width of the perceptron; 0 = none
-    # Of all squares in the tables: a ridge divided by the number of ratings to train on, see
-    # models.factorization.
-    penalty: float
+    # Of all squares in the tables, whatever a batch looks up: ridges divided by the number of
+    # ratings to train on. Vectors need a stronger one, or they learn ratings by heart.
+    bias_penalty: float
+    vector_penalty: float
 
     def __post_init__(self):
         for field in (*ROWS[:2], "width"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field}: {getattr(self, field)}; must be at least 1")
-        for field in ("context_rows", "contexts", "layers", "hidden", "penalty"):
+        for field in ("context_rows", "contexts", "layers", "hidden", *PENALTIES):
             if getattr(self, field) < 0:
                 raise ValueError(f"{field}: {getattr(self, field)}; must be at least 0")
 
@@ -80,27 +82,21 @@ class Model(nn.Module):
 
     @nn.compact
     def __call__(self, batch: dict[str, jax.Array], *, train: bool = False) -> jax.Array:
-        c, zeros = self.config, nn.initializers.zeros
-        y_B = weight(self, "bias", {}, {None: 1}, init=zeros)
-        squares_B, columns = 0.0, []
-        for of, rows, times in self.tables():
-            number_BxF = batch[of].reshape(len(batch[of]), -1)
-            bias_BxF, x_BxFxK = tables.looked_up(self, of, rows, c.width, number_BxF)
-            y_B += bias_BxF.sum(axis=1)
-            squares_B += times * tables.squares(bias_BxF, x_BxFxK).sum(axis=1)
-            columns.append(x_BxFxK.reshape(len(x_BxFxK), -1))
-        self.sow("losses", "penalty", c.penalty * squares_B)
+        c = self.config
+        sizes = {"user": c.user_rows, "item": c.item_rows}
+        sizes |= {"context": c.context_rows} if c.contexts else {}
+        y_B = weight(self, "bias", {}, {None: 1}, init=nn.initializers.zeros)
+        penalty, columns = 0.0, []
+        for of, rows in sizes.items():
+            whole = table(self, of, rows, c.width)
+            penalty += c.bias_penalty * jnp.square(whole.bias).sum()
+            penalty += c.vector_penalty * jnp.square(whole.vector).sum()
+            found = look_up(whole, batch[of].reshape(len(batch[of]), -1))
+            y_B += found.bias.sum(axis=1)
+            columns.append(found.vector.reshape(len(y_B), -1))
+        self.sow("losses", "penalty", jnp.broadcast_to(penalty, y_B.shape))
         x0_BxD = jnp.concatenate(columns, axis=1)
         return y_B + self.crossed(x0_BxD) + (self.deep(x0_BxD) if c.hidden else 0)
-
-    def tables(self) -> list[tuple[str, int, float]]:
-        """Of each its name, its rows, and how many times a rating pays for a square that it meets:
-        as the one of so many."""
-        c = self.config
-        found = [("user", c.user_rows, c.user_rows), ("item", c.item_rows, c.item_rows)]
-        if c.contexts:
-            found.append(("context", c.context_rows, c.context_rows / c.contexts))
-        return found
 
     def crossed(self, x0_BxD: jax.Array) -> jax.Array:
         """What the layers make of the columns, [B]."""

@@ -16,7 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from models.layers import tables
+from models.layers.tables import look_up, table
 from models.layers.weights import weight
 
 
@@ -61,12 +61,12 @@ class Model(nn.Module):
     @nn.compact
     def __call__(self, batch: dict[str, jax.Array], *, train: bool = False) -> jax.Array:
         c = self.config
-        user_B, user_BxK = tables.looked_up(self, "user", c.user_rows, c.rank, batch["user"])
-        item_B, item_BxK = tables.looked_up(self, "item", c.item_rows, c.rank, batch["item"])
-        y_B = user_B + item_B + weight(self, "bias", {}, {None: 1}, init=nn.initializers.zeros)
+        user = look_up(table(self, "user", c.user_rows, c.rank), batch["user"])
+        item = look_up(table(self, "item", c.item_rows, c.rank), batch["item"])
+        y_B = user.bias + item.bias
+        y_B += weight(self, "bias", {}, {None: 1}, init=nn.initializers.zeros)
         if c.rank:
-            y_B += jnp.einsum("bk,bk->b", user_BxK, item_BxK)
-        squares_B = c.user_rows * tables.squares(user_B, user_BxK)
-        squares_B += c.item_rows * tables.squares(item_B, item_BxK)
+            y_B += jnp.einsum("bk,bk->b", user.vector, item.vector)
+        squares_B = c.user_rows * user.squares() + c.item_rows * item.squares()
         self.sow("losses", "penalty", c.penalty * squares_B)
         return y_B

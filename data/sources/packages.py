@@ -51,10 +51,8 @@ def depends(path: Path) -> Iterator[tuple[str, str]]:
         for relation in filter(None, map(str.strip, fields.get("Depends", "").split(","))):
             first = relation.partition("|")[0].strip()
             if not (found := RELATION.fullmatch(first)):
-                allowed = "a name and perhaps a version"
-                raise ValueError(
-                    f"data.source: {where}: Depends: {first[:80]!r}; allowed: {allowed}"
-                )
+                given = f"data.source: {where}: Depends: {first[:80]!r}"
+                raise ValueError(f"{given}; allowed: a name and perhaps a version")
             yield package, found[1]
 
 

@@ -2,8 +2,10 @@
 
 The number just after a table's last row is of nobody: what is looked up for it is 0.
 
-Shape letters: B batch (and what else its numbers have), K width.
+Shape letters: N rows of a table, B batch (and what else its numbers have), K width.
 """
+
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -15,36 +17,43 @@ from models.layers.weights import gathered, weight
 SPREAD = 0.1  # of the first values of vectors
 
 
-def looked_up(
-    module: nn.Module, of: str, rows: int, width: int, number_B: jax.Array
-) -> tuple[jax.Array, jax.Array | None]:
-    """Biases [B] and vectors [B, K] of what has these numbers; no vectors where K is 0.
+class Table(NamedTuple):
+    """Of a whole table, or of what was looked up in it."""
+
+    bias: jax.Array  # [N]
+    vector: jax.Array | None  # [N, K]; None where K is 0
+
+    def squares(self) -> jax.Array:
+        """Of each row the sum of its squares, [N]."""
+        squares = jnp.square(self.bias)
+        return squares if self.vector is None else squares + jnp.square(self.vector).sum(axis=-1)
+
+
+def table(module: nn.Module, of: str, rows: int, width: int) -> Table:
+    """The weights embedding_OF_bias and embedding_OF of a module.
 
     Args:
-      module: whose tables they are: embedding_OF_bias and embedding_OF.
+      module: whose they are.
       of: what a row stands for, such as "user"; its axis is named "users".
-      rows: of each table.
+      rows: N.
       width: K.
-      number_B: int, at most `rows`.
     """
-    axis, zeros, rest = f"{of}s", nn.initializers.zeros, (None,) * (number_B.ndim - 1)
-    number_B = spread(number_B, "batch", *rest)
-    bias = weight(module, f"embedding_{of}_bias", {axis: rows}, {}, init=zeros)
-    bias_B = _rows(spread(bias, axis), number_B)
+    axis, zeros, normal = f"{of}s", nn.initializers.zeros, nn.initializers.normal(SPREAD)
+    bias = spread(weight(module, f"embedding_{of}_bias", {axis: rows}, {}, init=zeros), axis)
     if not width:
-        return bias_B, None
-    normal = nn.initializers.normal(SPREAD)
-    table = weight(module, f"embedding_{of}", {axis: rows}, {"embed": width}, init=normal)
-    table = gathered(table, (axis, "embed"), jnp.float32)
-    return bias_B, spread(_rows(table, number_B), "batch", *rest, None)
+        return Table(bias, None)
+    vector = weight(module, f"embedding_{of}", {axis: rows}, {"embed": width}, init=normal)
+    return Table(bias, gathered(vector, (axis, "embed"), jnp.float32))
 
 
-def squares(bias_B: jax.Array, vector_BxK: jax.Array | None) -> jax.Array:
-    """The sum of the squares of what was looked up, [B]."""
-    bias_B = jnp.square(bias_B)
-    return bias_B if vector_BxK is None else bias_B + jnp.square(vector_BxK).sum(axis=-1)
+def look_up(whole: Table, number_B: jax.Array) -> Table:
+    """The rows with these numbers, int [B] of at most N: of N it is zeros."""
+    rest = (None,) * (number_B.ndim - 1)
+    number_B = spread(number_B, "batch", *rest)
 
+    def rows(of: jax.Array) -> jax.Array:
+        return jnp.take(of, number_B, axis=0, mode="fill", fill_value=0)
 
-def _rows(table: jax.Array, number_B: jax.Array) -> jax.Array:
-    """Rows of a table, and zeros for numbers that are past its end."""
-    return jnp.take(table, number_B, axis=0, mode="fill", fill_value=0)
+    if whole.vector is None:
+        return Table(rows(whole.bias), None)
+    return Table(rows(whole.bias), spread(rows(whole.vector), "batch", *rest, None))

@@ -22,6 +22,7 @@ EXPERIMENTS = (
     "bert_classifier",
     "bert_texts",
     "cnn",
+    "crossed",
     "ctc",
     "ctc_prompts",
     "detector",
@@ -45,12 +46,14 @@ EXPERIMENTS = (
     "text2image_clothes",
     "tokenizer",
     "two_tower",
+    "two_tower_debian",
     "vit",
     "wavenet",
 )
 STUDIES = (
     "bert",
     "cnn",
+    "crossed",
     "ctc",
     "demo",
     "detector",
@@ -69,6 +72,7 @@ STUDIES = (
     "text2image",
     "tokenizer",
     "two_tower",
+    "two_tower_debian",
     "vit",
     "wavenet",
 )

@@ -13,7 +13,7 @@ from train import config as configuration
 
 U, I, V, F, K, H = 5, 4, 6, 2, 3, 7
 VALUES = {"user_rows": U, "item_rows": I, "context_rows": V, "contexts": F}
-VALUES |= {"width": K, "layers": 2, "hidden": H, "penalty": 0.01}
+VALUES |= {"width": K, "layers": 2, "hidden": H, "bias_penalty": 0.01, "vector_penalty": 0.02}
 # Of the last rating nothing is known: its numbers are those just after the tables.
 USER, ITEM = np.array([0, 4, 2, U]), np.array([3, 0, 0, I])
 CONTEXT = np.array([[0, 3], [2, 5], [1, V], [V, V]])
@@ -29,25 +29,25 @@ def built(**changes):
 
 
 def by_hand(p, user, item, context):
-    """Equation 1 of DCN V2 and a perceptron of one rating; and its penalty."""
-    y, x0, squares = p["bias"][0], [], 0.0
-    for of, number, rows, times in (
-        ("user", user, U, U),
-        ("item", item, I, I),
-        *(("context", value, V, V / F) for value in context),
-    ):
+    """Equation 1 of DCN V2 and a perceptron of one rating."""
+    y, x0 = p["bias"][0], []
+    looked_up = [
+        ("user", user, U),
+        ("item", item, I),
+        *(("context", value, V) for value in context),
+    ]
+    for of, number, rows in looked_up:
         known = number < rows
         bias = p[f"embedding_{of}_bias"][number] if known else 0.0
         vector = p[f"embedding_{of}"][number] if known else np.zeros(K)
         y += bias
-        squares += times * (bias**2 + (vector**2).sum())
         x0.append(vector)
     x = x0 = np.concatenate(x0)
     for layer in range(2):
         x = x0 * (x @ p[f"cross_{layer}"] + p[f"cross_{layer}_bias"]) + x
     h = x0 @ p["up"] + p["up_bias"]
     gelu = 0.5 * h * (1 + np.tanh((2 / np.pi) ** 0.5 * (h + 0.044715 * h**3)))
-    return y + x @ p["sum_crossed"][:, 0] + gelu @ p["sum_deep"][:, 0], 0.01 * squares
+    return y + x @ p["sum_crossed"][:, 0] + gelu @ p["sum_deep"][:, 0]
 
 
 def test_ratings_and_penalty_are_those_of_the_equations():
@@ -55,7 +55,10 @@ def test_ratings_and_penalty_are_those_of_the_equations():
     y, own = model.apply({"params": params}, BATCH, mutable=["losses"])
     p = {name: np.asarray(x, np.float64) for name, x in params.items()}
     expected = [by_hand(p, *row) for row in zip(USER, ITEM, CONTEXT)]
-    np.testing.assert_allclose(np.stack([y, *jax.tree.leaves(own)], 1), expected, rtol=1e-4)
+    np.testing.assert_allclose(y, expected, rtol=1e-4)
+    squares = {name: (x**2).sum() for name, x in p.items() if name.startswith("embedding")}
+    penalty = sum((0.01 if "bias" in name else 0.02) * x for name, x in squares.items())
+    np.testing.assert_allclose(jax.tree.leaves(own)[0], np.full(4, penalty), rtol=1e-5)
 
 
 def test_a_rating_of_which_nothing_is_known_moves_no_table():
@@ -67,7 +70,8 @@ def test_a_rating_of_which_nothing_is_known_moves_no_table():
 
 def test_tables_dense_weights_and_those_of_one_rating_are_counted():
     for contexts, rows in ((F, V), (0, 0)):
-        model = crossed.Model(crossed.Config(**VALUES | {"contexts": contexts, "context_rows": rows}))
+        given = VALUES | {"contexts": contexts, "context_rows": rows}
+        model = crossed.Model(crossed.Config(**given))
         batch = BATCH if contexts else {name: BATCH[name] for name in ("user", "item")}
         params = jax.eval_shape(model.init, jax.random.key(0), batch)["params"]
         found = accounting.count_parameters(params, model.config.used)
