@@ -104,13 +104,13 @@ class Model(nn.Module):
         for layer in range(self.config.layers):
             w_DxD = weight(self, f"cross_{layer}", {"embed": D}, {"hidden": D})
             b_D = weight(self, f"cross_{layer}_bias", {}, {None: D}, init=nn.initializers.zeros)
-            x_BxD += x0_BxD * (dense(x_BxD, w_DxD) + b_D)
+            x_BxD += x0_BxD * (dense(x_BxD, w_DxD) + b_D[None])
         return dense(x_BxD, weight(self, "sum_crossed", {"embed": D}, {None: 1}))[:, 0]
 
     def deep(self, x0_BxD: jax.Array) -> jax.Array:
         """What the perceptron makes of the columns, [B]."""
         D, F, zeros = x0_BxD.shape[1], self.config.hidden, nn.initializers.zeros
         b_F = weight(self, "up_bias", {}, {None: F}, init=zeros)
-        h_BxF = dense(x0_BxD, weight(self, "up", {"embed": D}, {"hidden": F})) + b_F
+        h_BxF = dense(x0_BxD, weight(self, "up", {"embed": D}, {"hidden": F})) + b_F[None]
         sum_Fx1 = weight(self, "sum_deep", {"hidden": F}, {None: 1})
         return dense(jax.nn.gelu(h_BxF), sum_Fx1)[:, 0]
