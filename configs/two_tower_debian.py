@@ -25,7 +25,7 @@ def recipe(width: int, interactions: float) -> ConfigDict:
     """Everything that follows from a width and a number of interactions; see configs/two_tower.py.
 
     Of 34,764 dependencies those are kept that most packages have: a row's softmax and ranking are
-    then whole and still cheap, each is known from eleven packages or more, and the size of the
+    then whole and still cheap, each is known from ten packages or more, and the size of the
     tables is the same whatever the release. Measured on the validation side, width 32
     (benchmarks/results/families/two_tower.md): five passes are enough; batches of 512, a dropout of
     .2 and a decay of .03 are each better than what the small set of students wants.
