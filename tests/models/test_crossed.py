@@ -128,7 +128,6 @@ def test_a_run_learns_what_no_column_tells_alone(tmp_path):
 
 def test_tables_are_split_over_tensor_and_no_number_depends_on_it(tmp_path):
     one, other = train_on(on(tmp_path), {}, {"mesh": {"tensor": 2, "fsdp": 2}}, devices=4)
-    assert one["losses"][-1] < one["losses"][0]
     assert other["losses"] == pytest.approx(one["losses"], rel=1e-5)
     split = other["split"]["params"]
     assert split["embedding_item"] == split["embedding_context"] == ["fsdp", "tensor"]
