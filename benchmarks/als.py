@@ -9,6 +9,8 @@ collaborative filtering for the Netflix Prize"; here the ridge is the same for e
 ridges that is taken which is best on the validation side, of which the final fit knows too.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.sparse
 from absl import flags
@@ -74,11 +76,13 @@ def rmse(held_out: Batch, user: np.ndarray, item: np.ndarray) -> tuple[float, fl
     return mean**0.5, error / (2 * mean**0.5)
 
 
-def opened(source: str, evaluation: str, unique: int) -> tuple[Batch, Batch, dict]:
+def opened(
+    source: str, evaluation: str, unique: int, contexts: Sequence[str] = ()
+) -> tuple[Batch, Batch, dict]:
     """All rows to train on, all that are held out, and the data's facts."""
     options = {"source": source, "evaluation": evaluation, "eval_rows": 0, "unique": unique}
     try:
-        dataset = data.open_dataset("ratings", options)
+        dataset = data.open_dataset("ratings", options | {"contexts": contexts})
     except ValueError as error:
         raise cli.InputError(f"--source: {error}") from error
     train = dataset.train_batch(0, 0, dataset.train_rows)

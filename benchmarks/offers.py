@@ -1,6 +1,6 @@
 """What a model that ranks items has to beat: what is most popular, and a linear model in one step.
 
-    python -m benchmarks.offers [--source=insteval] [--ridges=3,10,30,100]
+    python -m benchmarks.offers [--source=insteval] [--items=0] [--ridges=3,10,30,100]
 
 NDCG@10 and recall@10 on the test side of data `interactions`: of each user one item among all those
 that he has not met. popularity: how many met an item. ease: each item is a linear sum
@@ -16,7 +16,7 @@ from train import cli
 from train.evaluation import mean_and_error
 from train.tasks.ranking import FIRST
 
-LENGTH = 1024  # as many of what a user has met are not offered
+LENGTH = 256  # as many of what a user has met are not offered
 
 Batch = dict[str, np.ndarray]
 
@@ -45,11 +45,11 @@ def measure(scores: np.ndarray, held_out: Batch) -> dict[str, tuple]:
     return {name: mean_and_error(x, held_out["weight"]) for name, x in each.items()}
 
 
-def opened(source: str, evaluation: str) -> tuple[np.ndarray, Batch]:
+def opened(source: str, evaluation: str, items: int = 0) -> tuple[np.ndarray, Batch]:
     """Who met what, [U, I], among what is trained on, and what is held out."""
     options = {"length": LENGTH, "evaluation": evaluation, "eval_rows": 0, "unique": 0}
     try:
-        dataset = data.open_dataset("interactions", options | {"source": source})
+        dataset = data.open_dataset("interactions", options | {"source": source, "items": items})
     except ValueError as error:
         raise cli.InputError(f"--source: {error}") from error
     train = dataset.train_batch(0, 0, dataset.train_rows)
@@ -60,8 +60,8 @@ def opened(source: str, evaluation: str) -> tuple[np.ndarray, Batch]:
 
 def main() -> None:
     """Prints a line for each."""
-    met, held_out = opened(flags.FLAGS.source, "test")
-    tuned, validation = opened(flags.FLAGS.source, "validation")
+    met, held_out = opened(flags.FLAGS.source, "test", flags.FLAGS.items)
+    tuned, validation = opened(flags.FLAGS.source, "validation", flags.FLAGS.items)
     ridges = cli.numbers("ridges", flags.FLAGS.ridges)
     quality = f"ndcg@{FIRST}"
     ndcg = {r: measure(ease(tuned, r), validation)[quality][0] for r in ridges}
@@ -76,5 +76,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("source", "insteval", "Of data interactions.")
+    flags.DEFINE_integer("items", 0, "Of data interactions.")
     flags.DEFINE_list("ridges", ["3", "10", "30", "100"], "To choose from.")
     cli.run_main(main)

@@ -9,7 +9,8 @@ trained on. A pair counts once, and what was thought of it does not.
 Of each user of three items or more one is for the test side and, to tune on, another one: the
 latest, where rows say when, else those that the hash draws. So what is to be ranked is whole (all
 items that were not met) and each user counts once. The hash draws what a cap keeps too: a larger
-cap keeps all that a smaller one does. D counts interactions seen.
+cap keeps all that a smaller one does. Of a large catalogue as many items may be kept as most users
+have met: the others are left out before all else, of no side. D counts interactions seen.
 """
 
 import dataclasses
@@ -26,17 +27,21 @@ from data.sources.ratings import Ratings
 LEAST = 3  # items of a user of whom one is held out
 SIDES = ("validation", "test")
 MAX_LENGTH = 1 << 16
+NEWER = {"items": 0}
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Which interactions."""
 
-    source: str  # "insteval", "msq" or "csv:PATH" (user, item and perhaps time)
+    # "insteval", "msq", "debian" or "debian:PATH" (see data.sources.packages), or "csv:PATH" (user,
+    # item and perhaps time)
+    source: str
     length: int  # H, items of a history
     evaluation: str  # "test", or "validation", to tune on: then neither is trained on
     eval_rows: int  # evaluate on at most this many users; 0 = all
     unique: int  # train on this many interactions; 0 = all
+    items: int  # keep this many items, those that most users have met; 0 = all
 
 
 class Content(NamedTuple):
@@ -62,7 +67,7 @@ class InteractionsDataset:
         places = np.concatenate([train, held_out])
         self._users, self._items = found.users[places], found.items[places]
         self._nothing = np.int32(items)
-        self.facts = _facts(users, items)
+        self.facts = facts(config) | {"user_rows": users, "item_rows": items}
         trained = self._users[: self.train_rows], self._items[: self.train_rows]
         self._known, cut = self._histories(*trained, config.length)
         every = np.concatenate([content.train, content.validation, content.test])
@@ -71,16 +76,17 @@ class InteractionsDataset:
         rule = "drawn by a hash" if found.times is None else "the latest"
         cold = items - len(np.unique(self._items[: self.train_rows]))
         said = [
-            f"{config.source}: {users:,} users, {items:,} items",
+            f"{config.source}: {len(np.unique(self._users)):,} users, {items:,} items",
             f"{self.train_rows:,} interactions to train on",
             f"of {self.eval_rows:,} users one is held out, {rule}",
             f"{found.repeated:,} that came again are left out" if found.repeated else "",
             f"{cut:,} histories are cut at {config.length}" if cut else "",
             f"{cold:,} items are met by nobody to train on" if cold else "",
+            f"the index has sha256 {found.digest}" if found.digest else "",
         ]
         self.note = "; ".join(filter(None, said))
         decided = f"interactions {order.VERSION} {self.train_rows} {config.length} {users} {items}"
-        digest = hashlib.sha256(decided.encode())
+        digest = hashlib.sha256(f"{decided}{found.digest}".encode())
         for array in (self._users, self._items, self._met):
             digest.update(array.tobytes())
         self.digest = digest.hexdigest()
@@ -122,7 +128,8 @@ class InteractionsDataset:
 def open(config: Config) -> InteractionsDataset:
     """Opens the data (ValueError or OSError, in one line, where they are wrong or not there)."""
     facts(config)
-    return InteractionsDataset(config, _content(config.source, ratings.state(config.source)))
+    state = ratings.state(config.source)
+    return InteractionsDataset(config, _content(config.source, config.items, state))
 
 
 def facts(config: Config) -> dict[str, Any]:
@@ -131,10 +138,16 @@ def facts(config: Config) -> dict[str, Any]:
         raise ValueError(f"data.length: {config.length}; allowed: 1 to {MAX_LENGTH}")
     if config.evaluation not in SIDES:
         raise ValueError(f"data.evaluation: {config.evaluation!r}; allowed: {', '.join(SIDES)}")
-    for field in ("eval_rows", "unique"):
+    for field in ("eval_rows", "unique", "items"):
         if getattr(config, field) < 0:
             raise ValueError(f"data.{field}: {getattr(config, field)}; allowed: 0 (all), or more")
-    return _facts(*(ratings.known(config.source) or (None, None)))
+    users, items = ratings.known(config.source, rated=False) or (None, None)
+    return {
+        "unit": InteractionsDataset.unit,
+        "units_per_row": InteractionsDataset.units_per_row,
+        "user_rows": users,
+        "item_rows": config.items or items,
+    }
 
 
 def spec(config: Config) -> dict[str, np.ndarray]:
@@ -145,11 +158,6 @@ def spec(config: Config) -> dict[str, np.ndarray]:
     return _named(several, several, one, one)
 
 
-def _facts(users: int | None, items: int | None) -> dict[str, Any]:
-    found = {"unit": InteractionsDataset.unit, "units_per_row": InteractionsDataset.units_per_row}
-    return found | {"user_rows": users, "item_rows": items}
-
-
 def _named(
     history: np.ndarray, met: np.ndarray, item: np.ndarray, user: np.ndarray
 ) -> dict[str, np.ndarray]:
@@ -158,9 +166,11 @@ def _named(
 
 
 @functools.lru_cache(maxsize=1)
-def _content(source: str, state: tuple) -> Content:
+def _content(source: str, items: int, state: tuple) -> Content:
     """Reads a source, which is another one where its `state` is, and decides on its sides."""
     found = ratings.find(source, rated=False)
+    if items:
+        found = _of_most(found, items)
     rows = np.argsort(ratings.draws(found), kind="stable")[::-1]
     when = np.zeros(len(rows)) if found.times is None else found.times[rows]
     # Of each user first the last ones; of those of one time the last drawn.
@@ -172,6 +182,23 @@ def _content(source: str, state: tuple) -> Content:
     held_out = count[user] >= LEAST
     test, validation = (rows[held_out & (place == side)] for side in (0, 1))
     return Content(found, rows[~held_out | (place > 1)], validation, test)
+
+
+def _of_most(found: Ratings, items: int) -> Ratings:
+    """What is known of these many items that most users have met; of equal ones by their names."""
+    if items > len(found.item_names):
+        raise ValueError(f"data.items: {items}; allowed: 0 (all) to {len(found.item_names)}")
+    count = np.bincount(found.items)
+    most = np.sort(np.argsort(-count, kind="stable")[:items])
+    kept = np.isin(found.items, most)
+    return found._replace(
+        users=found.users[kept],
+        items=np.searchsorted(most, found.items[kept]).astype(np.int32),
+        ratings=found.ratings[kept],
+        times=None if found.times is None else found.times[kept],
+        item_names=tuple(found.item_names[item] for item in most),
+        contexts=found.contexts[kept],
+    )
 
 
 def _chosen(config: Config, content: Content) -> tuple[np.ndarray, np.ndarray]:

@@ -16,10 +16,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from models.layers.placement import spread
-from models.layers.weights import gathered, weight
-
-SPREAD = 0.1  # of the first values of vectors
+from models.layers.tables import look_up, table
+from models.layers.weights import weight
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,39 +61,12 @@ class Model(nn.Module):
     @nn.compact
     def __call__(self, batch: dict[str, jax.Array], *, train: bool = False) -> jax.Array:
         c = self.config
-        user_B, user_BxK = self.looked_up("user", c.user_rows, batch["user"])
-        item_B, item_BxK = self.looked_up("item", c.item_rows, batch["item"])
-        y_B = user_B + item_B + weight(self, "bias", {}, {None: 1}, init=nn.initializers.zeros)
+        user = look_up(table(self, "user", c.user_rows, c.rank), batch["user"])
+        item = look_up(table(self, "item", c.item_rows, c.rank), batch["item"])
+        y_B = user.bias + item.bias
+        y_B += weight(self, "bias", {}, {None: 1}, init=nn.initializers.zeros)
         if c.rank:
-            y_B += jnp.einsum("bk,bk->b", user_BxK, item_BxK)
-        squares_B = c.user_rows * _squares(user_B, user_BxK)
-        squares_B += c.item_rows * _squares(item_B, item_BxK)
+            y_B += jnp.einsum("bk,bk->b", user.vector, item.vector)
+        squares_B = c.user_rows * user.squares() + c.item_rows * item.squares()
         self.sow("losses", "penalty", c.penalty * squares_B)
         return y_B
-
-    def looked_up(
-        self, side: str, rows: int, number_B: jax.Array
-    ) -> tuple[jax.Array, jax.Array | None]:
-        """Biases [B] and vectors [B, K] of one side; None where there are none."""
-        axis, normal = f"{side}s", nn.initializers.normal(SPREAD)
-        number_B = spread(number_B, "batch")
-        zeros = nn.initializers.zeros
-        bias = weight(self, f"embedding_{side}_bias", {axis: rows}, {}, init=zeros)
-        bias_B = _rows(spread(bias, axis), number_B)
-        if not self.config.rank:
-            return bias_B, None
-        table = weight(
-            self, f"embedding_{side}", {axis: rows}, {"embed": self.config.rank}, init=normal
-        )
-        table = gathered(table, (axis, "embed"), jnp.float32)
-        return bias_B, spread(_rows(table, number_B), "batch", None)
-
-
-def _rows(table: jax.Array, number_B: jax.Array) -> jax.Array:
-    """Rows of a table, and zeros for numbers that are past its end."""
-    return jnp.take(table, number_B, axis=0, mode="fill", fill_value=0)
-
-
-def _squares(bias_B: jax.Array, vector_BxK: jax.Array | None) -> jax.Array:
-    bias_B = jnp.square(bias_B)
-    return bias_B if vector_BxK is None else bias_B + jnp.square(vector_BxK).sum(axis=1)

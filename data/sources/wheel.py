@@ -304,16 +304,17 @@ def _fetch(pin: Pin, folder: Path) -> None:
     name, version = pin.package
     print(f"fetching {pin.file} ({pin.megabytes} MB)", file=sys.stderr)
     if pin.is_deb:
-        _client(pin, shutil.which("apt-get"), ["download", f"{name}={version}"], folder)
+        failed = ask("apt-get", ["download", f"{name}={version}"], folder)
     elif pin.is_npm:
-        _client(pin, shutil.which("npm"), ["pack", "--ignore-scripts", f"{name}@{version}"], folder)
+        failed = ask("npm", ["pack", "--ignore-scripts", f"{name}@{version}"], folder)
     else:
         wanted = folder / "wanted.txt"
         wanted.write_text(f"{name}=={version} --hash=sha256:{pin.sha256}\n")
-        python = sys.executable if importlib.util.find_spec("pip") else None
         only = ["--only-binary=:all:"] if pin.file.endswith(".whl") else []
         options = ["--no-deps", "--require-hashes", "--disable-pip-version-check", *only]
-        _client(pin, python, ["-m", "pip", "download", *options, "-r", wanted.name], folder)
+        failed = ask("pip", ["download", *options, "-r", wanted.name], folder)
+    if failed:
+        raise _absent(pin, failed)
     # apt writes a version's colons as %3a.
     for found in folder.glob(f"*{Path(pin.file).suffix}"):
         found.rename(folder / pin.file)
@@ -321,13 +322,16 @@ def _fetch(pin: Pin, folder: Path) -> None:
         raise _absent(pin, f"what came is not the file of sha256 {pin.sha256}")
 
 
-def _client(pin: Pin, program: str | None, arguments: list[str], folder: Path) -> None:
+def ask(client: str, arguments: list[str], folder: Path) -> str:
+    """Has the user's apt-get, npm or pip do something in a folder; "", or why that failed."""
+    program, first = shutil.which(client), []
+    if client == "pip":
+        program, first = sys.executable if importlib.util.find_spec("pip") else None, ["-m", "pip"]
     if program is None:
-        client = "apt-get" if pin.is_deb else "npm" if pin.is_npm else "pip"
-        raise _absent(pin, f"there is no {client} here")
+        return f"there is no {client} here"
     try:
         done = subprocess.run(
-            [program, *arguments],
+            [program, *first, *arguments],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -337,15 +341,16 @@ def _client(pin: Pin, program: str | None, arguments: list[str], folder: Path) -
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise _absent(pin, f"it did not come in {SECONDS} s") from None
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.startswith(ERRORS)]
-        raise _absent(pin, (lines or done.stderr.splitlines() or ["no reason given"])[-1])
+        return f"it did not come in {SECONDS} s"
+    if not done.returncode:
+        return ""
+    lines = [line for line in done.stderr.splitlines() if line.startswith(ERRORS)]
+    return " ".join((lines or done.stderr.splitlines() or ["no reason given"])[-1].split())[:200]
 
 
 def _absent(pin: Pin, reason: str) -> OSError:
     return OSError(
-        f"data.source: {pin.file} cannot be fetched: {' '.join(reason.split())[:200]}; where there "
+        f"data.source: {pin.file} cannot be fetched: {reason}; where there "
         f"is a network, `make data` fetches all; or copy it into {cache.folder() / _entry(pin)}"
     )
 

@@ -22,6 +22,7 @@ EXPERIMENTS = (
     "bert_classifier",
     "bert_texts",
     "cnn",
+    "crossed",
     "ctc",
     "ctc_conformer",
     "ctc_prompts",
@@ -46,12 +47,14 @@ EXPERIMENTS = (
     "text2image_clothes",
     "tokenizer",
     "two_tower",
+    "two_tower_debian",
     "vit",
     "wavenet",
 )
 STUDIES = (
     "bert",
     "cnn",
+    "crossed",
     "ctc",
     "ctc_conformer",
     "demo",
@@ -71,6 +74,7 @@ STUDIES = (
     "text2image",
     "tokenizer",
     "two_tower",
+    "two_tower_debian",
     "vit",
     "wavenet",
 )

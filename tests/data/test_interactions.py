@@ -1,12 +1,15 @@
+import numpy as np
 import pytest
 
 import data
 from data import interactions
+from data.sources import packages
+from tests.data.sources.test_packages import drawn_index
 from tests.data.sources.test_rows import write
 from tests.data.test_leaks import whole
 from tests.data.test_ratings import drawn
 
-OPTIONS = {"length": 8, "evaluation": "test", "eval_rows": 0, "unique": 0}
+OPTIONS = {"length": 8, "evaluation": "test", "eval_rows": 0, "unique": 0, "items": 0}
 
 
 def opened(source, **changes):
@@ -80,6 +83,48 @@ def test_a_larger_cap_keeps_what_a_smaller_one_does(source):
     assert sum((known < 20).sum() for known in few._known) <= 40
 
 
+def test_of_a_large_catalogue_what_most_have_met_is_kept(tmp_path):
+    lines = [f"u{user},i{item:02}" for user, item in np.ndindex(30, 12) if user >= 2 * item]
+    source = write(tmp_path, "user,item\n" + "\n".join(lines))
+    dataset, everything = opened(source, items=5), opened(source)
+    names, users = dataset.facts["item_names"], dataset.facts["user_names"]
+    assert names == ("i00", "i01", "i02", "i03", "i04")
+    assert dataset.facts["item_rows"] == 5 < everything.facts["item_rows"]
+    for side in (0, 1):
+        for user, item in pairs(dataset, side):
+            assert f"{users[user]},{names[item]}" in lines
+    # Of who has met two of them or fewer none is held out, though he has met others.
+    assert {users[user] for user, _ in pairs(dataset, 1)} == {f"u{i}" for i in range(4, 30)}
+    config = interactions.Config(**OPTIONS | {"source": source, "items": 5})
+    assert data.facts("interactions", config)["item_rows"] == 5
+    with pytest.raises(ValueError, match=r"data\.items: 13; allowed: 0 \(all\) to 12"):
+        opened(source, items=13)
+
+
+def test_packages_are_users_of_what_they_depend_on(tmp_path):
+    dataset = opened(drawn_index(tmp_path))
+    assert (dataset.train_rows, dataset.eval_rows, dataset.facts["item_rows"]) == (360, 40, 30)
+    assert pairs(dataset, 0).isdisjoint(pairs(dataset, 1))
+    digest = packages.digest(tmp_path / "Packages")
+    assert f"the index has sha256 {digest}" in dataset.note
+    # Another index is other data, though the same packages depend on the same ones.
+    with (tmp_path / "Packages").open("a") as file:
+        file.write("\nPackage: zoo\n")
+    again = opened(drawn_index(tmp_path, "Packages.again"))
+    other = opened(f"debian:{tmp_path / 'Packages'}")
+    assert again.digest == dataset.digest != other.digest
+    assert (again._items == other._items).all()
+
+
+def test_rows_are_those_of_the_step_on_any_number_of_hosts(tmp_path):
+    source = drawn_index(tmp_path)
+    one, again = opened(source, items=20).train_batch(5, 123, 12), opened(source, items=20)
+    again.train_batch(5, 7, 4)
+    shards = [again.train_batch(5, 123, 12, (k, 4)) for k in range(4)]
+    for name, array in one.items():
+        np.testing.assert_array_equal(np.concatenate([s[name] for s in shards]), array)
+
+
 def test_what_is_known_unopened_is_what_is_found(source):
     config = interactions.Config(source=source, **OPTIONS)
     assert data.facts("interactions", config)["item_rows"] is None
@@ -102,6 +147,7 @@ def test_what_is_known_unopened_is_what_is_found(source):
         ({"length": 0}, r"data\.length: 0; allowed: 1 to 65536"),
         ({"evaluation": "train"}, r"data\.evaluation: 'train'; allowed: validation, test"),
         ({"unique": -1}, r"data\.unique: -1; allowed: 0 \(all\), or more"),
+        ({"items": -1}, r"data\.items: -1; allowed: 0 \(all\), or more"),
         ({"unique": 900}, r"data\.unique: 900; allowed: 0 \(all\) to 3\d\d"),
     ],
 )

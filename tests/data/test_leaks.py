@@ -10,6 +10,7 @@ from data import pairs
 from data.sources import cleaning, documents
 from data.sources.cleaning import NOTHING, same
 from tests.data.conftest import SPECTRUM, write_folder
+from tests.data.sources.test_packages import drawn_index
 from tests.data.sources.test_rows import write
 from tests.data.test_images import OPTIONS as IMAGES
 from tests.data.test_images import hashes, write_idx
@@ -87,6 +88,12 @@ def of_interactions(folder, clean):
     return of_ratings(folder, clean, "interactions", RATINGS | {"length": 9})
 
 
+def of_packages(folder, _):
+    source = {"source": drawn_index(folder), "length": 9}
+    dataset = data.open_dataset("interactions", RATINGS | source)
+    return (set(zip(b["user"].tolist(), b["item"].tolist())) for b in whole(dataset))
+
+
 def of_scenes(folder, _):
     found = coco(folder, 60)
     again = [row | {"id": row["id"] + 60} for row in found["images"]]
@@ -109,6 +116,7 @@ SOURCES = [
     of_regression,
     of_ratings,
     of_interactions,
+    of_packages,
     of_scenes,
 ]
 

@@ -32,6 +32,7 @@ RULES = (
     ("vocab", ("tensor",)),
     ("users", ("tensor",)),
     ("items", ("tensor",)),
+    ("contexts", ("tensor",)),
     ("heads", ("tensor",)),
     ("kv_heads", ("tensor",)),
     ("hidden", ("tensor",)),
@@ -41,9 +42,10 @@ RULES = (
     ("features", ("fsdp",)),
     ("experts", ("expert",)),
 )
-# A vocabulary is what the data make it, and so are users and items. One that cannot be split evenly
-# is copied as a parameter, and rounded up where logits are made (models.layers.vocabulary.unembed).
-ANY_SIZE = ("vocab", "users", "items")
+# A vocabulary is what the data make it, and so are users, items and contexts. One that cannot be
+# split evenly is copied as a parameter, and rounded up where logits are made
+# (models.layers.vocabulary.unembed).
+ANY_SIZE = ("vocab", "users", "items", "contexts")
 
 
 def make_mesh(config: Mesh, devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:

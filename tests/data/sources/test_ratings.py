@@ -53,9 +53,11 @@ def test_what_rows_may_not_hold(tmp_path, content, message):
 
 
 def test_what_is_no_source(tmp_path):
-    for source in ("movielens", "csv:", "jsonl:a", "msq:a"):
+    for source in ("movielens", "csv:", "jsonl:a", "msq:a", "debian"):
         with pytest.raises(ValueError, match=r"allowed: msq, insteval, csv:PATH"):
             ratings.known(source)
+    with pytest.raises(ValueError, match=r"'debian:'; allowed: .*, debian, debian:PATH, csv:PATH"):
+        ratings.known("debian:", rated=False)
     for function in (ratings.find, ratings.state):
         with pytest.raises(FileNotFoundError, match=r"data\.source: csv:.*there is no such file"):
             function(f"csv:{tmp_path}/none.csv")
