@@ -128,9 +128,7 @@ class FilePairs:
 
     def __init__(self, kind: str, path: Path):
         self._read, self._path = READERS[kind], path
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        identity = json.dumps([FORMAT, kind, content])
+        identity = json.dumps([FORMAT, kind, files.digest(path)])
         self.fingerprint = hashlib.sha256(identity.encode()).hexdigest()
 
     def __iter__(self) -> Iterator[Pair]:

@@ -7,6 +7,7 @@ be, an OSError where it is not there or cannot be read.
 import codecs
 import contextlib
 import gzip
+import hashlib
 import io
 import lzma
 import os
@@ -33,6 +34,12 @@ def state(path: Path) -> tuple[int, ...]:
     """What changes when a file does; the last number is when it last did, in nanoseconds."""
     status = os.stat(path)
     return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file as it lies there, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def kind(path: Path) -> str:

@@ -58,7 +58,7 @@ class FolderDocuments:
         self._named = [split.named_side(path.relative_to(folder)) for path in self._files]
         self._states = [files.state(path) for path in self._files]
         content = {
-            f"{files.kind(path) == '.jsonl'} {named} {_hash(path)}"
+            f"{files.kind(path) == '.jsonl'} {named} {files.digest(path)}"
             for path, named in zip(self._files, self._named)
         }
         identity = "\n".join(["folder 2", *sorted(content)])
@@ -126,11 +126,6 @@ class FolderDocuments:
     def _row(self, number: int, text: bytes, place: int) -> bytes:
         digest = hashlib.sha256(text).digest()
         return PACK(digest, split.draw(digest), len(text), place, number, self._named[number])
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _line_texts(path: Path, fields: set[str]) -> Iterator[bytes]:

@@ -8,7 +8,6 @@ machine, so its sha256 is part of what a run says of its data.
 Of a dependency with alternatives the first counts, without versions and architectures.
 """
 
-import hashlib
 import re
 import shutil
 import sys
@@ -54,12 +53,6 @@ def depends(path: Path) -> Iterator[tuple[str, str]]:
                 given = f"data.source: {where}: Depends: {first[:80]!r}"
                 raise ValueError(f"{given}; allowed: a name and perhaps a version")
             yield package, found[1]
-
-
-def digest(path: Path) -> str:
-    """sha256 of an index as it lies there."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _stanzas(path: Path) -> Iterator[tuple[str, dict[str, str]]]:

@@ -103,7 +103,7 @@ def find(source: str, rated: bool = True, contexts: Sequence[str] = ()) -> Ratin
             raise ValueError(f"data.source: {source} depends on nothing; allowed: {allowed}")
         users, items = zip(*pairs)
         found = _gathered(users, items, [1.0] * len(users), [])
-        return found._replace(digest=packages.digest(path))
+        return found._replace(digest=files.digest(path))
     return _own(source, path, rated, contexts)
 
 

@@ -9,7 +9,6 @@ runs its setup.py, for the name and version, once the hash was found right.)
 
 import contextlib
 import functools
-import hashlib
 import importlib.util
 import io
 import shutil
@@ -294,9 +293,7 @@ def _whole(pin: Pin, entry: Path) -> Path | None:
     place = entry / pin.file
     if not place.is_file():
         return None
-    with place.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return place if digest == pin.sha256 else None
+    return place if files.digest(place) == pin.sha256 else None
 
 
 def _fetch(pin: Pin, folder: Path) -> None:

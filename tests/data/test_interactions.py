@@ -3,7 +3,7 @@ import pytest
 
 import data
 from data import interactions
-from data.sources import packages
+from data.sources import files
 from tests.data.sources.test_packages import drawn_index
 from tests.data.sources.test_rows import write
 from tests.data.test_leaks import whole
@@ -105,7 +105,7 @@ def test_packages_are_users_of_what_they_depend_on(tmp_path):
     dataset = opened(drawn_index(tmp_path))
     assert (dataset.train_rows, dataset.eval_rows, dataset.facts["item_rows"]) == (360, 40, 30)
     assert pairs(dataset, 0).isdisjoint(pairs(dataset, 1))
-    digest = packages.digest(tmp_path / "Packages")
+    digest = files.digest(tmp_path / "Packages")
     assert f"the index has sha256 {digest}" in dataset.note
     # Another index is other data, though the same packages depend on the same ones.
     with (tmp_path / "Packages").open("a") as file:

@@ -55,7 +55,7 @@ def test_a_package_has_met_what_it_depends_on(tmp_path):
         ("cup", "kettle", "tea", "water"),
     )
     assert (found.repeated, found.times, found.ratings.tolist()) == (1, None, [1.0] * 4)
-    assert found.digest == packages.digest(path)
+    assert found.digest == files.digest(path)
     with pytest.raises(ValueError, match=r"'debian:.*'; allowed: msq, insteval, csv:PATH$"):
         ratings.known(f"debian:{path}")
 
