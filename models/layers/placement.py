@@ -104,45 +104,31 @@ def each_device(
     function: Callable[..., jax.Array],
     arrays: Sequence[jax.Array],
     names: Sequence[Sequence[str | None]],
+    along: Sequence[str] | None = None,
 ) -> jax.Array:
     """Calls `function` on each device with its own parts of `arrays`, whose axes have `names`.
 
     The result has the axes of the first array. For kernels that the compiler cannot split, and for
-    functions that talk to other devices themselves.
+    functions that talk to other devices themselves. Where `along` names axes, those of the mesh
+    that these are not split over stay the compiler's; `names` then has no others.
     """
     place = current()
     if place is None:
         return function(*arrays)
+    mesh = place.rest()
+    axes = set(mesh.axis_names) - set(mesh.manual_axes)
+    if along is not None:
+        axes = {axis for name in along for axis in place.axes(name)}
+    if not axes:
+        return function(*arrays)
     specs = tuple(place.sharding(x.shape, n).spec for x, n in zip(arrays, names))
     # Kernels do not say over which mesh axes their results vary, which is what would be checked.
-    mesh = place.rest()
     split = jax.shard_map(
         function,
         mesh=mesh,
         in_specs=specs,
         out_specs=specs[0],
-        axis_names=set(mesh.axis_names) - set(mesh.manual_axes),
-        check_vma=False,
-    )
-    return split(*arrays)
-
-
-def each_part(
-    function: Callable[..., jax.Array], x: jax.Array, names: Sequence[str], *whole: jax.Array
-) -> jax.Array:
-    """Calls `function` where parts of `x` are, whose first axes have `names` as those of the result
-    have, with its own part and all of `whole`. Other axes of the mesh stay the compiler's."""
-    place = current()
-    axes = {axis for name in names for axis in place.axes(name)} if place else set()
-    if not axes:
-        return function(x, *whole)
-    split = place.sharding(x.shape, names).spec
-    mapped = jax.shard_map(
-        function,
-        mesh=place.rest(),
-        in_specs=(split, *(PartitionSpec() for _ in whole)),
-        out_specs=split,
         axis_names=axes,
         check_vma=False,
     )
-    return mapped(x, *whole)
+    return split(*arrays)

@@ -37,13 +37,14 @@ def embed(table_VxD: jax.Array, tokens_BxL: jax.Array) -> jax.Array:
     gathered, however many they are, where tables could be added.
     """
     table_VxD = gathered(table_VxD, ("vocab", "embed"), jnp.float32)
-    names = ("batch", "length")
-
-    def look_up(tokens_BxL, table_VxD):
-        return jnp.take(table_VxD, tokens_BxL, axis=0)
-
-    x_BxLxD = placement.each_part(look_up, spread(tokens_BxL, *names), names, table_VxD)
-    return spread(x_BxLxD, *names, None)
+    place = "batch", "length"
+    x_BxLxD = placement.each_device(
+        lambda tokens_BxL, table_VxD: jnp.take(table_VxD, tokens_BxL, axis=0),
+        (spread(tokens_BxL, *place), table_VxD),
+        (place, (None, None)),
+        along=place,
+    )
+    return spread(x_BxLxD, *place, None)
 
 
 def unembed(x_BxLxD: jax.Array, head_DxV: jax.Array) -> jax.Array:
