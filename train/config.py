@@ -157,16 +157,7 @@ def _completed(values: Any) -> Any:
     """A config with the fields that are newer than some records, see `identity.canonical`."""
     if not isinstance(values, Mapping) or "data" not in values:
         return values
-    values = {"start": dataclasses.asdict(NO_START), "evals": {}, **values}
-    for group, newer in (("optimizer", {"groups": ()}), ("evaluation", {"error": 0.0})):
-        if isinstance(values.get(group), Mapping):
-            values[group] = {**newer, **values[group]}
-    if isinstance(values["evals"], Mapping):
-        values["evals"] = {
-            name: of_now({"error": 0.0, **one} if isinstance(one, Mapping) else one)
-            for name, one in values["evals"].items()
-        }
-    return of_now(values)
+    return of_now({"start": dataclasses.asdict(NO_START), "evals": {}, **values})
 
 
 def _with_facts(values: Any) -> Any:

@@ -16,6 +16,9 @@ import models
 # how often it is saved.
 NOT_IDENTITY = ("checkpoint", "mesh", "accumulate", "microbatches")
 
+# Fields newer than some records, with what changes nothing. Models and data have their own.
+NEWER = {"optimizer": {"groups": ()}, "evaluation": {"error": 0.0}}
+
 
 def digest_of(values: Mapping[str, Any]) -> str:
     """sha256 of what decides a run's numbers, whichever fields configs had when it was made."""
@@ -40,45 +43,51 @@ def canonical(values: Mapping[str, Any]) -> dict[str, Any]:
 
     So runs of older versions keep their digests, and go on.
     """
-    out = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
-    for group, newer in (("optimizer", "groups"), ("evaluation", "error")):
-        if isinstance(out.get(group), dict) and not out[group].get(newer, True):
-            del out[group][newer]
+
+    def less(newer: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+        # What is empty, a tuple or in a record a list, is the same.
+        return {
+            name: value
+            for name, value in chosen.items()
+            if name not in newer or (value != newer[name] and (value or newer[name]))
+        }
+
+    out = _changed(values, less)
     start = out.get("start")
-    if isinstance(start, dict) and not start.get("run", True):
+    if isinstance(start, Mapping) and not start.get("run", True):
         del out["start"]
-    out = _as_before(out)
-    if isinstance(evals := out.get("evals"), Mapping):
-        out["evals"] = {name: _as_before(_of_all(one)) for name, one in evals.items()}
     if not out.get("evals", True):
         del out["evals"]
     return out
 
 
-def of_now(group: Any) -> Any:
-    """A config, or that of a further set, with the newer fields of its model and data."""
-    return _changed(group, lambda newer, chosen: {**newer, **chosen})
+def of_now(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with the newer fields of its groups."""
+    return _changed(values, lambda newer, chosen: {**newer, **chosen})
 
 
-def _as_before(group: Any) -> Any:
-    """The same without those that change nothing."""
-
-    def less(newer: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
-        return {k: v for k, v in chosen.items() if k not in newer or v != newer[k]}
-
-    return _changed(group, less)
+Change = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
 
 
-def _of_all(one: Any) -> Any:
-    """The config of a further set, without the error at which to stop where there is none."""
-    if isinstance(one, Mapping) and not one.get("error", True):
-        return {name: value for name, value in one.items() if name != "error"}
-    return one
+def _changed(values: Mapping[str, Any], change: Change) -> dict[str, Any]:
+    """A config, each of its groups changed by what is newer in it, and so its further sets."""
+    out = _of_set(values, change)
+    for group, newer in NEWER.items():
+        if isinstance(out.get(group), Mapping):
+            out[group] = change(newer, out[group])
+    if isinstance(evals := out.get("evals"), Mapping):
+        # A further set has the fields of an evaluation beside its own.
+        out["evals"] = {
+            name: change(NEWER["evaluation"], _of_set(one, change))
+            if isinstance(one, Mapping)
+            else one
+            for name, one in evals.items()
+        }
+    return out
 
 
-def _changed(group: Any, change: Callable[[dict[str, Any], Any], dict[str, Any]]) -> Any:
-    if not isinstance(group, Mapping):
-        return group
+def _of_set(group: Mapping[str, Any], change: Change) -> dict[str, Any]:
+    """The same of a model and data alone."""
     known = {
         field: change(package.newer(group[field].get("name")), group[field])
         for field, package in (("model", models), ("data", data))
